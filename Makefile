@@ -1,0 +1,74 @@
+# Every target works in an empty clone: it makes .venv and installs into it what is
+# missing. Once .venv is whole, nothing is installed and no network is needed.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+DEMO_TRAIN ?= 512
+DEMO_VAL ?= 64
+DEMO_SIZE ?= 256
+
+VENV := .venv
+# Written last, so that a half-finished install is never taken for a whole one.
+STAMP := $(VENV)/.installed
+RUN := $(VENV)/bin/python
+PYTEST := JAX_PLATFORMS=cpu $(RUN) -m pytest --durations=10 \
+  --jaxtyping-packages=logocap_jax,data_pipeline,beartype.beartype
+
+# Only what .venv holds counts, not what the machine happens to have.
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-all lint format
+
+help: ## list the targets
+	@echo "usage: make TARGET [PYTHON=/path/to/python3.11]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP) ## make .venv and install the project with its development tools
+
+demo: $(STAMP) demo/data/.prepared ## draw people, train on them, evaluate; resumes
+	@echo "==> demo 2/3: train"
+	$(RUN) train.py --config configs/demo.py --workdir demo/run
+	@echo "==> demo 3/3: evaluate"
+	$(RUN) eval.py --config configs/demo.py --workdir demo/run --out demo --draw 12
+	@echo "==> done: demo/metrics.json  demo/overlays  demo/loss_curve.png"
+
+test: $(STAMP) ## run the tests but for the slow ones (PYTEST_ARGS adds arguments)
+	@echo "==> tests"
+	$(PYTEST) $(PYTEST_ARGS)
+
+test-all: $(STAMP) ## run all tests, the slow ones too
+	@echo "==> all tests"
+	$(PYTEST) -m "" $(PYTEST_ARGS)
+
+lint: $(STAMP) ## check format, style and types
+	@echo "==> format"
+	$(RUN) -m ruff format --check .
+	@echo "==> style"
+	$(RUN) -m ruff check .
+	@echo "==> types"
+	$(RUN) -m mypy
+
+format: $(STAMP) ## format the code and sort its imports
+	$(RUN) -m ruff check --select I --fix .
+	$(RUN) -m ruff format .
+
+demo/data/.prepared: | $(STAMP)
+	@echo "==> demo 1/3: draw $(DEMO_TRAIN) + $(DEMO_VAL) images of $(DEMO_SIZE) px"
+	@rm -rf demo/data
+	$(VENV)/bin/logocap prepare synthetic --out demo/data \
+	  --train $(DEMO_TRAIN) --val $(DEMO_VAL) --size $(DEMO_SIZE) --seed 0
+	@touch $@
+
+# A .venv without a stamp is the rest of an interrupted install: it is made anew.
+$(STAMP): pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { echo "error: Python 3.11 or newer is \
+	needed, found no $(PYTHON); set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and \
+	"error: Python 3.11 or newer is needed, found %d.%d.%d; set " \
+	"PYTHON=/path/to/python3.11" % v[:3])'
+	@echo "==> installing into $(VENV) (about two minutes)"
+	@if [ -e $@ ]; then rm $@; else "$(PYTHON)" -m venv --clear $(VENV); fi
+	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[dev]'
+	@touch $@

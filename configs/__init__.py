@@ -1,0 +1,1 @@
+"""Configs of training and evaluation; each file's docstring holds its command."""

@@ -1,0 +1,46 @@
+"""What all configs share; the values are the reference's for W32 on COCO."""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0
+
+    config.method = ConfigDict()
+    config.method.name = "logocap"
+    config.method.dtype = "float32"
+    config.method.num_slots = 30
+    config.method.flip_test = True
+    config.method.backbone = ConfigDict({"channels": 32})
+
+    config.data = ConfigDict()
+    config.data.dir = ""  # COCO's layout, or what `logocap prepare coco` wrote
+    config.data.train_split = "train"
+    config.data.eval_split = "val"
+    config.data.input_size = 512
+    config.data.max_people = 30
+    config.data.num_workers = 0
+    config.data.augmentation = ConfigDict(
+        {
+            "rotation_deg": 30.0,
+            "scale_min": 0.75,
+            "scale_max": 1.5,
+            "translation": 40.0,
+            "mirror": 0.5,
+        }
+    )
+
+    config.batch_size = 48  # global; the reference: 12 on each of 4 GPUs
+    config.epochs = 140.0
+    config.learning_rate = 1e-3
+    config.lr_milestones = (90.0, 120.0)
+    config.lr_decay = 0.1
+    config.lr_warmup = 0.0
+    config.log_every = 50  # steps
+    config.eval_every = 10.0  # epochs
+
+    config.eval = ConfigDict()
+    config.eval.short_side = 512
+    config.eval.batch_size = 16
+    return config.lock()

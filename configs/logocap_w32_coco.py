@@ -1,0 +1,18 @@
+"""LOGO-CAP, HRNet-W32, COCO at 512: the paper's main model.
+
+    logocap prepare coco --coco-dir /data/coco --out /data/coco_keypoints
+    python train.py --config configs/logocap_w32_coco.py --workdir runs/w32 \
+        --config.data.dir=/data/coco_keypoints
+
+Expect (paper, ImageNet-pretrained backbone): 69.6 AP on val2017. Not run here.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config() -> ConfigDict:
+    config = common.get_config()
+    config.data.num_workers = 8
+    return config

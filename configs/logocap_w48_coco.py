@@ -1,0 +1,23 @@
+"""LOGO-CAP, HRNet-W48, COCO at 640: the paper's large model.
+
+    logocap prepare coco --coco-dir /data/coco --out /data/coco_keypoints
+    python train.py --config configs/logocap_w48_coco.py --workdir runs/w48 \
+        --config.data.dir=/data/coco_keypoints
+
+Expect (paper, ImageNet-pretrained backbone): 72.2 AP on val2017. Not run here.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import logocap_w32_coco
+
+
+def get_config() -> ConfigDict:
+    config = logocap_w32_coco.get_config()
+    config.method.backbone.channels = 48
+    with config.unlocked():
+        config.method.heatmap_hidden = 48
+    config.data.input_size = 640
+    config.eval.short_side = 640
+    config.batch_size = 32  # the reference: 8 on each of 4 GPUs
+    return config

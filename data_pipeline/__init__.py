@@ -1,0 +1,1 @@
+"""From COCO-style files to batches: NumPy, OpenCV, grain and TFDS; never JAX."""

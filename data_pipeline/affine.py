@@ -1,0 +1,107 @@
+"""Similarity transforms between image and input pixels, and what they move.
+
+Frames: `image` (original pixels), `input` (network pixels); pixel centers at
+integers. A transform is a 2x3 matrix `M` with `x_input = M @ (x_image, 1)`.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float64, UInt8
+
+
+def train_affine(
+    *,
+    image_size: tuple[int, int],
+    input_size: int,
+    scale: float,
+    rotation_deg: float,
+    translation: tuple[float, float],
+) -> Float64[np.ndarray, "2 3"]:
+    """Transform of an augmented square crop.
+
+    The image's middle plus `translation` goes to the middle of the input; around it
+    the image is rotated and scaled. Reference behaviour: the middle is
+    `(width/2, height/2)`, not rounded, unlike at test time.
+
+    Args:
+      image_size: `(width, height)`, image px.
+      input_size: side of the input, input px.
+      scale: side of the crop as a share of the image's short side.
+      rotation_deg: degrees, clockwise as seen on the screen.
+      translation: `(x, y)`, image px.
+    """
+    width, height = image_size
+    center_image = np.array([width, height]) / 2 + translation
+    angle = np.deg2rad(rotation_deg)
+    factor = input_size / (scale * min(width, height))
+    linear = factor * np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
+    offset = input_size / 2 - linear @ center_image
+    return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def eval_input_size(
+    image_size: tuple[int, int],
+    *,
+    short_side: int,
+    multiple: int = 64,
+    max_side: int = 16_384,
+) -> tuple[int, int]:
+    """Input `(width, height)` for an image `(width, height)` at test time.
+
+    The short side becomes `short_side` rounded up to a multiple of `multiple`, the
+    long side keeps the aspect, rounded up likewise (reference behaviour).
+
+    Raises:
+      ValueError: if the image is so narrow that the long side exceeds `max_side`.
+    """
+    short_input = -(-short_side // multiple) * multiple
+    width, height = image_size
+    ratio = max(width, height) / min(width, height)
+    long_input = int(short_input * ratio + multiple - 1) // multiple * multiple
+    if long_input > max_side:
+        raise ValueError(
+            f"got an image of {width}x{height}, whose input would be {long_input} px "
+            f"long, expected <= {max_side}"
+        )
+    if width < height:
+        return short_input, long_input
+    return long_input, short_input
+
+
+def eval_affine(
+    image_size: tuple[int, int], input_size: tuple[int, int]
+) -> Float64[np.ndarray, "2 3"]:
+    """Transform of the whole image at test time: isotropic, middle to middle.
+
+    Args:
+      image_size: `(width, height)`, image px.
+      input_size: `(width, height)` as `eval_input_size` gives it.
+    """
+    scale = min(input_size) / min(image_size)
+    center_image = np.array([int(side / 2 + 0.5) for side in image_size])
+    offset = np.array(input_size) / 2 - scale * center_image
+    return np.concatenate([scale * np.eye(2), offset[:, None]], axis=1)
+
+
+def area_scale(affine: Float64[np.ndarray, "2 3"]) -> float:
+    """Factor from image px^2 to input px^2."""
+    return float(abs(np.linalg.det(affine[:, :2])))
+
+
+def transform_points(
+    points: Float[np.ndarray, "*n 2"], affine: Float64[np.ndarray, "2 3"]
+) -> Float64[np.ndarray, "*n 2"]:
+    """Move points `(x, y)` by a transform."""
+    return points @ affine[:, :2].T + affine[:, 2]
+
+
+def warp_image(
+    image: UInt8[np.ndarray, "H0 W0 3"],
+    affine: Float64[np.ndarray, "2 3"],
+    *,
+    size: tuple[int, int],
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Warp an image to `size` (width, height), bilinear, black outside of it."""
+    return cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR)

@@ -1,0 +1,154 @@
+"""Scene: place people, let them hide each other, and tell what is visible."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from data_pipeline.drawn.background import draw_background
+from data_pipeline.drawn.render import Sprite, random_sprite
+from data_pipeline.drawn.stage import Actor, Stage
+
+MIN_SIZE = 96
+# Shares of images with 0, 1, .. 8 people; their mean is 2.5.
+_COUNTS = (0.07, 0.25, 0.27, 0.18, 0.09, 0.055, 0.04, 0.025, 0.02)
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """One person, or one crowd, as COCO would annotate it, in image pixels.
+
+    Attributes:
+      mask: its visible pixels, at least one.
+      keypoints: `(x, y, v)` with pixel centres at integers; v is 2 where visible,
+        1 where hidden, 0 (and x = y = 0) outside the image or where not labelled.
+      is_crowd: the mask holds several people, none of them annotated by itself.
+    """
+
+    mask: Bool[np.ndarray, "H W"]
+    keypoints: Float[np.ndarray, "17 3"]
+    is_crowd: bool = False
+
+    @property
+    def num_keypoints(self) -> int:
+        """Number of labelled keypoints."""
+        return int((self.keypoints[:, 2] > 0).sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """An image and what is in it.
+
+    Attributes:
+      image: RGB pixels.
+      annotations: 0 to 8 people, nearest first; after them, in some scenes, far
+        people and a crowd, which have no keypoints.
+    """
+
+    image: UInt8[np.ndarray, "H W 3"]
+    annotations: tuple[Annotation, ...]
+
+
+def draw_scene(rng: np.random.Generator, size: int) -> Scene:
+    """Draw people before a cluttered background.
+
+    Args:
+      rng: source of everything; the same state draws the same scene.
+      size: pixels of either side of the image, at least 96.
+
+    Returns:
+      The scene.
+
+    Raises:
+      ValueError: if the size is too small.
+    """
+    if size < MIN_SIZE:
+        raise ValueError(
+            f"got size {size}, expected at least {MIN_SIZE} pixels; draw larger images"
+        )
+    stage = Stage(size)
+    people = _add_people(rng, stage)
+    far = _add_far_people(rng, stage) if rng.random() < 0.12 else []
+    crowd = _add_crowd(rng, stage) if rng.random() < 0.07 else []
+    image = stage.paint(draw_background(rng, stage.size))
+    annotations = [_annotate(stage, [actor], labelled=True) for actor in people]
+    annotations += [_annotate(stage, [actor]) for actor in far]
+    if crowd:
+        annotations.append(_annotate(stage, crowd, is_crowd=True))
+    return Scene(_photograph(rng, image), tuple(annotations))
+
+
+def _add_people(rng: np.random.Generator, stage: Stage) -> list[Actor]:
+    """The people of a scene: the more, the smaller; larger ones are nearer."""
+    count = rng.choice(len(_COUNTS), p=_COUNTS)
+    tallest = 0.95 - 0.06 * max(count - 1, 0)
+    shortest = max(0.30, 0.50 - 0.05 * max(count - 1, 0))
+    heights = np.sort(rng.uniform(shortest, tallest, count))[::-1]
+    actors = []
+    for height in heights:
+        sprite = random_sprite(rng, height * stage.size)
+        corners = _corners_anywhere(rng, sprite, stage.size)
+        actors.append(stage.add(sprite, corners, min_visible=0.4))
+    return [actor for actor in actors if actor]
+
+
+def _add_far_people(rng: np.random.Generator, stage: Stage) -> list[Actor]:
+    """One or two people too small for keypoints."""
+    actors = []
+    for height in rng.uniform(0.10, 0.17, rng.integers(1, 3)):
+        sprite = random_sprite(rng, height * stage.size)
+        corners = _corners_anywhere(rng, sprite, stage.size)
+        actors.append(stage.add(sprite, corners, min_visible=0.7))
+    return [actor for actor in actors if actor]
+
+
+def _add_crowd(rng: np.random.Generator, stage: Stage) -> list[Actor]:
+    """A group of small people who hide each other; fewer where there is no room."""
+    middle = rng.uniform(0.15, 0.85, 2)
+    actors = []
+    for height in rng.uniform(0.14, 0.24, rng.integers(6, 13)):
+        sprite = random_sprite(rng, height * stage.size)
+        places = rng.normal(middle, (0.14, 0.03), (4, 2)) * stage.size
+        corners = [(int(x), int(y)) for x, y in places]
+        actors.append(stage.add(sprite, corners, min_visible=0.4))
+    return [actor for actor in actors if actor]
+
+
+def _annotate(
+    stage: Stage,
+    actors: list[Actor],
+    *,
+    labelled: bool = False,
+    is_crowd: bool = False,
+) -> Annotation:
+    mask = stage.visible(actors)
+    keypoints = stage.keypoints(actors[0], mask) if labelled else np.zeros((17, 3))
+    return Annotation(mask, keypoints, is_crowd)
+
+
+def _corners_anywhere(
+    rng: np.random.Generator, sprite: Sprite, size: int, *, tries: int = 16
+) -> Iterator[tuple[int, int]]:
+    """Places for a sprite, three in four of them as far inside as it fits."""
+    room = size - np.array(sprite.mask.shape[::-1])
+    for _ in range(tries):
+        if rng.random() < 0.75:
+            corner = rng.uniform(np.minimum(room, 0), np.maximum(room, 0))
+        else:
+            overhang = 0.45 * (size - room)
+            corner = rng.uniform(-overhang, room + overhang)
+        yield int(corner[0]), int(corner[1])
+
+
+def _photograph(
+    rng: np.random.Generator, image: UInt8[np.ndarray, "H W 3"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Random exposure, focus and sensor noise."""
+    if rng.random() < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.9))
+    gain, offset, noise = rng.uniform((0.75, -10, 0), (1.15, 20, 5)).astype(np.float32)
+    grain = rng.standard_normal(image.shape, np.float32)
+    light = gain * image + noise * grain + offset
+    return np.clip(light, 0, 255).astype(np.uint8)

@@ -1,0 +1,168 @@
+"""Random-access sources of records, whatever a folder holds them as."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_pipeline import coco
+from data_pipeline.prepare import is_prepared
+from data_pipeline.records import ImageRecord
+from data_pipeline.tfds_builder import from_example
+from logocap_jax.skeletons import Skeleton
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Records by position."""
+
+    skeleton: Skeleton
+
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """`(width, height)` of each image, known without reading any."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __getitem__(self, index: int) -> ImageRecord:
+        """One record."""
+
+
+class RecordSource:
+    """Records that are at hand; their images stay in files until decoded."""
+
+    def __init__(self, records: Sequence[ImageRecord], skeleton: Skeleton) -> None:
+        self._records = records
+        self.skeleton = skeleton
+        self.sizes = [(record.width, record.height) for record in records]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> ImageRecord:
+        """One record."""
+        return self._records[index]
+
+
+class PreparedSource:
+    """One split of a data set that `prepare_coco` wrote."""
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        split: str,
+        skeleton: Skeleton,
+        *,
+        with_people_only: bool = False,
+    ) -> None:
+        """Open a split.
+
+        Raises:
+          ValueError: if the folder holds another kind of data set or another
+            skeleton, or lacks the split.
+        """
+        builder = tfds.builder_from_directory(folder)
+        metadata = builder.info.metadata
+        if metadata is None or not {"keypoints", "index"} <= metadata.keys():
+            raise ValueError(
+                f"{folder}: got a data set of another kind, expected the output of "
+                "`logocap prepare`"
+            )
+        if metadata["keypoints"] != list(skeleton.keypoints):
+            raise ValueError(
+                f"{folder}: got keypoints {metadata['keypoints']}, expected those of "
+                f"skeleton {skeleton.name!r}"
+            )
+        if split not in builder.info.splits:
+            raise ValueError(
+                f"{folder}: got no split {split!r}, expected one of "
+                f"{sorted(builder.info.splits)}"
+            )
+        index = np.array(metadata["index"][split]).reshape(-1, 3)
+        wanted = index[:, 2] > 0 if with_people_only else np.ones(len(index), bool)
+        self._positions = np.flatnonzero(wanted)
+        self._folder = folder
+        self._records = builder.as_data_source(
+            split, decoders={"image": tfds.decode.SkipDecoding()}
+        )
+        self.skeleton = skeleton
+        self.sizes = [(int(w), int(h)) for w, h, _ in index[wanted]]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._positions)
+
+    def __getitem__(self, index: int) -> ImageRecord:
+        """One record.
+
+        Raises:
+          ValueError: if it is damaged on the disk; ArrayRecord has checksums.
+        """
+        try:
+            example = self._records[int(self._positions[index])]
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self._folder}: got a damaged or missing file, expected it as "
+                f"prepared; prepare it again: {error}"
+            ) from error
+        return from_example(example)
+
+
+def check_share(
+    source: Source, batch_size: int, host_index: int, num_hosts: int
+) -> None:
+    """Check that the hosts can share out batches of a source.
+
+    Raises:
+      ValueError: if the source is empty, the batch does not divide by the hosts, or
+        there is no such host.
+    """
+    if len(source) == 0:
+        raise ValueError("got a source without images, expected at least one")
+    if not 0 <= host_index < num_hosts:
+        raise ValueError(f"got host {host_index} of {num_hosts}, expected a lower one")
+    if batch_size <= 0 or batch_size % num_hosts:
+        raise ValueError(
+            f"got batch_size={batch_size} for {num_hosts} hosts, expected a multiple"
+        )
+
+
+def open_source(
+    folder: pathlib.Path,
+    split: str,
+    skeleton: Skeleton,
+    *,
+    with_people_only: bool = False,
+) -> Source:
+    """Open `train` or `val` of a prepared data set or of a folder in COCO's layout.
+
+    Args:
+      folder: what `prepare_coco` wrote, or a folder in COCO's layout.
+      split: `train` or `val`.
+      skeleton: what the keypoints must be.
+      with_people_only: only images in which a person has a labelled keypoint, as
+        training wants them.
+
+    Raises:
+      ValueError: if the folder holds neither, or has bad records (all are named).
+    """
+    if split not in coco.SPLITS:
+        raise ValueError(f"got split {split!r}, expected one of {list(coco.SPLITS)}")
+    if is_prepared(folder):
+        return PreparedSource(
+            folder, split, skeleton, with_people_only=with_people_only
+        )
+    if not coco.annotation_file(folder, split).is_file():
+        raise ValueError(
+            f"{folder}: got neither a prepared data set nor COCO's layout, expected "
+            f"the output of `logocap prepare` or "
+            f"{str(coco.annotation_file(folder, split))!r}"
+        )
+    read = coco.read_coco_split(folder, split, skeleton)
+    coco.raise_faults(read.faults)
+    records = [r for r in read.records if r.has_people or not with_people_only]
+    return RecordSource(records, skeleton)

@@ -1,0 +1,105 @@
+"""TFDS data set of people with keypoints, written and read without TensorFlow.
+
+The stock `coco` data sets of TFDS have no keypoints. Images are kept as encoded, so
+that nothing is lost or recomputed; what the loader must know of all images before
+it reads one (their sizes, and whether people are in them) is in the metadata.
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_pipeline.images import read_encoded
+from data_pipeline.records import ImageRecord
+from logocap_jax.skeletons import Skeleton
+
+_ARRAYS = ("keypoints", "visibility", "bbox", "area", "iscrowd")
+_NUMBERS = ("image_id", "width", "height")
+
+
+class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
+    """Images and their people, split by split, in the order given."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    # Nothing is downloaded; looking for checksums, TFDS 4.9.10 imports a package that
+    # it does not declare.
+    url_infos = None
+
+    def __init__(
+        self,
+        *,
+        skeleton: Skeleton,
+        splits: Mapping[str, Callable[[], Iterable[ImageRecord]]],
+        **kwargs: Any,
+    ) -> None:
+        """Set up; nothing is read yet.
+
+        Args:
+          skeleton: what the keypoints are.
+          splits: for each split what yields its records.
+          **kwargs: as of `tfds.core.GeneratorBasedBuilder`.
+        """
+        self._skeleton = skeleton
+        self._record_iterables = splits
+        self._index: dict[str, list[list[int]]] = {split: [] for split in splits}
+        super().__init__(file_format="array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        count = self._skeleton.num_keypoints
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "image_id": np.int64,
+            "file_name": tfds.features.Text(),
+            "width": np.int32,
+            "height": np.int32,
+            "keypoints": _per_person(np.float32, count, 2),
+            "visibility": _per_person(np.int8, count),
+            "bbox": _per_person(np.float32, 4),
+            "area": _per_person(np.float32),
+            "iscrowd": _per_person(np.bool_),
+            "segmentation": tfds.features.Text(doc="JSON: one text per person"),
+        }
+        metadata = {"keypoints": list(self._skeleton.keypoints), "index": self._index}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Images and the keypoints of the people in them.",
+            features=tfds.features.FeaturesDict(features),
+            metadata=tfds.core.MetadataDict(metadata),
+            # `index` is by position.
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[Any]]:
+        del dl_manager
+        return {split: self._generate_examples(split) for split in self._index}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        for position, record in enumerate(self._record_iterables[split]()):
+            entry = [record.width, record.height, int(record.has_people)]
+            self._index[split].append(entry)
+            yield position, to_example(record)
+
+
+def to_example(record: ImageRecord) -> dict[str, Any]:
+    """Turn a record into what the builder writes."""
+    return {name: getattr(record, name) for name in (*_ARRAYS, *_NUMBERS)} | {
+        "image": io.BytesIO(read_encoded(record.image)),
+        "file_name": record.file_name,
+        "segmentation": json.dumps(record.segmentation),
+    }
+
+
+def from_example(example: Mapping[str, Any]) -> ImageRecord:
+    """Turn what TFDS reads (with `SkipDecoding` of the image) back into a record."""
+    fields = {name: example[name] for name in (*_ARRAYS, *_NUMBERS, "image")}
+    fields["file_name"] = example["file_name"].decode()
+    fields["segmentation"] = tuple(json.loads(example["segmentation"]))
+    return ImageRecord(**fields)
+
+
+def _per_person(dtype: type[np.generic], *shape: int) -> tfds.features.Tensor:
+    return tfds.features.Tensor(shape=(None, *shape), dtype=dtype)

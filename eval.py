@@ -1,0 +1,50 @@
+"""Evaluate a trained method.
+
+    python eval.py --config configs/NAME.py --workdir DIR [--out DIR] [--draw N]
+    python eval.py --config configs/NAME.py --weights FILE --out DIR
+
+Prints one row per result set; under `--out` go `metrics.json`, COCO result files,
+the loss curve of the run and overlays of the first N images.
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from logocap_jax.cli.entry import run_script
+
+_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of a run; its best checkpoint is evaluated."
+)
+_WEIGHTS = flags.DEFINE_string(
+    "weights", None, "Weights to evaluate instead: any file `logocap convert` reads."
+)
+_OUT = flags.DEFINE_string("out", None, "Where to write; default: the workdir.")
+_SPLIT = flags.DEFINE_string("split", None, "Split; default: the config's.")
+_DRAW = flags.DEFINE_integer("draw", 0, "Number of images to draw poses on.")
+
+
+def _evaluate() -> None:
+    from logocap_jax.experiment.evaluation import evaluate_from_config
+
+    out = _OUT.value or _WORKDIR.value
+    if (_WORKDIR.value is None) == (_WEIGHTS.value is None) or out is None:
+        raise ValueError(
+            f"got --workdir={_WORKDIR.value} --weights={_WEIGHTS.value} --out={out}; "
+            "expected --workdir, or --weights and --out"
+        )
+    evaluate_from_config(
+        _CONFIG.value,
+        workdir=Path(_WORKDIR.value) if _WORKDIR.value else None,
+        weights=Path(_WEIGHTS.value) if _WEIGHTS.value else None,
+        out=Path(out),
+        split=_SPLIT.value or _CONFIG.value.data.eval_split,
+        num_drawn=_DRAW.value,
+    )
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    app.run(lambda argv: run_script(_evaluate, argv))

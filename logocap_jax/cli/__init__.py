@@ -1,0 +1,46 @@
+"""The `logocap` command.
+
+Each command is a module with `add_arguments(parser)` and `run(args) -> int`, and
+imports what is heavy only when it runs: `logocap --help` is immediate.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from logocap_jax.cli import convert, prepare
+
+COMMANDS: dict[str, ModuleType] = {
+    "convert": convert,
+    "prepare": prepare,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 2 bad input.
+
+    Args:
+      argv: arguments without the program's name; by default those of the process.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="logocap", description="Bottom-up multi-person 2D pose estimation in JAX."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for name, module in COMMANDS.items():
+        description = module.__doc__ or ""
+        command = commands.add_parser(
+            name, help=description.partition("\n")[0], description=description
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser

@@ -1,0 +1,1 @@
+"""One representation per file: people -> dense targets, dense maps -> points."""

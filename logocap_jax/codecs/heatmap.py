@@ -1,0 +1,79 @@
+"""Heatmaps: people -> target maps and weights; a centre map -> pose centres."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from logocap_jax import geometry
+from logocap_jax.ops import gaussian, peaks
+
+
+def encode(
+    points_cell: Float[Array, "P K1 2"],
+    labelled: Bool[Array, "P K1"],
+    *,
+    height: int,
+    width: int,
+    sigmas: tuple[float, ...],
+    background_weight: float = 0.1,
+) -> tuple[Float[Array, "h w K1"], Float[Array, "h w"]]:
+    """Render one Gaussian per labelled point, cut to a box around it.
+
+    The boxes are `[floor(p - 3 s - 1), ceil(p + 3 s + 2))` in x and y. Points off
+    the map are skipped. Where people overlap, the larger value counts.
+
+    Args:
+      points_cell: keypoints of each person and, last, its centre, in cells.
+      labelled: which of them exist.
+      height: h, map height in cells.
+      width: w, map width in cells.
+      sigmas: one standard deviation per kind of point, in cells.
+      background_weight: weight of cells outside all boxes; inside it is 1.
+
+    Returns:
+      Target maps, and one weight map for all of them.
+    """
+    present = labelled & geometry.inside(points_cell, height, width)
+
+    def render(point: Array, exists: Array, sigma: Array) -> tuple[Array, Array]:
+        rows = _in_box(point[1], sigma, height)[:, None] & exists
+        columns = _in_box(point[0], sigma, width)[None, :]
+        value = gaussian.gaussian_at(point, height=height, width=width, sigma=sigma)
+        return jnp.where(rows & columns, value, 0), rows & columns
+
+    render_kinds = jax.vmap(render, in_axes=(0, 0, 0), out_axes=-1)
+    spread = jnp.asarray(sigmas, jnp.float32)
+    values, boxes = jax.vmap(render_kinds, in_axes=(0, 0, None))(
+        points_cell, present, spread
+    )  # [P, h, w, K1]
+    covered = jnp.any(boxes, axis=(0, -1))  # [h, w]
+    weight = jnp.where(covered, 1.0, background_weight)
+    return jnp.max(values, axis=0, initial=0), weight
+
+
+def _in_box(
+    coordinate: Float[Array, ""], sigma: Float[Array, ""], size: int
+) -> Bool[Array, " {size}"]:
+    position = jnp.arange(size)
+    first = jnp.floor(coordinate - 3 * sigma - 1)
+    end = jnp.ceil(coordinate + 3 * sigma + 2)
+    return (position >= first) & (position < end)
+
+
+def decode_centers(
+    center_map: Float[Array, "H W"], *, count: int, threshold: float = 0.01
+) -> tuple[Float[Array, "N 2"], Float[Array, " N"], Bool[Array, " N"]]:
+    """Find pose centres on a centre map at input resolution.
+
+    Args:
+      center_map: centre heatmap, upsampled to input px.
+      count: N, the number of pose slots.
+      threshold: least value of a valid centre.
+
+    Returns:
+      Centres in input px, their values, best first, and which are valid. If none
+      is, the first one counts as valid (reference behaviour).
+    """
+    centers, values = peaks.top_peaks(center_map, count=count)
+    valid = values >= threshold
+    return centers, values, valid.at[0].set(valid[0] | ~jnp.any(valid))

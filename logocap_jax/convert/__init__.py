@@ -1,0 +1,1 @@
+"""PyTorch weights <-> variables, without PyTorch."""

@@ -1,0 +1,178 @@
+"""Weights on disk: state dicts in, variables in and out."""
+
+import contextlib
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from logocap_jax.convert.containers import MAX_BYTES, errors_naming, read_arrays
+from logocap_jax.convert.report import Report
+from logocap_jax.convert.state_dict import (
+    fit,
+    state_dict_to_variables,
+    variables_to_state_dict,
+)
+from logocap_jax.convert.torch_writer import write_zip
+from logocap_jax.convert.trees import Variables, flatten, unflatten
+
+Path = str | os.PathLike[str]
+
+# Collections of our variables: the first folder of a path in our own files.
+_COLLECTIONS = ("params/", "batch_stats/")
+# Modules of a bare HRNet, as ImageNet checkpoints hold it.
+_HRNET_MODULE = re.compile(r"(conv|bn|layer|transition|stage)[1-4]\.")
+
+
+def read_state_dict(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
+    """Read a PyTorch state dict, without PyTorch and without running the file's code.
+
+    Training checkpoints are unwrapped, `module.` (of data parallelism) is dropped, and
+    the modules of a bare HRNet get their `backbone.`; its other modules (ImageNet
+    classifier) keep their names.
+
+    Args:
+      path: a `torch.save` file (zip or from before PyTorch 1.6), `.npz` or
+        `.safetensors`; the content decides.
+      max_bytes: refuse files whose arrays need more.
+
+    Returns:
+      PyTorch's layouts under the reference's keys.
+
+    Raises:
+      ValueError: damaged, hostile, too large, or no state dict.
+      OSError: cannot be opened.
+    """
+    arrays = read_arrays(path, max_bytes=max_bytes)
+    if _is_ours(arrays):
+        raise ValueError(f"{path}: holds variables, not a state dict: use load_weights")
+    return _reference_keys(arrays, path)
+
+
+def load_weights(
+    path: Path,
+    *,
+    expected: Variables | None = None,
+    partial: bool = False,
+) -> dict[str, Any]:
+    """Load variables from any weights; see `read_weights`, which also reports."""
+    return read_weights(path, expected=expected, partial=partial)[0]
+
+
+def read_weights(
+    path: Path,
+    *,
+    expected: Variables | None = None,
+    partial: bool = False,
+) -> tuple[dict[str, Any], Report]:
+    """Read variables and what became of each array.
+
+    Args:
+      path: any file that `read_state_dict` takes, or what `save_safetensors` or
+        `save_variables` wrote.
+      expected: the model's variables or their shapes; by default a PyTorch file is
+        checked against the sizes that it tells itself, and ours is taken as it is.
+      partial: take what fits instead of refusing anything but a one-to-one fit.
+
+    Raises:
+      ValueError: unreadable, or no fit; see `state_dict_to_variables`.
+      OSError: cannot be opened.
+    """
+    folder = os.path.isdir(path)
+    arrays = flatten(load_variables(path)) if folder else read_arrays(path)
+    if not _is_ours(arrays):
+        state = _reference_keys(arrays, path)
+        with errors_naming(path):
+            return state_dict_to_variables(state, expected=expected, partial=partial)
+    target = arrays if expected is None else flatten(expected)
+    shapes = {name: leaf.shape for name, leaf in target.items()}
+    taken, report = fit(arrays, shapes, names={name: name for name in arrays})
+    with errors_naming(path):
+        if not partial:
+            report.require_complete()
+        return unflatten(taken), report
+
+
+def save_variables(path: Path, variables: Variables) -> None:
+    """Write an Orbax checkpoint.
+
+    Args:
+      path: folder to make.
+      variables: arrays of NumPy or JAX.
+
+    Raises:
+      ValueError: `path` exists.
+    """
+    from orbax.checkpoint import v1 as ocp  # starts JAX, which other formats need not
+
+    path = pathlib.Path(path).absolute()
+    if path.exists():
+        raise ValueError(f"{path}: exists, expected a folder to make")
+    ocp.save(path, variables)
+
+
+def load_variables(path: Path) -> dict[str, Any]:
+    """Read an Orbax checkpoint of `save_variables` as NumPy arrays.
+
+    Raises:
+      ValueError: no Orbax checkpoint, or a damaged one.
+    """
+    from orbax.checkpoint import v1 as ocp  # starts JAX, which other formats need not
+
+    with errors_naming(path):
+        loaded = flatten(ocp.load(pathlib.Path(path).absolute()))
+    return unflatten({name: np.asarray(leaf) for name, leaf in loaded.items()})
+
+
+def save_safetensors(path: Path, variables: Variables) -> None:
+    """Write variables to one `.safetensors` file, named by their paths."""
+    arrays = {
+        name: np.asarray(leaf, order="C") for name, leaf in flatten(variables).items()
+    }
+    with _replacing(path) as temporary:
+        save_file(arrays, temporary)
+
+
+def save_torch(path: Path, variables: Variables) -> None:
+    """Write variables as a state dict that `torch.load` and the reference read.
+
+    Raises:
+      ValueError: a path that the PyTorch model has no key for.
+    """
+    state = variables_to_state_dict(variables)
+    with _replacing(path) as temporary:
+        write_zip(temporary, state)
+
+
+def _is_ours(arrays: Mapping[str, Any]) -> bool:
+    return any(name.startswith(_COLLECTIONS) for name in arrays)
+
+
+def _reference_keys(
+    arrays: Mapping[str, np.ndarray], path: Path
+) -> dict[str, np.ndarray]:
+    state = {}
+    for name, array in arrays.items():
+        key = name.removeprefix("module.")
+        if _HRNET_MODULE.match(key):
+            key = f"backbone.{key}"
+        if key in state:
+            raise ValueError(f"{path}: two arrays for {key!r}")
+        state[key] = array
+    return state
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[pathlib.Path]:
+    """A name to write to, which takes the place of `path` once all is written."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Scoring of poses against COCO annotations."""

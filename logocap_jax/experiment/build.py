@@ -1,0 +1,94 @@
+"""What training and evaluation both build from a config."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from data_pipeline.eval_batches import EvalBatches, make_eval_batches
+from data_pipeline.ground_truth import ground_truth_file
+from data_pipeline.sources import open_source
+from logocap_jax import skeletons
+from logocap_jax.evaluation.coco import evaluate_coco
+from logocap_jax.evaluation.results import to_coco
+from logocap_jax.evaluation.runner import ResultSets
+from logocap_jax.methods import build_method
+from logocap_jax.methods.base import Method
+from logocap_jax.sharding import replicated
+from logocap_jax.training.checkpoint import Checkpoints
+from logocap_jax.training.optim import make_optimizer, multi_step_schedule
+from logocap_jax.training.state import TrainState, create_state
+
+Rows = dict[str, dict[str, float | None]]
+
+
+def make_method(config: ConfigDict) -> Method:
+    """Build the config's method."""
+    settings = config.method.to_dict()
+    return build_method(settings.pop("name"), settings)
+
+
+def data_dir(config: ConfigDict) -> Path:
+    """The config's data folder.
+
+    Raises:
+      ValueError: if the config names none.
+    """
+    if not config.data.dir:
+        raise ValueError("got no data folder; set --config.data.dir=DIR")
+    return Path(config.data.dir)
+
+
+def make_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
+    """The config's learning rate, by step."""
+    return multi_step_schedule(
+        config.learning_rate,
+        milestones=config.lr_milestones,
+        decay=config.lr_decay,
+        warmup=config.lr_warmup,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def fresh_state(
+    config: ConfigDict, method: Method, mesh: Mesh, *, steps_per_epoch: int = 1
+) -> TrainState:
+    """A new state on the mesh, from the config's seed."""
+    optimizer = make_optimizer(make_schedule(config, steps_per_epoch))
+    create: Callable[..., TrainState] = jax.jit(
+        lambda key: create_state(method, optimizer, key),
+        out_shardings=replicated(mesh),
+    )
+    return create(jax.random.key(config.seed))
+
+
+def open_checkpoints(config: ConfigDict, workdir: Path) -> Checkpoints:
+    """The checkpoints of a run."""
+    return Checkpoints(workdir / "checkpoints", settings=config.method.to_dict())
+
+
+def make_batches(config: ConfigDict, split: str) -> EvalBatches:
+    """The batches of a split, at the config's test size."""
+    source = open_source(data_dir(config), split, skeletons.COCO)
+    return make_eval_batches(
+        source,
+        short_side=config.eval.short_side,
+        batch_size=config.eval.batch_size,
+        max_people=config.data.max_people,
+        host_index=jax.process_index(),
+        num_hosts=jax.process_count(),
+    )
+
+
+def score(config: ConfigDict, split: str, sets: ResultSets) -> Rows:
+    """COCO metrics of each result set, over the images that it holds."""
+    truth = ground_truth_file(data_dir(config), split)
+    return {
+        name: evaluate_coco(
+            truth, to_coco(images), image_ids=[image.image_id for image in images]
+        )
+        for name, images in sets.items()
+    }

@@ -1,0 +1,58 @@
+"""Coordinate frames: the only place where points change frame on the device."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+STRIDE = 4  # input pixels per cell: two stride-2 convolutions in HRNet's stem
+
+
+def input_to_cell(
+    points_input: Float[Array, "*prefix 2"], mirrored: Bool[Array, ""]
+) -> Float[Array, "*prefix 2"]:
+    """Points in input px -> points in cells, as training targets have them.
+
+    Reference behaviour: a point is divided by the stride with no half-pixel term,
+    and a mirrored image's labels are mirrored *in cells*, `x -> w - 1 - x`, while
+    its pixels are mirrored in the input, `x -> W - 1 - x`. So labels of a mirrored
+    image lie `(STRIDE - 1) / STRIDE` cells further left.
+
+    Args:
+      points_input: points as they lie in the (possibly mirrored) input.
+      mirrored: whether the input is a mirror image.
+
+    Returns:
+      The points in cells.
+    """
+    shift = jnp.where(mirrored, (STRIDE - 1) / STRIDE, 0.0)
+    return points_input / STRIDE - jnp.stack([shift, jnp.zeros_like(shift)])
+
+
+def cell_to_input(points_cell: Float[Array, "*prefix 2"]) -> Float[Array, "*prefix 2"]:
+    """Points in cells -> points in input px (reference behaviour: no half pixel)."""
+    return points_cell * STRIDE
+
+
+def upsample_to_input(maps: Float[Array, "h w C"]) -> Float[Array, "H W C"]:
+    """Resize maps from cells to input px, bilinear, with half-pixel centres.
+
+    Note that this places cell `i` at pixel `4 i + 1.5`, unlike `cell_to_input`
+    (reference behaviour; the heads learn the difference).
+    """
+    height, width, channels = maps.shape
+    shape = (height * STRIDE, width * STRIDE, channels)
+    return jax.image.resize(maps, shape, "bilinear")
+
+
+def inside(
+    points: Float[Array, "*prefix 2"], height: int, width: int
+) -> Bool[Array, "*prefix"]:
+    """Whether points lie on a map: `0 <= x < width` and `0 <= y < height`."""
+    limit = jnp.asarray([width, height], points.dtype)
+    return jnp.all((points >= 0) & (points < limit), axis=-1)
+
+
+def grid(height: int, width: int) -> Float[Array, "{height} {width} 2"]:
+    """The `(x, y)` of every position of a map."""
+    x, y = jnp.meshgrid(jnp.arange(width), jnp.arange(height))
+    return jnp.stack([x, y], axis=-1).astype(jnp.float32)

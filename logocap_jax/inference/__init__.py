@@ -1,0 +1,1 @@
+"""From dense maps and pose slots to final poses."""

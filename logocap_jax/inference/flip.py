@@ -1,0 +1,45 @@
+"""Flip test: average the maps of an image with those of its mirror image."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from logocap_jax.structures import DenseMaps
+
+
+def mirror_heatmaps(
+    heatmaps: Float[Array, "B h w K1"], flip_index: Int[np.ndarray, " K"]
+) -> Float[Array, "B h w K1"]:
+    """Mirror maps, swapping left and right keypoints; the centre map stays last."""
+    channels = np.append(flip_index, len(flip_index))
+    return heatmaps[:, :, ::-1][..., channels]
+
+
+def mirror_offsets(
+    offsets: Float[Array, "B h w K 2"], flip_index: Int[np.ndarray, " K"]
+) -> Float[Array, "B h w K 2"]:
+    """Mirror offset maps: as heatmaps, and x points the other way."""
+    sign = jnp.asarray([-1.0, 1.0], offsets.dtype)
+    return offsets[:, :, ::-1][..., flip_index, :] * sign
+
+
+def merge(
+    maps: DenseMaps, mirrored: DenseMaps, flip_index: Int[np.ndarray, " K"]
+) -> DenseMaps:
+    """Average the maps of images and of their mirror images.
+
+    Args:
+      maps: predicted from the images.
+      mirrored: predicted from the mirrored images, not mirrored back.
+      flip_index: for each keypoint its mirror image.
+
+    Returns:
+      The averages; the embedding is that of the images (reference behaviour).
+    """
+    heatmaps = mirror_heatmaps(mirrored.heatmaps, flip_index)
+    offsets = mirror_offsets(mirrored.offsets, flip_index)
+    return DenseMaps(
+        heatmaps=(maps.heatmaps + heatmaps) / 2,
+        offsets=(maps.offsets + offsets) / 2,
+        embedding=maps.embedding,
+    )

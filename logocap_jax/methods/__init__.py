@@ -1,0 +1,50 @@
+"""The methods: name and settings -> `Method`."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from logocap_jax.methods.base import Method
+from logocap_jax.methods.center_offset import make_center_offset
+from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.logocap import LogoCapConfig, make_logocap
+from logocap_jax.models.hrnet import HRNetConfig
+
+_METHODS = {
+    "center_offset": (KeypointerConfig, make_center_offset),
+    "logocap": (LogoCapConfig, make_logocap),
+}
+
+
+def build_method(name: str, settings: Mapping[str, Any]) -> Method:
+    """Build a method from plain settings, as a config file holds them.
+
+    Args:
+      name: `"logocap"` or `"center_offset"`.
+      settings: fields of the method's config; `backbone` is a mapping of the
+        fields of `HRNetConfig`. Fields left out keep the reference's values.
+
+    Returns:
+      The method.
+
+    Raises:
+      ValueError: if the name or a field is unknown; lists those that are known.
+    """
+    if name not in _METHODS:
+        raise ValueError(f"got method {name!r}, expected one of {sorted(_METHODS)}")
+    config_type, make = _METHODS[name]
+    settings = dict(settings)
+    if "backbone" in settings:
+        settings["backbone"] = _make_config(HRNetConfig, settings["backbone"])
+    return make(_make_config(config_type, settings))
+
+
+def _make_config(config_type: Any, settings: Mapping[str, Any]) -> Any:
+    known = {field.name for field in dataclasses.fields(config_type)}
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise ValueError(
+            f"{config_type.__name__}: got unknown settings {unknown}, "
+            f"expected some of {sorted(known)}"
+        )
+    return config_type(**settings)

@@ -1,0 +1,51 @@
+"""The baseline: initial poses are the answer (CenterNet's scheme on an HRNet)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, UInt8
+
+from logocap_jax import geometry
+from logocap_jax.inference.pose_nms import suppress
+from logocap_jax.methods import keypointer
+from logocap_jax.methods.base import LossOutput, Method, Variables
+from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.structures import Batch, Poses
+
+
+def make_center_offset(config: KeypointerConfig) -> Method:
+    """Build the method.
+
+    Args:
+      config: settings.
+
+    Returns:
+      The method; `Method.result` is `"initial"`.
+    """
+    network = config.network()
+
+    def init(key: Array) -> Variables:
+        return network.init(key, jnp.zeros((1, 64, 64, 3)), train=False)
+
+    def loss(variables: Variables, batch: Batch) -> LossOutput:
+        image = keypointer.normalise(batch.image)
+        maps, batch_stats = keypointer.train_maps(network, variables, image)
+        terms = keypointer.dense_losses(maps, batch, config)
+        return LossOutput(sum(terms.values(), jnp.zeros(())), terms, batch_stats)
+
+    def predict(
+        variables: Variables, image: UInt8[Array, "B H W 3"]
+    ) -> dict[str, Poses]:
+        normalised = keypointer.normalise(image)
+        maps = keypointer.predict_maps(network, variables, normalised, config)
+
+        def decode(heatmaps: Array, offsets: Array) -> Poses:
+            heatmaps = geometry.upsample_to_input(heatmaps)
+            initial = keypointer.decode_initial(heatmaps[..., -1], offsets, config)
+            return suppress(keypointer.score_initial(initial, heatmaps[..., :-1]))
+
+        return {"initial": jax.vmap(decode)(maps.heatmaps, maps.offsets)}
+
+    def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:
+        return predict(variables, batch.image)
+
+    return Method(init, loss, predict, evaluate, result="initial")

@@ -1,0 +1,256 @@
+"""The fast keypointer: dense maps, their losses, and the initial poses.
+
+What LOGO-CAP starts from, and all there is to the `center_offset` baseline.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt8
+
+from logocap_jax import geometry, losses
+from logocap_jax.codecs import heatmap, offset
+from logocap_jax.inference import flip
+from logocap_jax.methods.base import Variables
+from logocap_jax.models.dense import DenseNetwork
+from logocap_jax.models.hrnet import W32, HRNetConfig
+from logocap_jax.ops.sampling import bilinear_sample
+from logocap_jax.skeletons import COCO, Skeleton
+from logocap_jax.structures import Batch, DenseMaps, Poses
+
+# Mean and standard deviation of ImageNet's RGB values, which HRNet was trained with.
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class KeypointerConfig:
+    """Settings of the fast keypointer; defaults are the reference's for W32.
+
+    Attributes:
+      skeleton: keypoints of the data set.
+      backbone: sizes of the HRNet.
+      heatmap_hidden: hidden channels of the heatmap head.
+      offset_hidden: hidden channels of the offset head.
+      num_slots: N, pose slots per image.
+      heatmap_sigma: sigma of keypoint targets, in cells.
+      center_sigma: sigma of the centre target, in cells.
+      offset_radius: half the side of the region that holds offsets, in cells.
+      background_weight: weight of heatmap cells far from all keypoints.
+      smooth_l1_beta: where the offset loss turns from quadratic to linear.
+      offset_loss_weight: weight of the offset loss in the total.
+      center_threshold: least centre value of a valid pose.
+      flip_test: average with the mirror image at test time.
+      dtype: dtype of the convolutions.
+    """
+
+    skeleton: Skeleton = COCO
+    backbone: HRNetConfig = W32
+    heatmap_hidden: int = 32
+    offset_hidden: int = 256
+    num_slots: int = 30
+    heatmap_sigma: float = 2.0
+    center_sigma: float = 4.0
+    offset_radius: int = 4
+    background_weight: float = 0.1
+    smooth_l1_beta: float = 1 / 9
+    offset_loss_weight: float = 0.01
+    center_threshold: float = 0.01
+    flip_test: bool = True
+    dtype: str = "float32"
+
+    def network(self, embedding: int = 0) -> DenseNetwork:
+        """The network with these sizes; see `DenseNetwork`."""
+        return DenseNetwork(
+            backbone=self.backbone,
+            num_keypoints=self.skeleton.num_keypoints,
+            heatmap_hidden=self.heatmap_hidden,
+            offset_hidden=self.offset_hidden,
+            embedding=embedding,
+            dtype=jnp.dtype(self.dtype),
+        )
+
+
+def normalise(image: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
+    """RGB in 0..255 -> what the network expects."""
+    mean, std = np.asarray(IMAGE_MEAN, np.float32), np.asarray(IMAGE_STD, np.float32)
+    return (image.astype(jnp.float32) / 255 - mean) / std
+
+
+def predict_maps(
+    network: DenseNetwork,
+    variables: Variables,
+    image: Float[Array, "B H W 3"],
+    config: KeypointerConfig,
+) -> DenseMaps:
+    """Dense maps at test time, with the flip test where the config asks for it.
+
+    Args:
+      network: the network.
+      variables: its own variables.
+      image: normalised images; they and their mirror images run as one batch.
+      config: settings.
+
+    Returns:
+      The maps.
+    """
+    images = image
+    if config.flip_test:
+        images = jnp.concatenate([image, image[:, :, ::-1]])
+    maps = DenseMaps(*network.apply(variables, images, train=False))
+    if not config.flip_test:
+        return maps
+    count = image.shape[0]
+    straight = jax.tree.map(lambda x: x[:count], maps)
+    mirrored = jax.tree.map(lambda x: x[count:], maps)
+    return flip.merge(straight, mirrored, config.skeleton.flip_index)
+
+
+def train_maps(
+    network: DenseNetwork, variables: Variables, image: Float[Array, "B H W 3"]
+) -> tuple[DenseMaps, Variables]:
+    """Dense maps and new batch statistics in training."""
+    maps, updates = network.apply(variables, image, train=True, mutable=["batch_stats"])
+    return DenseMaps(*maps), updates["batch_stats"]
+
+
+def dense_losses(
+    maps: DenseMaps, batch: Batch, config: KeypointerConfig
+) -> dict[str, Float[Array, ""]]:
+    """The weighted heatmap and offset losses of a batch.
+
+    `heatmap = mean((H - T)^2 w)`; `offset = sum(smoothL1(O - T) w) / count(w > 0)`.
+
+    Args:
+      maps: predictions.
+      batch: ground truth.
+      config: settings.
+
+    Returns:
+      `{"heatmap": ..., "offset": ...}`; their sum is the loss.
+    """
+    height, width = maps.heatmaps.shape[1:3]
+    heat_target, heat_weight, off_target, off_weight = jax.vmap(
+        lambda *people: dense_targets(
+            *people, height=height, width=width, config=config
+        )
+    )(
+        batch.keypoints,
+        batch.labelled,
+        batch.area,
+        batch.person,
+        batch.has_center,
+        batch.mirrored,
+    )
+    weight = (heat_weight * batch.mask)[..., None]
+    heatmap_loss = jnp.mean(losses.squared_error(maps.heatmaps, heat_target) * weight)
+    error = losses.smooth_l1(maps.offsets, off_target, beta=config.smooth_l1_beta)
+    # A weight covers x and y, so both count.
+    count = 2 * jnp.sum(off_weight > 0)
+    offset_loss = jnp.sum(error * off_weight[..., None]) / jnp.maximum(count, 1)
+    return {
+        "heatmap": heatmap_loss,
+        "offset": config.offset_loss_weight * offset_loss,
+    }
+
+
+def dense_targets(
+    keypoints_input: Float[Array, "P K 2"],
+    labelled: Bool[Array, "P K"],
+    area: Float[Array, " P"],
+    person: Bool[Array, " P"],
+    has_center: Bool[Array, " P"],
+    mirrored: Bool[Array, ""],
+    *,
+    height: int,
+    width: int,
+    config: KeypointerConfig,
+) -> tuple[
+    Float[Array, "h w K1"],
+    Float[Array, "h w"],
+    Float[Array, "h w K 2"],
+    Float[Array, "h w K"],
+]:
+    """Targets and weights of one image; arguments as in `structures.Batch`.
+
+    A pose's centre is the mean of its labelled keypoints.
+
+    Returns:
+      Heatmap targets, their weight (without the mask), offset targets and weights.
+    """
+    labelled = labelled & person[:, None]
+    keypoints = geometry.input_to_cell(keypoints_input, mirrored)
+    count = jnp.maximum(jnp.sum(labelled, axis=1, keepdims=True), 1)
+    centers = jnp.sum(keypoints * labelled[..., None], axis=1) / count
+    points = jnp.concatenate([keypoints, centers[:, None]], axis=1)
+    exists = jnp.concatenate([labelled, has_center[:, None]], axis=1)
+    kinds = config.skeleton.num_keypoints
+    heat_target, heat_weight = heatmap.encode(
+        points,
+        exists,
+        height=height,
+        width=width,
+        sigmas=(*(config.heatmap_sigma,) * kinds, config.center_sigma),
+        background_weight=config.background_weight,
+    )
+    off_target, off_weight = offset.encode(
+        keypoints,
+        labelled,
+        centers,
+        has_center,
+        area,
+        height=height,
+        width=width,
+        radius=config.offset_radius,
+    )
+    return heat_target, heat_weight, off_target, off_weight
+
+
+@dataclasses.dataclass(frozen=True)
+class InitialPoses:
+    """Initial poses of one image.
+
+    Attributes:
+      keypoints: input px.
+      center_values: centre heatmap at the pose's centre, highest first.
+      valid: slot holds a pose.
+    """
+
+    keypoints: Float[Array, "*B N K 2"]
+    center_values: Float[Array, "*B N"]
+    valid: Bool[Array, "*B N"]
+
+
+jax.tree_util.register_dataclass(InitialPoses)
+
+
+def decode_initial(
+    center_map: Float[Array, "H W"],
+    offsets: Float[Array, "h w K 2"],
+    config: KeypointerConfig,
+) -> InitialPoses:
+    """Centres of one image, and the keypoints that the offsets there point to."""
+    centers, values, valid = heatmap.decode_centers(
+        center_map, count=config.num_slots, threshold=config.center_threshold
+    )
+    return InitialPoses(offset.decode(offsets, centers), values, valid)
+
+
+def score_initial(
+    initial: InitialPoses, heatmaps_input: Float[Array, "H W K"]
+) -> Poses:
+    """Initial poses of one image as an answer of their own.
+
+    A keypoint's score is the full-resolution heatmap there times the centre value.
+    """
+    kinds = jnp.arange(heatmaps_input.shape[-1])
+
+    def sample(points: Array) -> Array:  # [K, 2] -> [K]
+        return bilinear_sample(heatmaps_input, points)[kinds, kinds]
+
+    scores = jax.vmap(sample)(initial.keypoints) * initial.center_values[:, None]
+    pose_scores = jnp.mean(scores, axis=-1)
+    valid = initial.valid & (pose_scores > 0)
+    return Poses(initial.keypoints, scores, pose_scores, valid)

@@ -1,0 +1,74 @@
+"""Settings of LOGO-CAP and the networks that they describe."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.logocap import expansion
+from logocap_jax.methods.logocap.network import MapPredictor
+from logocap_jax.models.dense import DenseNetwork
+
+
+@dataclasses.dataclass(frozen=True)
+class LogoCapConfig(KeypointerConfig):
+    """Settings of LOGO-CAP; defaults are the reference's for W32.
+
+    Attributes:
+      embedding: D, channels of the features that the local KEM samples.
+      message_channels: output channels of the message-passing convolutions.
+      attentive_layer: which of them has the attentive norm; None: none.
+      affines: affine transformations that the attentive norm mixes.
+      mesh_size: E, side of the local KEM and of the attraction map.
+      window_radius: the global KEM's window is `2 * window_radius + 1` wide.
+      window_sigma: sigma of the window's reweighing, input px.
+      refined_sigma: sigma of the refined map's target, input px.
+      match_threshold: similarity from which a slot takes part in training.
+      instance_budget: slots per image that go through message passing in training;
+        matches beyond it are dropped, lowest similarity first.
+      kam_loss_weight: weight of the attraction-map loss in the total.
+    """
+
+    embedding: int = 64
+    message_channels: tuple[int, ...] = (512, 256, 128)
+    attentive_layer: int | None = 1
+    affines: int = 20
+    mesh_size: int = 11
+    window_radius: int = 48
+    window_sigma: float = 16.0
+    refined_sigma: float = 4.0
+    match_threshold: float = 0.5
+    instance_budget: int = 8
+    kam_loss_weight: float = 0.01
+
+
+class Parts(NamedTuple):
+    """What the method's functions close over: settings, networks, mesh.
+
+    Attributes:
+      config: settings.
+      dense: image -> dense maps.
+      maps: mesh features -> attraction maps.
+      mesh_offsets: positions of the mesh around a keypoint, input px.
+    """
+
+    config: LogoCapConfig
+    dense: DenseNetwork
+    maps: MapPredictor
+    mesh_offsets: Float[np.ndarray, "E E K 2"]
+
+
+def make_parts(config: LogoCapConfig) -> Parts:
+    """Build the networks (they hold no variables) and the mesh."""
+    maps = MapPredictor(
+        num_keypoints=config.skeleton.num_keypoints,
+        channels=config.message_channels,
+        attentive=config.attentive_layer,
+        affines=config.affines,
+        dtype=jnp.dtype(config.dtype),
+    )
+    offsets = expansion.mesh_offsets(config.skeleton.sigma_array, size=config.mesh_size)
+    return Parts(config, config.network(config.embedding), maps, offsets)

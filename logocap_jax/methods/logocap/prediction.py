@@ -1,0 +1,119 @@
+"""LOGO-CAP at test time: images -> poses."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from logocap_jax import geometry
+from logocap_jax.inference.pose_nms import suppress
+from logocap_jax.methods import keypointer
+from logocap_jax.methods.base import Variables
+from logocap_jax.methods.keypointer import InitialPoses
+from logocap_jax.methods.logocap import expansion, refine
+from logocap_jax.methods.logocap.assignment import assign, best_of_mesh
+from logocap_jax.methods.logocap.config import Parts
+from logocap_jax.structures import Batch, DenseMaps, Poses
+
+
+def predict(
+    parts: Parts, variables: Variables, image: UInt8[Array, "B H W 3"]
+) -> dict[str, Poses]:
+    """Find poses, in input px, after pose NMS.
+
+    Args:
+      parts: settings and networks.
+      variables: parameters and batch statistics.
+      image: input images; H and W are multiples of 32.
+
+    Returns:
+      `initial`: the fast keypointer's poses; `logocap`: those poses refined.
+    """
+    slots = _predict_slots(parts, variables, image)
+    return {name: jax.vmap(suppress)(poses) for name, poses in slots.items()}
+
+
+def evaluate(parts: Parts, variables: Variables, batch: Batch) -> dict[str, Poses]:
+    """As `predict`, and `bound`: the best that a perfect choice in the mesh reaches.
+
+    The bound moves each keypoint of a slot to the position of its local KEM that is
+    most similar to the person whom the slot can reach best, and keeps the refined
+    pose's scores (the paper's empirical bound, appendix C).
+    """
+    slots = _predict_slots(parts, variables, batch.image)
+    height, width = batch.image.shape[1:3]
+
+    def bound(initial: Array, example: Batch) -> Array:
+        mesh = expansion.expand(initial, parts.mesh_offsets)
+        seen = geometry.inside(example.keypoints, height, width)
+        truth = assign(
+            mesh,
+            example.keypoints,
+            example.labelled & example.person[:, None] & seen,
+            example.area,
+            jnp.asarray(parts.config.skeleton.sigma_array),
+        )
+        return best_of_mesh(mesh, truth)
+
+    best = jax.vmap(bound)(slots["initial"].keypoints, batch)
+    slots["bound"] = dataclasses.replace(slots["logocap"], keypoints=best)
+    return {name: jax.vmap(suppress)(poses) for name, poses in slots.items()}
+
+
+def _predict_slots(
+    parts: Parts, variables: Variables, image: UInt8[Array, "B H W 3"]
+) -> dict[str, Poses]:
+    """Both result sets before pose NMS, slot by slot."""
+    dense_variables = {name: tree["dense"] for name, tree in variables.items()}
+    map_variables = {name: tree["maps"] for name, tree in variables.items()}
+    maps = keypointer.predict_maps(
+        parts.dense, dense_variables, keypointer.normalise(image), parts.config
+    )
+    heatmaps = jax.vmap(geometry.upsample_to_input)(maps.heatmaps)
+    initial = jax.vmap(
+        lambda center, offsets: keypointer.decode_initial(center, offsets, parts.config)
+    )(heatmaps[..., -1], maps.offsets)
+    kam = predict_kam(parts, map_variables, maps, initial)
+    refined = jax.vmap(lambda *args: refine_image(parts, *args))(
+        heatmaps[..., :-1], initial, kam
+    )
+    scored = jax.vmap(keypointer.score_initial)(initial, heatmaps[..., :-1])
+    return {"initial": scored, "logocap": refined}
+
+
+def predict_kam(
+    parts: Parts, map_variables: Variables, maps: DenseMaps, initial: InitialPoses
+) -> Float[Array, "B N E E K"]:
+    """The attraction maps of all slots, clipped to 0..1."""
+    mesh = jax.vmap(expansion.expand, in_axes=(0, None))(
+        initial.keypoints, parts.mesh_offsets
+    )
+    features = jax.vmap(expansion.sample_features)(maps.embedding, mesh)
+    kam = parts.maps.apply(
+        map_variables, features.reshape(-1, *features.shape[2:]), train=False
+    )
+    return jnp.clip(kam, 0, 1).reshape(*features.shape[:-1], -1)
+
+
+def refine_image(
+    parts: Parts,
+    heatmaps_input: Float[Array, "H W K"],
+    initial: InitialPoses,
+    kam: Float[Array, "N E E K"],
+) -> Poses:
+    """Refine the poses of one image.
+
+    A keypoint's score is that of its refined peak times the pose's centre value;
+    poses whose mean score is not above 0 are dropped.
+    """
+    windows = refine.global_windows(
+        heatmaps_input,
+        initial.keypoints,
+        radius=parts.config.window_radius,
+        sigma=parts.config.window_sigma,
+    )
+    keypoints, scores = refine.read_peaks(refine.adapt(windows, kam), initial.keypoints)
+    scores = scores * initial.center_values[:, None]
+    pose_scores = jnp.mean(scores, axis=-1)
+    return Poses(keypoints, scores, pose_scores, initial.valid & (pose_scores > 0))

@@ -1,0 +1,106 @@
+"""Local-global contextual adaptation: attraction maps refine heatmap windows."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from logocap_jax.ops import gaussian
+from logocap_jax.ops.instance_conv import instance_convolution
+from logocap_jax.ops.peaks import top_two
+from logocap_jax.ops.sampling import sample_window
+
+
+def global_windows(
+    heatmaps_input: Float[Array, "H W K"],
+    keypoints_input: Float[Array, "N K 2"],
+    *,
+    radius: int = 48,
+    sigma: float = 16.0,
+    cutoff: float = 1e-4,
+) -> Float[Array, "N K G G"]:
+    """Global KEM: reweighed heatmap windows around each initial keypoint.
+
+    Args:
+      heatmaps_input: keypoint heatmaps at input resolution.
+      keypoints_input: initial keypoints.
+      radius: half the window's side, input px.
+      sigma: sigma of the Gaussian that the window is multiplied with, input px.
+      cutoff: Gaussian values below it are 0 (reference behaviour).
+
+    Returns:
+      The windows, `[y, x]`.
+    """
+
+    def window(heatmap: Array, center: Array) -> Array:
+        return sample_window(heatmap, center, radius=radius)
+
+    per_keypoint = jax.vmap(window, in_axes=(2, 0))  # one heatmap for each keypoint
+    windows = jax.vmap(per_keypoint, in_axes=(None, 0))(heatmaps_input, keypoints_input)
+    return windows * gaussian.gaussian_window(radius=radius, sigma=sigma, cutoff=cutoff)
+
+
+def adapt(
+    windows: Float[Array, "N K G G"], kam: Float[Array, "N E E K"]
+) -> Float[Array, "N K G G"]:
+    """Convolve each window with its attraction map over the map's size, `KAM / E^2`."""
+    slots, kinds, side, _ = windows.shape
+    extent = kam.shape[1]
+    kernels = jnp.moveaxis(kam, -1, 1) / extent**2  # [N, K, E, E]
+    refined = instance_convolution(
+        windows.reshape(slots * kinds, side, side),
+        kernels.reshape(slots * kinds, extent, extent),
+    )
+    return refined.reshape(windows.shape)
+
+
+def refined_targets(
+    keypoints_input: Float[Array, "N K 2"],
+    truth_input: Float[Array, "N K 2"],
+    *,
+    radius: int = 48,
+    sigma: float = 4.0,
+) -> Float[Array, "N K G G"]:
+    """Gaussians around the true keypoints, on the windows of the initial ones.
+
+    Args:
+      keypoints_input: initial keypoints.
+      truth_input: the true keypoints.
+      radius: half the window's side, input px.
+      sigma: in input px, whatever the person's scale (reference behaviour).
+
+    Returns:
+      The targets, `[y, x]`.
+    """
+    side = 2 * radius + 1
+
+    def render(center: Array) -> Array:
+        return gaussian.gaussian_at(center, height=side, width=side, sigma=sigma)
+
+    return jax.vmap(jax.vmap(render))(truth_input - keypoints_input + radius)
+
+
+def read_peaks(
+    refined: Float[Array, "N K G G"],
+    keypoints_input: Float[Array, "N K 2"],
+    *,
+    first_share: float = 0.75,
+) -> tuple[Float[Array, "N K 2"], Float[Array, "N K"]]:
+    """Refined keypoints: where the two largest values of each map are.
+
+    Args:
+      refined: adapted windows.
+      keypoints_input: initial keypoints, the windows' centres.
+      first_share: weight of the largest value and its place; the second largest has
+        the rest (reference behaviour).
+
+    Returns:
+      Refined keypoints in input px, and their scores.
+    """
+    radius = refined.shape[-1] // 2
+    positions, values = jax.vmap(jax.vmap(top_two))(refined)  # [N, K, 2, 2], [.., 2]
+
+    def blend(pair: Array, axis: int) -> Array:
+        first, second = jnp.moveaxis(pair, axis, 0)
+        return first_share * first + (1 - first_share) * second
+
+    return keypoints_input + blend(positions, 2) - radius, blend(values, 2)

@@ -1,0 +1,172 @@
+"""LOGO-CAP's training loss."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from logocap_jax import geometry, losses
+from logocap_jax.methods import keypointer
+from logocap_jax.methods.base import LossOutput, Variables
+from logocap_jax.methods.keypointer import InitialPoses
+from logocap_jax.methods.logocap import expansion, refine
+from logocap_jax.methods.logocap.assignment import Assignment, assign
+from logocap_jax.methods.logocap.config import LogoCapConfig, Parts
+from logocap_jax.structures import Batch, DenseMaps
+
+
+def loss(parts: Parts, variables: Variables, batch: Batch) -> LossOutput:
+    """The sum of four losses: heatmap, offset, attraction map, refined map.
+
+    Args:
+      parts: settings and networks.
+      variables: parameters and batch statistics.
+      batch: images and people.
+
+    Returns:
+      Loss, metrics (the four weighted terms, and counts of slots) and statistics.
+    """
+    image = keypointer.normalise(batch.image)
+    maps, dense_stats = keypointer.train_maps(
+        parts.dense, _select(variables, "dense"), image
+    )
+    terms = keypointer.dense_losses(maps, batch, parts.config)
+    initial, truth = jax.vmap(lambda *args: _slots(parts, *args))(
+        jax.lax.stop_gradient(maps.heatmaps[..., -1]),
+        jax.lax.stop_gradient(maps.offsets),
+        batch,
+    )
+    initial, truth, takes_part = jax.vmap(
+        lambda *args: _pack(*args, budget=parts.config.instance_budget)
+    )(initial, truth)
+    kam, map_stats = _attraction_maps(parts, variables, maps, initial, takes_part)
+    terms["kam"] = _kam_loss(kam, truth, parts.config)
+    terms["refined"] = _refined_loss(
+        maps, initial, kam, truth, takes_part, parts.config
+    )
+    return LossOutput(
+        loss=sum(terms.values(), start=jnp.zeros(())),
+        metrics=terms | {"matched_slots": jnp.sum(truth.matched)},
+        batch_stats={"dense": dense_stats, "maps": map_stats},
+    )
+
+
+def _select(variables: Variables, network: str) -> Variables:
+    """One network's own variables."""
+    return {collection: tree[network] for collection, tree in variables.items()}
+
+
+def _slots(
+    parts: Parts, center_map: Array, offsets: Array, example: Batch
+) -> tuple[InitialPoses, Assignment]:
+    """The pose slots of one image and their ground truth.
+
+    Args:
+      parts: settings and networks.
+      center_map: [h, w], predicted.
+      offsets: [h, w, K, 2], predicted.
+      example: one image's ground truth, a `Batch` without `B`.
+    """
+    config = parts.config
+    height, width = example.image.shape[:2]
+    center_input = geometry.upsample_to_input(center_map[..., None])[..., 0]
+    initial = keypointer.decode_initial(center_input, offsets, config)
+    visible = (
+        example.labelled
+        & example.person[:, None]
+        & geometry.inside(example.keypoints, height, width)
+    )
+    truth = assign(
+        expansion.expand(initial.keypoints, parts.mesh_offsets),
+        example.keypoints,
+        visible,
+        example.area,
+        jnp.asarray(config.skeleton.sigma_array),
+        threshold=config.match_threshold,
+    )
+    return initial, truth
+
+
+def _pack(
+    initial: InitialPoses, truth: Assignment, *, budget: int
+) -> tuple[InitialPoses, Assignment, Bool[Array, " S"]]:
+    """Keep the best `budget` slots of one image, matched ones first.
+
+    An image without a match still sends its first slot through message passing,
+    where it counts in the batch statistics but in no loss (reference behaviour).
+
+    Returns:
+      The slots kept, their ground truth, and which of them take part.
+    """
+    takes_part = truth.matched.at[0].set(truth.matched[0] | ~jnp.any(truth.matched))
+    rank = jnp.where(takes_part, truth.slot_oks + 1, 0)
+    budget = min(budget, rank.shape[0])
+    _, index = jax.lax.top_k(rank, budget)
+    index = jnp.sort(index)
+    kept_initial, kept_truth = jax.tree.map(lambda x: x[index], (initial, truth))
+    return kept_initial, kept_truth, takes_part[index]
+
+
+def _attraction_maps(
+    parts: Parts,
+    variables: Variables,
+    maps: DenseMaps,
+    initial: InitialPoses,
+    takes_part: Bool[Array, "B S"],
+) -> tuple[Float[Array, "B S E E K"], Variables]:
+    """The attraction maps of the packed slots, and new batch statistics."""
+    mesh = jax.vmap(expansion.expand, in_axes=(0, None))(
+        initial.keypoints, parts.mesh_offsets
+    )
+    features = jax.vmap(expansion.sample_features)(maps.embedding, mesh)
+    kam, updates = parts.maps.apply(
+        _select(variables, "maps"),
+        features.reshape(-1, *features.shape[2:]),  # [B * S, E, E, K * D]
+        train=True,
+        mask=takes_part.reshape(-1),
+        mutable=["batch_stats"],
+    )
+    return kam.reshape(*features.shape[:-1], -1), updates["batch_stats"]
+
+
+def _kam_loss(
+    kam: Float[Array, "B S E E K"], truth: Assignment, config: LogoCapConfig
+) -> Float[Array, ""]:
+    """`sum_n mean_kij((KAM - T)^2 q) / max(1, matched slots)`, weighted."""
+    error = losses.squared_error(kam, truth.kam) * truth.gain[:, :, None, None]
+    per_slot = jnp.mean(error, axis=(2, 3, 4))
+    count = jnp.maximum(jnp.sum(truth.matched), 1)
+    return config.kam_loss_weight * jnp.sum(per_slot) / count
+
+
+def _refined_loss(
+    maps: DenseMaps,
+    initial: InitialPoses,
+    kam: Float[Array, "B S E E K"],
+    truth: Assignment,
+    takes_part: Bool[Array, "B S"],
+    config: LogoCapConfig,
+) -> Float[Array, ""]:
+    """`mean((refined - T)^2 q)` over the windows of the slots that take part."""
+    radius = config.window_radius
+
+    def window_errors(
+        heatmaps: Array, keypoints: Array, kernel: Array, goal: Array
+    ) -> Float[Array, "S K"]:
+        windows = refine.global_windows(
+            geometry.upsample_to_input(heatmaps),
+            keypoints,
+            radius=radius,
+            sigma=config.window_sigma,
+        )
+        target = refine.refined_targets(
+            keypoints, goal, radius=radius, sigma=config.refined_sigma
+        )
+        error = losses.squared_error(refine.adapt(windows, kernel), target)
+        return jnp.mean(error, axis=(2, 3))
+
+    error = jax.vmap(window_errors)(
+        maps.heatmaps[..., :-1], initial.keypoints, kam, truth.keypoints
+    )
+    per_slot = jnp.mean(error * truth.gain, axis=-1)
+    count = jnp.maximum(jnp.sum(takes_part), 1)
+    return jnp.sum(jnp.where(takes_part, per_slot, 0)) / count

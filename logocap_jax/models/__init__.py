@@ -1,0 +1,1 @@
+"""Linen modules; they know layers, not poses."""

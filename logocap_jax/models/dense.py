@@ -1,0 +1,58 @@
+"""Backbone and heads: image -> dense maps."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from logocap_jax.models.heads import Head
+from logocap_jax.models.hrnet import HRNet, HRNetConfig
+from logocap_jax.models.layers import Dtype
+
+
+class DenseNetwork(nn.Module):
+    """HRNet with a heatmap, an offset and, if asked for, an embedding head.
+
+    Attributes:
+      backbone: sizes of the HRNet.
+      num_keypoints: K.
+      heatmap_hidden: hidden channels of the heatmap head.
+      offset_hidden: hidden channels of the offset head.
+      embedding: channels of the embedding; 0: no embedding head.
+      dtype: dtype of the convolutions; results are float32.
+    """
+
+    backbone: HRNetConfig
+    num_keypoints: int
+    heatmap_hidden: int
+    offset_hidden: int
+    embedding: int = 0
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "B H W 3"], *, train: bool
+    ) -> tuple[
+        Float[Array, "B h w K1"], Float[Array, "B h w K 2"], Float[Array, "B h w D"]
+    ]:
+        """Compute the maps at stride 4.
+
+        Args:
+          image: normalised RGB.
+          train: use and update batch statistics.
+
+        Returns:
+          Heatmaps (the pose centre's last), offsets and embedding (D may be 0).
+        """
+        features = HRNet(self.backbone, self.dtype, name="backbone")(image, train=train)
+
+        def head(hidden: int, outputs: int | None, name: str) -> Array:
+            return Head(hidden, outputs, self.dtype, name=name)(features, train=train)
+
+        heatmaps = head(self.heatmap_hidden, self.num_keypoints + 1, "heatmap_head")
+        offsets = head(self.offset_hidden, 2 * self.num_keypoints, "offset_head")
+        offsets = offsets.reshape(*offsets.shape[:-1], self.num_keypoints, 2)
+        if self.embedding:
+            embedding = head(self.embedding, None, "embedding_head")
+        else:
+            embedding = jnp.zeros((*heatmaps.shape[:-1], 0), jnp.float32)
+        return heatmaps, offsets, embedding

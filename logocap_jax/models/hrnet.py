@@ -1,0 +1,165 @@
+"""HRNet (Sun et al., CVPR 2019): parallel branches at strides 4, 8, 16, 32."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from logocap_jax.models.layers import (
+    BasicBlock,
+    BatchNorm,
+    Bottleneck,
+    ConvNorm,
+    Dtype,
+    conv,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class HRNetConfig:
+    """Sizes of an HRNet.
+
+    Attributes:
+      channels: channels of the stride-4 branch; each further branch doubles them.
+      stem_channels: channels of the two stride-2 convolutions.
+      layer1_channels: width of the first stage's bottlenecks (they put out 4x).
+      layer1_blocks: number of those bottlenecks.
+      modules: exchange modules in the stages of 2, 3 and 4 branches.
+      blocks: residual blocks per branch and module.
+    """
+
+    channels: int
+    stem_channels: int = 64
+    layer1_channels: int = 64
+    layer1_blocks: int = 4
+    modules: tuple[int, int, int] = (1, 4, 3)
+    blocks: int = 4
+
+
+W32 = HRNetConfig(channels=32)
+W48 = HRNetConfig(channels=48)
+# The small network whose weights and activations ../shared/parity/tiny holds.
+TINY = HRNetConfig(channels=8, modules=(1, 2, 2), blocks=2)
+
+
+class HRNet(nn.Module):
+    """Image -> features of all branches at stride 4.
+
+    Attributes:
+      config: sizes.
+      dtype: dtype of the computation.
+    """
+
+    config: HRNetConfig
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B H W 3"], *, train: bool
+    ) -> Float[Array, "B h w C"]:
+        """Compute the features.
+
+        Args:
+          x: normalised image; H and W are multiples of 32.
+          train: use and update batch statistics.
+
+        Returns:
+          `15 * channels` features: the four branches, upsampled bilinearly.
+        """
+        size, dtype = self.config, self.dtype
+        for i in (1, 2):
+            x = conv(size.stem_channels, 3, 2, dtype, name=f"stem_conv{i}")(x)
+            norm = BatchNorm(dtype=dtype, name=f"stem_norm{i}")
+            x = nn.relu(norm(x, train=train))
+        for i in range(size.layer1_blocks):
+            block = Bottleneck(size.layer1_channels, dtype, name=f"layer1_block{i}")
+            x = block(x, train=train)
+        branches = [x]
+        for stage, modules in enumerate(size.modules, start=2):
+            branches = self._transition(branches, stage, train)
+            for m in range(modules):
+                exchange = ExchangeModule(
+                    size.blocks, dtype, name=f"stage{stage}_module{m}"
+                )
+                branches = exchange(branches, train=train)
+        return _concatenate_upsampled(branches)
+
+    def _transition(
+        self, branches: Sequence[Array], stage: int, train: bool
+    ) -> list[Array]:
+        """Open one branch more, from the last one at half its resolution."""
+
+        def convert(x: Array, branch: int, stride: int) -> Array:
+            features = self.config.channels * 2**branch
+            name = f"transition{stage - 1}_branch{branch}"
+            module = ConvNorm(features, stride=stride, dtype=self.dtype, name=name)
+            return nn.relu(module(x, train=train))
+
+        kept = list(branches)
+        if stage == 2:  # layer 1 has its own width, so its branch is converted too
+            kept = [convert(branches[0], 0, 1)]
+        return [*kept, convert(branches[-1], stage - 1, 2)]
+
+
+class ExchangeModule(nn.Module):
+    """Residual blocks on each branch, then every branch hears all others.
+
+    Attributes:
+      blocks: residual blocks per branch.
+      dtype: dtype of the computation.
+    """
+
+    blocks: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, branches: Sequence[Array], *, train: bool) -> list[Array]:
+        """Apply the module to branches [B, h/2^b, w/2^b, c*2^b]."""
+        refined = []
+        for b, x in enumerate(branches):
+            for j in range(self.blocks):
+                x = BasicBlock(self.dtype, name=f"branch{b}_block{j}")(x, train=train)
+            refined.append(x)
+        fused = []
+        for i in range(len(refined)):
+            terms = [
+                self._bring(x, j, i, refined, train) for j, x in enumerate(refined)
+            ]
+            fused.append(nn.relu(sum(terms[1:], start=terms[0])))
+        return fused
+
+    def _bring(
+        self, x: Array, source: int, target: int, branches: list[Array], train: bool
+    ) -> Array:
+        """Bring branch `source` to the resolution and width of `target`."""
+        width = branches[target].shape[-1]
+        name = f"fuse{target}_from{source}"
+        if source > target:
+            up = ConvNorm(width, kernel=1, dtype=self.dtype, name=f"{name}_step0")
+            return _upsample_nearest(up(x, train=train), 2 ** (source - target))
+        for step in range(target - source):
+            last = step == target - source - 1
+            features = width if last else x.shape[-1]
+            down = ConvNorm(
+                features, stride=2, dtype=self.dtype, name=f"{name}_step{step}"
+            )
+            x = down(x, train=train)
+            x = x if last else nn.relu(x)
+        return x
+
+
+def _upsample_nearest(x: Float[Array, "B h w C"], factor: int) -> Array:
+    return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
+
+
+def _concatenate_upsampled(branches: Sequence[Array]) -> Float[Array, "B h w C"]:
+    """Upsample all branches to the first one's size (half-pixel bilinear), stack."""
+    batch, height, width, _ = branches[0].shape
+    resized = [
+        jax.image.resize(x, (batch, height, width, x.shape[-1]), "bilinear")
+        for x in branches[1:]
+    ]
+    return jnp.concatenate([branches[0], *resized], axis=-1)

@@ -1,0 +1,182 @@
+"""Convolution, batch normalisation and the two residual blocks of HRNet."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float
+
+Dtype = Any
+
+# PyTorch's default for convolutions, uniform in +-1/sqrt(fan_in), which the
+# reference keeps for every layer that ImageNet weights do not cover.
+torch_default_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all axes but the last, as PyTorch computes it.
+
+    Differs from `nn.BatchNorm` in what PyTorch checkpoints expect: the running
+    variance is the unbiased one, and the variance is computed in two passes.
+    Under `jit` with a sharded batch the statistics are those of the global batch.
+
+    Attributes:
+      affine: whether to learn a scale and a bias.
+      momentum: share of the running statistics that a step keeps
+        (1 - PyTorch's momentum of 0.1).
+      epsilon: added to the variance.
+      dtype: dtype of the result; statistics are float32 always.
+    """
+
+    affine: bool = True
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "*batch C"],
+        *,
+        train: bool,
+        mask: Bool[Array, "*some"] | None = None,
+    ) -> Float[Array, "*batch C"]:
+        """Normalise `x`.
+
+        Args:
+          x: activations.
+          train: use the statistics of `x`, and update the running ones.
+          mask: broadcasts against `x.shape[:-1]`; False entries do not count in
+            the statistics (they are normalised all the same).
+
+        Returns:
+          The normalised activations.
+        """
+        channels = (x.shape[-1],)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        var = self.variable("batch_stats", "var", jnp.ones, channels)
+        values = x.astype(jnp.float32)
+        if train:
+            batch_mean, batch_var, count = _masked_moments(values, mask)
+            if not self.is_initializing():
+                unbiased = batch_var * (count / jnp.maximum(count - 1, 1))
+                keep = self.momentum
+                mean.value = keep * mean.value + (1 - keep) * batch_mean
+                var.value = keep * var.value + (1 - keep) * unbiased
+        else:
+            batch_mean, batch_var = mean.value, var.value
+        normalised = (values - batch_mean) * jax.lax.rsqrt(batch_var + self.epsilon)
+        if self.affine:
+            scale = self.param("scale", nn.initializers.ones, channels)
+            bias = self.param("bias", nn.initializers.zeros, channels)
+            normalised = normalised * scale + bias
+        return normalised.astype(self.dtype)
+
+
+def _masked_moments(
+    values: Float[Array, "*batch C"], mask: Bool[Array, "*some"] | None
+) -> tuple[Float[Array, " C"], Float[Array, " C"], Float[Array, ""]]:
+    """Mean, biased variance and count over all axes but the last."""
+    axes = tuple(range(values.ndim - 1))
+    shape = values.shape[:-1]
+    where = jnp.ones(shape) if mask is None else jnp.broadcast_to(mask, shape)
+    where = where.astype(jnp.float32)
+    count = jnp.sum(where)
+    where = where[..., None] / jnp.maximum(count, 1)
+    mean = jnp.sum(values * where, axes)
+    var = jnp.sum(jnp.square(values - mean) * where, axes)
+    return mean, var, count
+
+
+class ConvNorm(nn.Module):
+    """Bias-free convolution, padded to keep the size, then batch norm.
+
+    Attributes:
+      features: output channels.
+      kernel: side of the square kernel, odd.
+      stride: stride in both directions.
+      dtype: dtype of the computation.
+    """
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B H W C"], *, train: bool
+    ) -> Float[Array, "B h w F"]:
+        """Convolve and normalise."""
+        x = conv(self.features, self.kernel, self.stride, self.dtype, name="conv")(x)
+        return BatchNorm(dtype=self.dtype, name="norm")(x, train=train)
+
+
+def conv(
+    features: int,
+    kernel: int = 3,
+    stride: int = 1,
+    dtype: Dtype = jnp.float32,
+    *,
+    use_bias: bool = False,
+    name: str,
+) -> nn.Conv:
+    """A square convolution with PyTorch's symmetric padding and default init."""
+    return nn.Conv(
+        features,
+        (kernel, kernel),
+        strides=stride,
+        padding=kernel // 2,
+        use_bias=use_bias,
+        dtype=dtype,
+        kernel_init=torch_default_init,
+        name=name,
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and the identity."""
+
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B h w C"], *, train: bool
+    ) -> Float[Array, "B h w C"]:
+        """Apply the block."""
+        channels = x.shape[-1]
+        y = conv(channels, dtype=self.dtype, name="conv1")(x)
+        y = nn.relu(BatchNorm(dtype=self.dtype, name="norm1")(y, train=train))
+        y = conv(channels, dtype=self.dtype, name="conv2")(y)
+        y = BatchNorm(dtype=self.dtype, name="norm2")(y, train=train)
+        return nn.relu(x + y)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions and the identity (projected where widths differ).
+
+    Attributes:
+      channels: width of the 3x3 convolution; the output has four times as many.
+      dtype: dtype of the computation.
+    """
+
+    channels: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B h w C"], *, train: bool
+    ) -> Float[Array, "B h w F"]:
+        """Apply the block."""
+        wide = 4 * self.channels
+        y = conv(self.channels, 1, dtype=self.dtype, name="conv1")(x)
+        y = nn.relu(BatchNorm(dtype=self.dtype, name="norm1")(y, train=train))
+        y = conv(self.channels, 3, dtype=self.dtype, name="conv2")(y)
+        y = nn.relu(BatchNorm(dtype=self.dtype, name="norm2")(y, train=train))
+        y = conv(wide, 1, dtype=self.dtype, name="conv3")(y)
+        y = BatchNorm(dtype=self.dtype, name="norm3")(y, train=train)
+        if x.shape[-1] != wide:
+            x = conv(wide, 1, dtype=self.dtype, name="shortcut_conv")(x)
+            x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
+        return nn.relu(x + y)

@@ -1,0 +1,1 @@
+"""Array operations on one example each; callers `vmap` them."""

@@ -1,0 +1,49 @@
+"""The device mesh: the only place that knows how many devices there are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+DATA_AXIS = "data"
+
+
+def make_mesh() -> Mesh:
+    """All devices of all processes along one axis, `data`."""
+    return Mesh(np.asarray(jax.devices()), (DATA_AXIS,))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Split the first axis over the mesh."""
+    return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A copy on each device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, *, name: str) -> None:
+    """Check that a global batch splits evenly.
+
+    Raises:
+      ValueError: if the devices of the mesh do not divide the batch.
+    """
+    devices = mesh.devices.size
+    if batch_size % devices:
+        lower = batch_size - batch_size % devices
+        raise ValueError(
+            f"got {name}={batch_size}, which {devices} devices do not divide; "
+            f"try {lower or devices} or {lower + devices}"
+        )
+
+
+def put_batch(arrays: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
+    """Bring this process's share of a batch to its devices, as global arrays."""
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, array)
+        for name, array in arrays.items()
+    }

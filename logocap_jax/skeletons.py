@@ -1,0 +1,95 @@
+"""Skeletons: what the keypoints of a data set are called and how they relate.
+
+NumPy only; the one module of this package that the data pipeline may import.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class Skeleton:
+    """The keypoints of one data set.
+
+    Attributes:
+      name: name of the skeleton.
+      keypoints: K keypoint names, in annotation order.
+      sigmas: K standard deviations of annotators, as a share of the object's
+        scale (the square root of its area): the `s_k` of the OKS.
+      limbs: pairs of keypoint indices that a drawing joins.
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    sigmas: tuple[float, ...]
+    limbs: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        """Check that the parts belong together.
+
+        Raises:
+          ValueError: if the numbers of keypoints and sigmas differ.
+        """
+        if len(self.sigmas) != len(self.keypoints):
+            raise ValueError(
+                f"skeleton {self.name!r}: got {len(self.sigmas)} sigmas, "
+                f"expected one for each of its {len(self.keypoints)} keypoints"
+            )
+
+    @property
+    def num_keypoints(self) -> int:
+        """K."""
+        return len(self.keypoints)
+
+    @property
+    def sigma_array(self) -> Float[np.ndarray, " K"]:
+        """The sigmas as float32."""
+        return np.asarray(self.sigmas, np.float32)
+
+    @property
+    def flip_index(self) -> Int[np.ndarray, " K"]:
+        """For each keypoint the index of its mirror image, `left_*` <-> `right_*`."""
+        swapped = {"left": "right", "right": "left"}
+
+        def mirror(name: str) -> str:
+            side, _, rest = name.partition("_")
+            return f"{swapped[side]}_{rest}" if side in swapped else name
+
+        index = [self.keypoints.index(mirror(name)) for name in self.keypoints]
+        return np.asarray(index, np.int32)
+
+
+# Names, order and limbs: COCO's `categories`; sigmas: pycocotools' `kpt_oks_sigmas`.
+COCO = Skeleton(
+    name="coco",
+    keypoints=(
+        "nose",
+        "left_eye",
+        "right_eye",
+        "left_ear",
+        "right_ear",
+        "left_shoulder",
+        "right_shoulder",
+        "left_elbow",
+        "right_elbow",
+        "left_wrist",
+        "right_wrist",
+        "left_hip",
+        "right_hip",
+        "left_knee",
+        "right_knee",
+        "left_ankle",
+        "right_ankle",
+    ),
+    sigmas=(
+        *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
+        *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+    ),
+    limbs=(
+        *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12)),
+        *((5, 6), (5, 7), (6, 8), (7, 9), (8, 10), (1, 2), (0, 1), (0, 2)),
+        *((1, 3), (2, 4), (3, 5), (4, 6)),
+    ),
+)

@@ -1,0 +1,72 @@
+"""The arrays that travel between rooms, as frozen pytrees.
+
+Axes: `B` batch, `H W` input pixels, `h w` cells of stride 4, `K` keypoints,
+`P` people of the ground truth (padded), `N` pose slots (padded), `D` embedding.
+Points are `(x, y)`, pixel centres at integers. Frames: `image` (original pixels),
+`input` (network pixels), `cell` (stride 4).
+"""
+
+import dataclasses
+
+import jax
+from jaxtyping import Array, Bool, Float, UInt8
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One batch as the data pipeline ships it; fields are its array names.
+
+    Attributes:
+      image: RGB input pixels, not normalised.
+      mask: 1 where the loss counts, 0 on crowds and people without keypoints.
+      keypoints: ground truth, input px; arbitrary where not `labelled`.
+      labelled: keypoint is annotated (it may lie outside the input).
+      area: person area, input px^2; 1 for padded slots.
+      person: slot holds a person with at least one labelled keypoint.
+      has_center: person is large enough to own a pose centre.
+      mirrored: the augmentation mirrored this image.
+    """
+
+    image: UInt8[Array, "B H W 3"]
+    mask: UInt8[Array, "B h w"]
+    keypoints: Float[Array, "B P K 2"]
+    labelled: Bool[Array, "B P K"]
+    area: Float[Array, "B P"]
+    person: Bool[Array, "B P"]
+    has_center: Bool[Array, "B P"]
+    mirrored: Bool[Array, " B"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DenseMaps:
+    """What the network predicts at stride 4, float32.
+
+    Attributes:
+      heatmaps: K keypoint heatmaps and, last, the pose-centre heatmap.
+      offsets: `cell - keypoint` in cells (reference behaviour), `(dx, dy)`.
+      embedding: features that keypoint expansion maps sample.
+    """
+
+    heatmaps: Float[Array, "B h w K1"]
+    offsets: Float[Array, "B h w K 2"]
+    embedding: Float[Array, "B h w D"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Poses:
+    """Pose slots of a batch (or, without `B`, of one image), best centre first.
+
+    Attributes:
+      keypoints: input px.
+      keypoint_scores: one score per keypoint.
+      scores: one score per pose.
+      valid: the slot holds a pose; all else in an invalid slot is arbitrary.
+    """
+
+    keypoints: Float[Array, "*B N K 2"]
+    keypoint_scores: Float[Array, "*B N K"]
+    scores: Float[Array, "*B N"]
+    valid: Bool[Array, "*B N"]

@@ -1,0 +1,44 @@
+"""Set up JAX before any test imports it, and find the shared fixtures."""
+
+import os
+import pathlib
+
+import pytest
+from absl import flags
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+# Grain's workers read absl flags, which only `absl.app.run` parses (google/grain#1355).
+flags.FLAGS.mark_as_parsed()
+
+SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    """`path`; where it is absent the test is skipped, but fails in CI."""
+    if path.exists():
+        return path
+    reason = f"fixture folder {path.name!r} is not in 'shared' beside the repository"
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}, and CI requires it")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> pathlib.Path:
+    """The folder of fixtures beside the repository."""
+    return _existing(SHARED)
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> pathlib.Path:
+    """Arrays computed with the PyTorch reference."""
+    return _existing(SHARED / "parity")
+
+
+@pytest.fixture(scope="session")
+def coco_mini_dir() -> pathlib.Path:
+    """76 images of COCO with their annotations."""
+    return _existing(SHARED / "data" / "coco-mini")

@@ -1,0 +1,81 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from data_pipeline.prepare import prepare_coco
+from data_pipeline.sources import open_source
+from logocap_jax.skeletons import COCO
+
+
+def test_training_sees_only_images_with_people(coco_mini_dir):
+    everything = open_source(coco_mini_dir, "train", COCO)
+    people = open_source(coco_mini_dir, "train", COCO, with_people_only=True)
+    assert (len(everything), len(people)) == (36, 28)
+    assert all(people[index].has_people for index in range(28))
+
+
+def test_sizes_are_width_and_height_of_each_record(coco_mini_dir):
+    source = open_source(coco_mini_dir, "val", COCO)
+    expected = [(source[i].width, source[i].height) for i in range(len(source))]
+    assert source.sizes == expected
+
+
+def test_other_splits_are_refused(coco_mini_dir):
+    with pytest.raises(ValueError, match=r"got split 'test', expected one of .*train"):
+        open_source(coco_mini_dir, "test", COCO)
+
+
+def test_a_folder_that_holds_neither_layout_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(ValueError, match="got neither a prepared data set nor COC"):
+            open_source(folder, "train", COCO)
+
+
+def test_bad_records_are_refused_also_without_preparing(write_coco):
+    root = write_coco(lambda content: content["annotations"][0].update(area=-1))
+    with pytest.raises(ValueError, match="1 bad records"):
+        open_source(root, "train", COCO)
+
+
+def test_another_skeleton_is_refused(write_coco, tmp_path):
+    prepare_coco(write_coco(), tmp_path / "out", skeleton=COCO, progress=False)
+    other = dataclasses.replace(
+        COCO, name="other", keypoints=("head", *COCO.keypoints[1:])
+    )
+    with pytest.raises(ValueError, match="expected those of skeleton 'other'"):
+        open_source(tmp_path / "out", "train", other)
+
+
+def test_another_kind_of_prepared_data_set_is_refused(write_coco, tmp_path):
+    prepare_coco(write_coco(), tmp_path / "out", skeleton=COCO, progress=False)
+    (tmp_path / "out/metadata.json").unlink()
+    with pytest.raises(ValueError, match="got a data set of another kind"):
+        open_source(tmp_path / "out", "train", COCO)
+
+
+def flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut, lambda path: path.unlink()])
+def test_a_damaged_data_set_is_refused(write_coco, tmp_path, damage):
+    prepare_coco(write_coco(), tmp_path / "out", skeleton=COCO, progress=False)
+    for path in (tmp_path / "out").glob("*-train.array_record*"):
+        damage(path)
+    with pytest.raises(ValueError, match="got a damaged or missing file"):
+        open_source(tmp_path / "out", "train", COCO)[0]
+
+
+def test_prepared_images_come_as_they_were_encoded(write_coco, tmp_path):
+    root = write_coco()
+    prepare_coco(root, tmp_path / "out", skeleton=COCO, progress=False)
+    source = open_source(tmp_path / "out", "train", COCO)
+    assert source[1].image == (root / "train2017/002.jpg").read_bytes()
+    assert source[1].keypoints.dtype == np.float32
