@@ -3,9 +3,9 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
-DEMO_TRAIN ?= 512
-DEMO_VAL ?= 64
-DEMO_SIZE ?= 256
+DEMO_TRAIN ?= 1500
+DEMO_VAL ?= 120
+DEMO_SIZE ?= 192
 
 VENV := .venv
 # Written last, so that a half-finished install is never taken for a whole one.

@@ -9,7 +9,7 @@ the loss curve of the run and overlays of the first N images.
 
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from logocap_jax.cli.entry import run_script
@@ -27,14 +27,14 @@ _DRAW = flags.DEFINE_integer("draw", 0, "Number of images to draw poses on.")
 
 
 def _evaluate() -> None:
-    from logocap_jax.experiment.evaluation import evaluate_from_config
-
     out = _OUT.value or _WORKDIR.value
     if (_WORKDIR.value is None) == (_WEIGHTS.value is None) or out is None:
         raise ValueError(
             f"got --workdir={_WORKDIR.value} --weights={_WEIGHTS.value} --out={out}; "
             "expected --workdir, or --weights and --out"
         )
+    from logocap_jax.experiment.evaluation import evaluate_from_config
+
     evaluate_from_config(
         _CONFIG.value,
         workdir=Path(_WORKDIR.value) if _WORKDIR.value else None,
@@ -46,5 +46,4 @@ def _evaluate() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("config")
-    app.run(lambda argv: run_script(_evaluate, argv))
+    run_script(_evaluate, required=["config"])

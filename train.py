@@ -7,7 +7,7 @@ Run the same command again to go on from the last checkpoint.
 
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from logocap_jax.cli.entry import run_script
@@ -23,5 +23,4 @@ def _train() -> None:
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "workdir"])
-    app.run(lambda argv: run_script(_train, argv))
+    run_script(_train, required=["config", "workdir"])

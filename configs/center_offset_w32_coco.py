@@ -9,10 +9,10 @@ Expect (paper, ImageNet-pretrained backbone): 60.0 AP on val2017. Not run here.
 
 from ml_collections import ConfigDict
 
-from configs import logocap_w32_coco
+from configs import common
 
 
 def get_config() -> ConfigDict:
-    config = logocap_w32_coco.get_config()
-    config.method.name = "center_offset"
+    config = common.get_config("center_offset")
+    config.data.num_workers = 8
     return config

@@ -14,25 +14,24 @@ from configs import common
 
 def get_config() -> ConfigDict:
     config = common.get_config()
-    with config.method.unlocked():
-        config.method.update(
-            {
-                "backbone": {
-                    "channels": 16,
-                    "stem_channels": 32,
-                    "layer1_channels": 16,
-                    "layer1_blocks": 2,
-                    "modules": (1, 1, 1),
-                    "blocks": 2,
-                },
-                "heatmap_hidden": 32,
-                "offset_hidden": 64,
-                "embedding": 16,
-                "message_channels": (64, 48, 32),
-                "affines": 10,
-                "window_radius": 24,
-            }
-        )
+    config.method.update(
+        {
+            "backbone": {
+                "channels": 16,
+                "stem_channels": 32,
+                "layer1_channels": 16,
+                "layer1_blocks": 2,
+                "modules": (1, 1, 1),
+                "blocks": 2,
+            },
+            "heatmap_hidden": 32,
+            "offset_hidden": 64,
+            "embedding": 16,
+            "message_channels": (64, 48, 32),
+            "affines": 10,
+            "window_radius": 24,
+        }
+    )
     config.method.flip_test = False
     config.data.eval_split = "train"
     config.data.input_size = 256

@@ -2,17 +2,13 @@
 
 from ml_collections import ConfigDict
 
+from logocap_jax.methods import default_settings
 
-def get_config() -> ConfigDict:
+
+def get_config(method: str = "logocap") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-
-    config.method = ConfigDict()
-    config.method.name = "logocap"
-    config.method.dtype = "float32"
-    config.method.num_slots = 30
-    config.method.flip_test = True
-    config.method.backbone = ConfigDict({"channels": 32})
+    config.method = ConfigDict({"name": method, **default_settings(method)})
 
     config.data = ConfigDict()
     config.data.dir = ""  # COCO's layout, or what `logocap prepare coco` wrote
@@ -39,6 +35,7 @@ def get_config() -> ConfigDict:
     config.lr_warmup = 0.0
     config.log_every = 50  # steps
     config.eval_every = 10.0  # epochs
+    config.checkpoint_every = 1.0  # epochs
 
     config.eval = ConfigDict()
     config.eval.short_side = 512

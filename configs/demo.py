@@ -16,7 +16,7 @@ from configs import common
 
 def get_config() -> ConfigDict:
     config = common.get_config()
-    config.method.backbone = ConfigDict(
+    config.method.backbone.update(
         {
             "channels": 16,
             "stem_channels": 16,
@@ -26,35 +26,39 @@ def get_config() -> ConfigDict:
             "blocks": 1,
         }
     )
-    with config.method.unlocked():
-        config.method.update(
-            {
-                "heatmap_hidden": 32,
-                "offset_hidden": 64,
-                "embedding": 8,
-                "message_channels": (64, 48, 32),
-                "affines": 8,
-                "window_radius": 16,
-                "window_sigma": 8.0,
-                "refined_sigma": 2.0,
-                "instance_budget": 4,
-            }
-        )
+    config.method.update(
+        {
+            "heatmap_hidden": 32,
+            "offset_hidden": 64,
+            "embedding": 8,
+            "message_channels": (32, 24, 16),
+            "affines": 8,
+            "window_radius": 20,
+            "window_sigma": 12.0,
+            "refined_sigma": 2.0,
+            "instance_budget": 3,
+            "heatmap_sigma": 1.25,
+            "center_sigma": 2.5,
+            "offset_radius": 3,
+            "offset_loss_weight": 0.04,
+        }
+    )
     config.method.num_slots = 16
-    config.method.flip_test = False
     config.data.dir = "demo/data"
-    config.data.input_size = 160
+    config.data.input_size = 128
     config.data.max_people = 16
-    config.data.augmentation.scale_min = 0.8
-    config.data.augmentation.scale_max = 1.2
+    config.data.augmentation.scale_min = 0.55
+    config.data.augmentation.scale_max = 0.85
     config.data.augmentation.rotation_deg = 10.0
-    config.data.augmentation.translation = 20.0
-    config.batch_size = 16
-    config.epochs = 10.0
-    config.learning_rate = 3e-3
-    config.lr_milestones = (7.0, 9.0)
-    config.log_every = 20
-    config.eval_every = 5.0
+    config.data.augmentation.translation = 45.0
+    config.batch_size = 4
+    config.epochs = 16.0
+    config.learning_rate = 6e-3
+    config.lr_milestones = (5.5, 8.0, 10.0, 11.5, 13.0, 14.5, 15.5)
+    config.lr_decay = 0.5
+    config.lr_warmup = 0.1
+    config.log_every = 100
+    config.eval_every = 16.0
     config.eval.short_side = 192
     config.eval.batch_size = 15
     return config

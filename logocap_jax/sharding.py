@@ -32,11 +32,11 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, name: str) -> None:
       ValueError: if the devices of the mesh do not divide the batch.
     """
     devices = mesh.devices.size
-    if batch_size % devices:
-        lower = batch_size - batch_size % devices
+    if batch_size <= 0 or batch_size % devices:
+        near = max(round(batch_size / devices), 1) * devices
         raise ValueError(
             f"got {name}={batch_size}, which {devices} devices do not divide; "
-            f"try {lower or devices} or {lower + devices}"
+            f"try {near}"
         )
 
 

@@ -7,11 +7,13 @@ Points are `(x, y)`, pixel centres at integers. Frames: `image` (original pixels
 """
 
 import dataclasses
+import typing
 
 import jax
 from jaxtyping import Array, Bool, Float, UInt8
 
 
+@typing.no_type_check
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Batch:
@@ -28,16 +30,17 @@ class Batch:
       mirrored: the augmentation mirrored this image.
     """
 
-    image: UInt8[Array, "B H W 3"]
-    mask: UInt8[Array, "B h w"]
-    keypoints: Float[Array, "B P K 2"]
-    labelled: Bool[Array, "B P K"]
-    area: Float[Array, "B P"]
-    person: Bool[Array, "B P"]
-    has_center: Bool[Array, "B P"]
-    mirrored: Bool[Array, " B"]
+    image: UInt8[Array, "*B H W 3"]
+    mask: UInt8[Array, "*B h w"]
+    keypoints: Float[Array, "*B P K 2"]
+    labelled: Bool[Array, "*B P K"]
+    area: Float[Array, "*B P"]
+    person: Bool[Array, "*B P"]
+    has_center: Bool[Array, "*B P"]
+    mirrored: Bool[Array, "*B"]
 
 
+@typing.no_type_check
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class DenseMaps:
@@ -49,11 +52,12 @@ class DenseMaps:
       embedding: features that keypoint expansion maps sample.
     """
 
-    heatmaps: Float[Array, "B h w K1"]
-    offsets: Float[Array, "B h w K 2"]
-    embedding: Float[Array, "B h w D"]
+    heatmaps: Float[Array, "*B h w K1"]
+    offsets: Float[Array, "*B h w K 2"]
+    embedding: Float[Array, "*B h w D"]
 
 
+@typing.no_type_check
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Poses:

@@ -108,7 +108,7 @@ def pose_figure(rng: np.random.Generator, *, build: Build, view: View) -> Figure
     )
     chest = spine @ _rotation("y", rng.uniform(-15, 15))
     neck = spine @ [0.0, build.torso, 0.0]
-    nod, turn = rng.uniform(-12, 18), rng.uniform(-40, 40)
+    nod, turn = rng.uniform(-10, 14), rng.uniform(-28, 28)
     head_axes = chest @ _rotation("y", turn) @ _rotation("x", nod)
     head = neck + head_axes @ [0.0, build.neck + 0.9 * build.head, 0.1 * build.head]
     points = {"neck": neck, "head": head, **_face(build, head, head_axes)}
@@ -153,10 +153,10 @@ def _random_build(rng: np.random.Generator) -> Build:
 
 
 def _random_view(rng: np.random.Generator, *, share_away: float = 0.2) -> View:
-    yaw = float(np.clip(rng.normal(0.0, 32.0), -75.0, 75.0))
+    yaw = float(np.clip(rng.normal(0.0, 22.0), -60.0, 60.0))
     if rng.random() < share_away:
         yaw += 180.0
-    roll = float(np.clip(rng.normal(0.0, 9.0), -25.0, 25.0))
+    roll = float(np.clip(rng.normal(0.0, 6.0), -20.0, 20.0))
     return View(yaw=yaw, elevation=rng.uniform(3.0, 20.0), roll=roll)
 
 

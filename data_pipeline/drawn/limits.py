@@ -38,9 +38,9 @@ def _leg(raising: Span, azimuth: Span, bend: Span) -> Limb:
 
 # name -> (joint limits, probability)
 _ARMS = {
-    "hanging": (Limb((4, 28), (-30, 70), (0, 45), (0.0, 0.0, 1.0)), 0.38),
-    "sideways": (Limb((45, 105), (-15, 35), (0, 60), (0.0, 0.7, 0.7)), 0.14),
-    "forward": (Limb((40, 95), (45, 95), (0, 70), (0.0, 1.0, 0.3)), 0.12),
+    "hanging": (Limb((4, 28), (-30, 70), (0, 45), (0.0, 0.0, 1.0)), 0.42),
+    "sideways": (Limb((45, 105), (-15, 35), (0, 60), (0.0, 0.7, 0.7)), 0.16),
+    "forward": (Limb((40, 95), (45, 95), (0, 70), (0.0, 1.0, 0.3)), 0.06),
     "waving": (Limb((70, 125), (-10, 40), (45, 115), (0.0, 1.0, 0.3)), 0.13),
     "up": (Limb((130, 172), (-20, 50), (0, 45), (-0.4, 0.3, 0.5)), 0.11),
     "on hip": (Limb((35, 52), (-25, 10), (75, 105), (-1.0, 0.0, 0.3)), 0.12),
@@ -52,12 +52,12 @@ _STEP_BACK = _leg((8, 28), (-110, -70), (5, 45))
 _SEATED = _leg((62, 85), (40, 90), (65, 95))
 _LIFTED = _leg((45, 90), (20, 90), (45, 110))
 _STANCES = {
-    "standing": (Stance((_STRAIGHT, _STRAIGHT), (-6, 10)), 0.30),
-    "apart": (Stance((_APART, _APART), (-6, 12)), 0.20),
+    "standing": (Stance((_STRAIGHT, _STRAIGHT), (-6, 10)), 0.36),
+    "apart": (Stance((_APART, _APART), (-6, 12)), 0.26),
     "walking": (Stance((_STEP_FORWARD, _STEP_BACK), (0, 15)), 0.22),
-    "seated": (Stance((_SEATED, _SEATED), (-8, 12)), 0.08),
-    "one leg up": (Stance((_LIFTED, _STRAIGHT), (-10, 15)), 0.08),
-    "bending": (Stance((_APART, _STRAIGHT), (25, 60)), 0.12),
+    "seated": (Stance((_SEATED, _SEATED), (-8, 12)), 0.05),
+    "one leg up": (Stance((_LIFTED, _STRAIGHT), (-10, 15)), 0.06),
+    "bending": (Stance((_APART, _STRAIGHT), (20, 50)), 0.05),
 }
 
 

@@ -84,13 +84,13 @@ def _add_people(rng: np.random.Generator, stage: Stage) -> list[Actor]:
     """The people of a scene: the more, the smaller; larger ones are nearer."""
     count = rng.choice(len(_COUNTS), p=_COUNTS)
     tallest = 0.95 - 0.06 * max(count - 1, 0)
-    shortest = max(0.30, 0.50 - 0.05 * max(count - 1, 0))
+    shortest = max(0.36, 0.55 - 0.05 * max(count - 1, 0))
     heights = np.sort(rng.uniform(shortest, tallest, count))[::-1]
     actors = []
     for height in heights:
         sprite = random_sprite(rng, height * stage.size)
         corners = _corners_anywhere(rng, sprite, stage.size)
-        actors.append(stage.add(sprite, corners, min_visible=0.4))
+        actors.append(stage.add(sprite, corners, min_visible=0.55))
     return [actor for actor in actors if actor]
 
 

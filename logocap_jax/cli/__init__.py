@@ -9,16 +9,17 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from logocap_jax.cli import convert, prepare
+from logocap_jax.cli import convert, parity, prepare
 
 COMMANDS: dict[str, ModuleType] = {
     "convert": convert,
+    "parity": parity,
     "prepare": prepare,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 2 bad input.
+    """Run one command and return its exit code: 0 done, 1 not passed, 2 bad input.
 
     Args:
       argv: arguments without the program's name; by default those of the process.

@@ -1,22 +1,72 @@
 """What `train.py` and `eval.py` share at their front door."""
 
+import argparse
 import logging
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
 
-from absl import app
+from absl import app, flags
 from absl import logging as absl_logging
+from ml_collections import ConfigDict
 
 
-def run_script(body: Callable[[], None], argv: list[str]) -> None:
+def run_script(body: Callable[[], None], *, required: Sequence[str]) -> None:
     """Run a script's body; a mistake of the user's ends in one line, exit code 2.
 
     Args:
-      body: what to do.
-      argv: what absl left of the command line: the script's name.
+      body: what to do once the flags are parsed.
+      required: flags that must be given.
     """
-    if len(argv) > 1:
-        raise app.UsageError(f"got the arguments {argv[1:]}, expected flags only")
+    flags.mark_flags_as_required(required)
+    app.run(lambda _: _run(body), flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    try:
+        _check_overrides(argv)
+        rest = flags.FLAGS(argv)
+    except (flags.Error, ValueError) as error:
+        _fail(error)
+    if len(rest) > 1:
+        _fail(f"got the arguments {rest[1:]}, expected flags only")
+    return rest
+
+
+def _check_overrides(argv: Sequence[str]) -> None:
+    """Check that the config is there and has the keys set by `--config.KEY=VALUE`.
+
+    On either mistake `config_flags` fails late or with a traceback.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", "-config", nargs="?")
+    known, others = parser.parse_known_args(argv)
+    if known.config is None:
+        return  # reported as a required flag
+    if not Path(known.config).is_file():
+        raise ValueError(f"got --config={known.config}, expected a file; see configs/")
+    config = flags.FLAGS["config"].parser.parse(known.config)
+    for argument in others:
+        key = re.match(r"--?(?:noconfig|config)\.([\w.]+)", argument)
+        if key:
+            _check_key(config, key[1])
+
+
+def _check_key(config: ConfigDict, key: str) -> None:
+    *groups, name = key.split(".")
+    path = "config"
+    for part in (*groups, name):
+        if not isinstance(config, ConfigDict) or part not in config:
+            known = sorted(config) if isinstance(config, ConfigDict) else "nothing"
+            raise ValueError(
+                f"got --config.{key}, but {path} has no {part!r}; it has {known}"
+            )
+        config, path = config[part], f"{path}.{part}"
+
+
+def _run(body: Callable[[], None]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells of every file
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -26,6 +76,10 @@ def run_script(body: Callable[[], None], argv: list[str]) -> None:
     ours.propagate = False
     try:
         body()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    except (ValueError, OSError) as error:
+        _fail(error)
+
+
+def _fail(error: object) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

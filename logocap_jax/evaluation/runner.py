@@ -19,8 +19,13 @@ _BATCH_FIELDS = frozenset(Batch.__dataclass_fields__)
 
 def jit_evaluate(method: Method, mesh: Mesh) -> EvaluateFn:
     """The method's `evaluate`, batch sharded; it compiles once per input size."""
+
+    # Named, so that profiles and compilation logs show it.
+    def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:
+        return method.evaluate(variables, batch)
+
     return jax.jit(
-        method.evaluate,
+        evaluate,
         in_shardings=(replicated(mesh), batch_sharding(mesh)),
         out_shardings=replicated(mesh),
     )
@@ -80,15 +85,18 @@ def _one_ahead(
 
 def _images(poses: Poses, arrays: Mapping[str, np.ndarray]) -> list[ImagePoses]:
     images = []
+    keypoints, keypoint_scores, scores, valid = (
+        np.asarray(x)
+        for x in (poses.keypoints, poses.keypoint_scores, poses.scores, poses.valid)
+    )
     for i in np.flatnonzero(arrays["valid"]):
-        kept = poses.valid[i]
-        keypoints = to_image(poses.keypoints[i][kept], arrays["input_to_image"][i])
+        kept = valid[i]
         images.append(
             ImagePoses(
                 image_id=int(arrays["image_id"][i]),
-                keypoints=keypoints,
-                keypoint_scores=poses.keypoint_scores[i][kept],
-                scores=poses.scores[i][kept],
+                keypoints=to_image(keypoints[i][kept], arrays["input_to_image"][i]),
+                keypoint_scores=keypoint_scores[i][kept],
+                scores=scores[i][kept],
             )
         )
     return images

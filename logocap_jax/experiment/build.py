@@ -65,9 +65,27 @@ def fresh_state(
     return create(jax.random.key(config.seed))
 
 
-def open_checkpoints(config: ConfigDict, workdir: Path) -> Checkpoints:
-    """The checkpoints of a run."""
-    return Checkpoints(workdir / "checkpoints", settings=config.method.to_dict())
+def state_shapes(config: ConfigDict, method: Method, mesh: Mesh) -> TrainState:
+    """Shapes and placement of a state, computed without any arithmetic."""
+    optimizer = make_optimizer(make_schedule(config, steps_per_epoch=1))
+    shapes = jax.eval_shape(lambda: create_state(method, optimizer, jax.random.key(0)))
+    return jax.tree.map(lambda leaf: leaf.update(sharding=replicated(mesh)), shapes)
+
+
+def open_checkpoints(
+    config: ConfigDict, workdir: Path, *, read_only: bool = False
+) -> Checkpoints:
+    """The checkpoints of a run; `close()` them."""
+    return Checkpoints(
+        workdir / "checkpoints",
+        settings={
+            "method": config.method.to_dict(),
+            # What the order of the batches depends on: a resumed run needs the same.
+            "seed": config.seed,
+            "batch_size": config.batch_size,
+        },
+        read_only=read_only,
+    )
 
 
 def make_batches(config: ConfigDict, split: str) -> EvalBatches:

@@ -1,5 +1,6 @@
 """Evaluate as a config says: scores, result files, pictures."""
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -78,15 +79,16 @@ def _load(
     workdir: Path | None,
     weights: Path | None,
 ) -> Variables:
-    fresh = build.fresh_state(config, method, mesh)
+    like = build.state_shapes(config, method, mesh)
     if weights is not None:
-        loaded = load_weights(weights, expected=fresh.variables)
+        loaded = load_weights(weights, expected=like.variables)
         return jax.device_put(loaded, replicated(mesh))
     assert workdir is not None
     if not workdir.is_dir():
         raise ValueError(f"{workdir}: got no such run, expected one of train.py")
-    checkpoints = build.open_checkpoints(config, workdir)
-    state = checkpoints.restore_best(fresh) or checkpoints.restore_last(fresh)
+    checkpoints = build.open_checkpoints(config, workdir, read_only=True)
+    with contextlib.closing(checkpoints):
+        state = checkpoints.restore_best(like) or checkpoints.restore_last(like)
     if state is None:
         raise ValueError(f"{workdir}: got no checkpoint, expected one of train.py")
     _LOG.info("checkpoint of step %d", int(state.step))

@@ -1,5 +1,6 @@
 """Train as a config says."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,15 +51,18 @@ def train_from_config(config: ConfigDict, workdir: Path) -> None:
     schedule = _make_schedule(config, num_images=len(source))
     evaluate = _make_evaluator(config, method, mesh)
     workdir.mkdir(parents=True, exist_ok=True)
-    checkpoints = build.open_checkpoints(config, workdir)
-    fresh = build.fresh_state(
-        config, method, mesh, steps_per_epoch=schedule.steps_per_epoch
-    )
-    state = checkpoints.restore_last(fresh) or fresh
-    _report_start(state, num_images=len(source), schedule=schedule, mesh=mesh)
-    batches = _make_batches(config, source, start_step=int(state.step))
-    writer = MetricWriter(workdir, first_step=int(state.step))
-    try:
+    with contextlib.ExitStack() as stack:
+        checkpoints = build.open_checkpoints(config, workdir)
+        stack.callback(checkpoints.close)
+        fresh = build.fresh_state(
+            config, method, mesh, steps_per_epoch=schedule.steps_per_epoch
+        )
+        state = checkpoints.restore_last(fresh) or fresh
+        _report_start(state, num_images=len(source), schedule=schedule, mesh=mesh)
+        batches = _make_batches(config, source, start_step=int(state.step))
+        stack.callback(batches.close)
+        writer = MetricWriter(workdir, first_step=int(state.step))
+        stack.callback(writer.close)
         train(
             state,
             make_train_step(method, make_optimizer(schedule.learning_rate), mesh),
@@ -70,10 +74,6 @@ def train_from_config(config: ConfigDict, workdir: Path) -> None:
             writer=writer,
             mesh=mesh,
         )
-    finally:
-        batches.close()
-        writer.close()
-        checkpoints.close()
 
 
 def _make_schedule(config: ConfigDict, *, num_images: int) -> Schedule:
@@ -84,6 +84,7 @@ def _make_schedule(config: ConfigDict, *, num_images: int) -> Schedule:
         batch_size=config.batch_size,
         log_every=config.log_every,
         eval_every=max(round(config.eval_every * steps_per_epoch), 1),
+        checkpoint_every=max(round(config.checkpoint_every * steps_per_epoch), 1),
         learning_rate=build.make_schedule(config, steps_per_epoch),
     )
 

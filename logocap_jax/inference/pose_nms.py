@@ -35,7 +35,7 @@ def suppress(poses: Poses, *, closeness: float = 0.05, share: float = 0.5) -> Po
         kept_at, absorbed = state
         rivals = overlap[i]
         best = jnp.argmax(jnp.where(rivals, scores, -jnp.inf))
-        keep = (jnp.arange(count) == best) & ~absorbed
+        keep = rivals & (jnp.arange(count) == best) & ~absorbed
         skip = absorbed[i] | ~poses.valid[i]
         return (
             jnp.where(keep & ~skip, i, kept_at),

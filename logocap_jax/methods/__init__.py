@@ -16,6 +16,18 @@ _METHODS = {
 }
 
 
+def default_settings(name: str) -> dict[str, Any]:
+    """All settings of a method as plain values: what `build_method` takes.
+
+    Raises:
+      ValueError: if the name is unknown.
+    """
+    config_type, _ = _find(name)
+    settings = dataclasses.asdict(config_type())
+    del settings["skeleton"]  # comes with the data, not with a config file
+    return settings
+
+
 def build_method(name: str, settings: Mapping[str, Any]) -> Method:
     """Build a method from plain settings, as a config file holds them.
 
@@ -30,21 +42,27 @@ def build_method(name: str, settings: Mapping[str, Any]) -> Method:
     Raises:
       ValueError: if the name or a field is unknown; lists those that are known.
     """
-    if name not in _METHODS:
-        raise ValueError(f"got method {name!r}, expected one of {sorted(_METHODS)}")
-    config_type, make = _METHODS[name]
+    config_type, make = _find(name)
     settings = dict(settings)
     if "backbone" in settings:
         settings["backbone"] = _make_config(HRNetConfig, settings["backbone"])
     return make(_make_config(config_type, settings))
 
 
+def _find(name: str) -> tuple[Any, Any]:
+    if name not in _METHODS:
+        raise ValueError(f"got method {name!r}, expected one of {sorted(_METHODS)}")
+    return _METHODS[name]
+
+
 def _make_config(config_type: Any, settings: Mapping[str, Any]) -> Any:
-    known = {field.name for field in dataclasses.fields(config_type)}
-    unknown = sorted(set(settings) - known)
-    if unknown:
+    fields = dataclasses.fields(config_type)
+    known = {field.name for field in fields}
+    needed = {field.name for field in fields if field.default is dataclasses.MISSING}
+    unknown, missing = sorted(set(settings) - known), sorted(needed - set(settings))
+    if unknown or missing:
         raise ValueError(
-            f"{config_type.__name__}: got unknown settings {unknown}, "
-            f"expected some of {sorted(known)}"
+            f"{config_type.__name__}: got unknown settings {unknown}, and lack "
+            f"{missing}; expected some of {sorted(known)}"
         )
     return config_type(**settings)

@@ -1,7 +1,7 @@
 """What a pose-estimation method is to the rest: a record of pure functions."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, UInt8
 
@@ -25,6 +25,7 @@ class LossOutput(NamedTuple):
     batch_stats: Mapping[str, Any]
 
 
+@runtime_checkable
 class InitFn(Protocol):
     """Make fresh variables."""
 
@@ -32,6 +33,7 @@ class InitFn(Protocol):
         """Make variables from a PRNG key."""
 
 
+@runtime_checkable
 class LossFn(Protocol):
     """The training loss of one batch."""
 
@@ -39,6 +41,7 @@ class LossFn(Protocol):
         """Compute the loss; differentiable in `variables["params"]`."""
 
 
+@runtime_checkable
 class PredictFn(Protocol):
     """Test-time inference."""
 
@@ -48,6 +51,7 @@ class PredictFn(Protocol):
         """Find the poses of input images, in input px; one entry per result set."""
 
 
+@runtime_checkable
 class EvaluateFn(Protocol):
     """Inference beside the ground truth."""
 

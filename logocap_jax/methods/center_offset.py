@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, UInt8
 
-from logocap_jax import geometry
 from logocap_jax.inference.pose_nms import suppress
-from logocap_jax.methods import keypointer
+from logocap_jax.methods import dense_loss, keypointer
 from logocap_jax.methods.base import LossOutput, Method, Variables
 from logocap_jax.methods.keypointer import KeypointerConfig
 from logocap_jax.structures import Batch, Poses
@@ -29,7 +28,7 @@ def make_center_offset(config: KeypointerConfig) -> Method:
     def loss(variables: Variables, batch: Batch) -> LossOutput:
         image = keypointer.normalise(batch.image)
         maps, batch_stats = keypointer.train_maps(network, variables, image)
-        terms = keypointer.dense_losses(maps, batch, config)
+        terms = dense_loss.dense_losses(maps, batch, config)
         return LossOutput(sum(terms.values(), jnp.zeros(())), terms, batch_stats)
 
     def predict(
@@ -39,7 +38,6 @@ def make_center_offset(config: KeypointerConfig) -> Method:
         maps = keypointer.predict_maps(network, variables, normalised, config)
 
         def decode(heatmaps: Array, offsets: Array) -> Poses:
-            heatmaps = geometry.upsample_to_input(heatmaps)
             initial = keypointer.decode_initial(heatmaps[..., -1], offsets, config)
             return suppress(keypointer.score_initial(initial, heatmaps[..., :-1]))
 

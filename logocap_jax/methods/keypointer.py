@@ -1,24 +1,25 @@
-"""The fast keypointer: dense maps, their losses, and the initial poses.
+"""The fast keypointer: dense maps, and the initial poses that they hold.
 
 What LOGO-CAP starts from, and all there is to the `center_offset` baseline.
 """
 
 import dataclasses
+import typing
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
-from logocap_jax import geometry, losses
+from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
 from logocap_jax.inference import flip
 from logocap_jax.methods.base import Variables
 from logocap_jax.models.dense import DenseNetwork
 from logocap_jax.models.hrnet import W32, HRNetConfig
-from logocap_jax.ops.sampling import bilinear_sample
+from logocap_jax.ops.sampling import sample_upsampled
 from logocap_jax.skeletons import COCO, Skeleton
-from logocap_jax.structures import Batch, DenseMaps, Poses
+from logocap_jax.structures import DenseMaps, Poses
 
 # Mean and standard deviation of ImageNet's RGB values, which HRNet was trained with.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -116,98 +117,7 @@ def train_maps(
     return DenseMaps(*maps), updates["batch_stats"]
 
 
-def dense_losses(
-    maps: DenseMaps, batch: Batch, config: KeypointerConfig
-) -> dict[str, Float[Array, ""]]:
-    """The weighted heatmap and offset losses of a batch.
-
-    `heatmap = mean((H - T)^2 w)`; `offset = sum(smoothL1(O - T) w) / count(w > 0)`.
-
-    Args:
-      maps: predictions.
-      batch: ground truth.
-      config: settings.
-
-    Returns:
-      `{"heatmap": ..., "offset": ...}`; their sum is the loss.
-    """
-    height, width = maps.heatmaps.shape[1:3]
-    heat_target, heat_weight, off_target, off_weight = jax.vmap(
-        lambda *people: dense_targets(
-            *people, height=height, width=width, config=config
-        )
-    )(
-        batch.keypoints,
-        batch.labelled,
-        batch.area,
-        batch.person,
-        batch.has_center,
-        batch.mirrored,
-    )
-    weight = (heat_weight * batch.mask)[..., None]
-    heatmap_loss = jnp.mean(losses.squared_error(maps.heatmaps, heat_target) * weight)
-    error = losses.smooth_l1(maps.offsets, off_target, beta=config.smooth_l1_beta)
-    # A weight covers x and y, so both count.
-    count = 2 * jnp.sum(off_weight > 0)
-    offset_loss = jnp.sum(error * off_weight[..., None]) / jnp.maximum(count, 1)
-    return {
-        "heatmap": heatmap_loss,
-        "offset": config.offset_loss_weight * offset_loss,
-    }
-
-
-def dense_targets(
-    keypoints_input: Float[Array, "P K 2"],
-    labelled: Bool[Array, "P K"],
-    area: Float[Array, " P"],
-    person: Bool[Array, " P"],
-    has_center: Bool[Array, " P"],
-    mirrored: Bool[Array, ""],
-    *,
-    height: int,
-    width: int,
-    config: KeypointerConfig,
-) -> tuple[
-    Float[Array, "h w K1"],
-    Float[Array, "h w"],
-    Float[Array, "h w K 2"],
-    Float[Array, "h w K"],
-]:
-    """Targets and weights of one image; arguments as in `structures.Batch`.
-
-    A pose's centre is the mean of its labelled keypoints.
-
-    Returns:
-      Heatmap targets, their weight (without the mask), offset targets and weights.
-    """
-    labelled = labelled & person[:, None]
-    keypoints = geometry.input_to_cell(keypoints_input, mirrored)
-    count = jnp.maximum(jnp.sum(labelled, axis=1, keepdims=True), 1)
-    centers = jnp.sum(keypoints * labelled[..., None], axis=1) / count
-    points = jnp.concatenate([keypoints, centers[:, None]], axis=1)
-    exists = jnp.concatenate([labelled, has_center[:, None]], axis=1)
-    kinds = config.skeleton.num_keypoints
-    heat_target, heat_weight = heatmap.encode(
-        points,
-        exists,
-        height=height,
-        width=width,
-        sigmas=(*(config.heatmap_sigma,) * kinds, config.center_sigma),
-        background_weight=config.background_weight,
-    )
-    off_target, off_weight = offset.encode(
-        keypoints,
-        labelled,
-        centers,
-        has_center,
-        area,
-        height=height,
-        width=width,
-        radius=config.offset_radius,
-    )
-    return heat_target, heat_weight, off_target, off_weight
-
-
+@typing.no_type_check
 @dataclasses.dataclass(frozen=True)
 class InitialPoses:
     """Initial poses of one image.
@@ -227,30 +137,35 @@ jax.tree_util.register_dataclass(InitialPoses)
 
 
 def decode_initial(
-    center_map: Float[Array, "H W"],
+    center_map: Float[Array, "h w"],
     offsets: Float[Array, "h w K 2"],
     config: KeypointerConfig,
 ) -> InitialPoses:
-    """Centres of one image, and the keypoints that the offsets there point to."""
+    """Centres of one image, and the keypoints that the offsets there point to.
+
+    Centres are looked for at input resolution, on the upsampled centre map.
+    """
+    center_input = geometry.upsample_to_input(center_map[..., None])[..., 0]
     centers, values, valid = heatmap.decode_centers(
-        center_map, count=config.num_slots, threshold=config.center_threshold
+        center_input, count=config.num_slots, threshold=config.center_threshold
     )
     return InitialPoses(offset.decode(offsets, centers), values, valid)
 
 
-def score_initial(
-    initial: InitialPoses, heatmaps_input: Float[Array, "H W K"]
-) -> Poses:
+def score_initial(initial: InitialPoses, heatmaps: Float[Array, "h w K"]) -> Poses:
     """Initial poses of one image as an answer of their own.
 
-    A keypoint's score is the full-resolution heatmap there times the centre value.
+    A keypoint's score is its heatmap there, upsampled to input px, times the centre
+    value.
     """
-    kinds = jnp.arange(heatmaps_input.shape[-1])
 
-    def sample(points: Array) -> Array:  # [K, 2] -> [K]
-        return bilinear_sample(heatmaps_input, points)[kinds, kinds]
+    def sample(heatmap: Array, point: Array) -> Array:
+        x, y = point[:1], point[1:]
+        return sample_upsampled(heatmap, x, y, stride=geometry.STRIDE)[0, 0]
 
-    scores = jax.vmap(sample)(initial.keypoints) * initial.center_values[:, None]
+    per_keypoint = jax.vmap(sample, in_axes=(2, 0))
+    values = jax.vmap(per_keypoint, in_axes=(None, 0))(heatmaps, initial.keypoints)
+    scores = values * initial.center_values[:, None]
     pose_scores = jnp.mean(scores, axis=-1)
     valid = initial.valid & (pose_scores > 0)
     return Poses(initial.keypoints, scores, pose_scores, valid)

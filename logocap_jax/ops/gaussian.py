@@ -24,7 +24,11 @@ def gaussian_window(
 
 
 def gaussian_at(
-    center: Float[Array, "2"], *, height: int, width: int, sigma: float
+    center: Float[Array, "2"],
+    *,
+    height: int,
+    width: int,
+    sigma: float | Float[Array, ""],
 ) -> Float[Array, "{height} {width}"]:
     """A Gaussian of height 1 around a point `(x, y)` of a map."""
     x = jnp.exp(-jnp.square(jnp.arange(width) - center[0]) / (2 * sigma**2))

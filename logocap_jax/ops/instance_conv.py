@@ -77,7 +77,9 @@ def _correlate_windows(
     def add_row(y: Array, total: Array) -> Array:
         row = lax.dynamic_index_in_dim(rows, y, keepdims=False)  # [G, M]
         near = lax.dynamic_slice_in_dim(padded, y, extent)  # [E, G + E - 1, M]
-        products = [jnp.sum(row * near[:, j : j + side], axis=1) for j in range(extent)]
+        products = [
+            jnp.sum(row[None] * near[:, j : j + side], axis=1) for j in range(extent)
+        ]
         return total + jnp.stack(products, axis=1)  # [E, E, M]
 
     zero = jnp.zeros((extent, extent, windows.shape[0]), gradient.dtype)

@@ -54,44 +54,58 @@ def bilinear_sample(
     )
 
 
-def sample_window(
-    heatmap: Float[Array, "H W"], center: Float[Array, "2"], *, radius: int
-) -> Float[Array, "G G"]:
-    """Sample a square window at steps of one pixel around a fractional centre.
+def upsampled_weights(
+    position: Float[Array, " X"], *, size: int, stride: int
+) -> Float[Array, "X {size}"]:
+    """Weights that sample one axis of a map as if it were upsampled first.
 
-    Equals `bilinear_sample` on the grid `center + (-radius..radius)^2`. As all
-    positions share one fraction, the window is one slice and a 4-tap blend.
+    Upsampling by `stride` is bilinear with half-pixel centres, sampling follows
+    `bilinear_taps`; both are linear, so one row of weights does both and the
+    upsampled map never exists.
 
     Args:
-      heatmap: one map.
-      center: `(x, y)`, pixels of the map; may lie outside.
-      radius: the window has `G = 2 * radius + 1` positions a side.
+      position: positions on the upsampled axis.
+      size: length of the axis before upsampling.
+      stride: factor of the upsampling.
 
     Returns:
-      The window, `[y, x]`.
+      For each position the weights of the `size` values.
     """
-    # The padding is as wide as the window, so that one wholly outside the map reads
-    # nothing but the repeated edge.
-    side = 2 * radius + 2
-    padded = jnp.pad(heatmap, side, mode="edge")
-    limit = jnp.asarray(heatmap.shape[::-1], jnp.float32)
-    start = jnp.clip(jnp.floor(center) - radius, -side, limit)
-    first = start.astype(jnp.int32) + side
-    patch = lax.dynamic_slice(padded, (first[1], first[0]), (side, side))
-    fraction = center - jnp.floor(center)
-    steps = jnp.arange(-radius, radius + 1)
-    for axis, size in enumerate(heatmap.shape):
-        coordinate = 1 - axis  # axis 0 is y
-        blend = fraction[coordinate]
-        lower = lax.slice_in_dim(patch, 0, side - 1, axis=axis)
-        upper = lax.slice_in_dim(patch, 1, side, axis=axis)
-        patch = lower * (1 - blend) + upper * blend
-        weight = _edge_weight(center[coordinate] + steps, size)
-        patch = patch * jnp.expand_dims(weight, 1 - axis)
-    return patch
+    cells = jnp.arange(size, dtype=jnp.float32)
+
+    def rows(index: Array) -> Array:  # [X] -> [X, size]
+        place = jnp.clip((index + 0.5) / stride - 0.5, 0, size - 1)
+        return jnp.maximum(1 - jnp.abs(place[:, None] - cells[None]), 0)
+
+    lower, upper = bilinear_taps(position, size * stride)
+    return rows(lower[0]) * lower[1][:, None] + rows(upper[0]) * upper[1][:, None]
 
 
-def _edge_weight(position: Float[Array, " G"], size: int) -> Float[Array, " G"]:
-    """The sum of both weights of `bilinear_taps`: 1 but between size - 1 and size."""
-    beyond = position - (size - 1)
-    return jnp.where(beyond >= 0, jnp.clip(beyond, 0, 1), 1.0)
+def sample_upsampled(
+    heatmap: Float[Array, "h w"],
+    x: Float[Array, " X"],
+    y: Float[Array, " Y"],
+    *,
+    stride: int,
+) -> Float[Array, "Y X"]:
+    """Sample a map, as if upsampled by `stride`, on the grid of all `y` and `x`.
+
+    Equals `bilinear_sample` of the upsampled map; two small matrix products instead
+    of a gather from a map `stride**2` times as large.
+
+    Args:
+      heatmap: one map, in cells.
+      x: columns, in pixels of the upsampled map; they may lie outside.
+      y: rows, likewise.
+      stride: factor of the upsampling.
+
+    Returns:
+      The samples.
+    """
+    height, width = heatmap.shape
+    rows = upsampled_weights(y, size=height, stride=stride)  # [Y, h]
+    columns = upsampled_weights(x, size=width, stride=stride)  # [X, w]
+    # Full precision: keypoints are read off the peaks of what comes out.
+    return jnp.einsum(
+        "yh,hw,xw->yx", rows, heatmap, columns, precision=lax.Precision.HIGHEST
+    )

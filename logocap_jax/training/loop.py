@@ -34,7 +34,8 @@ class Schedule:
       steps_per_epoch: steps in one epoch.
       batch_size: images per step, over all devices.
       log_every: steps between two lines of metrics.
-      eval_every: steps between two evaluations (and checkpoints).
+      eval_every: steps between two evaluations.
+      checkpoint_every: steps between two checkpoints; evaluations add theirs.
       learning_rate: step -> rate, to log it.
     """
 
@@ -43,6 +44,7 @@ class Schedule:
     batch_size: int
     log_every: int
     eval_every: int
+    checkpoint_every: int
     learning_rate: optax.Schedule
 
 
@@ -90,11 +92,13 @@ def train(
             _log(step, pending, stopwatch, schedule, writer)
             pending = []
         if evaluates:
-            checkpoints.save_last(state)
             scores = evaluate(state.variables)
             writer.write(step, scores)
             checkpoints.save_best(state, scores[best_by])
             stopwatch = Stopwatch()
+        # After the evaluation: a run killed in it does it again.
+        if evaluates or step % schedule.checkpoint_every == 0:
+            checkpoints.save_last(state)
     raise AssertionError("unreachable: the loop above ends by return")
 
 

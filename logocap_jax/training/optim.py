@@ -23,7 +23,10 @@ def multi_step_schedule(
     Returns:
       Step -> rate.
     """
-    boundaries = {round(epoch * steps_per_epoch): decay for epoch in milestones}
+    boundaries: dict[int, float] = {}
+    for epoch in milestones:
+        step = round(epoch * steps_per_epoch)
+        boundaries[step] = boundaries.get(step, 1.0) * decay
     schedule = optax.piecewise_constant_schedule(learning_rate, boundaries)
     rise = round(warmup * steps_per_epoch)
     if rise == 0:

@@ -1,6 +1,7 @@
 """What training carries from step to step."""
 
 import dataclasses
+import typing
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from jaxtyping import Array, Int
 from logocap_jax.methods.base import Method, Variables
 
 
+@typing.no_type_check
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:

@@ -1,6 +1,7 @@
 """Which person a pose slot belongs to, and what its attraction maps should be."""
 
 import dataclasses
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from logocap_jax.oks import keypoint_similarity
 
 
+@typing.no_type_check
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Assignment:
@@ -24,12 +26,12 @@ class Assignment:
       gain: `q`, by how much the best position beats the mesh's centre.
     """
 
-    keypoints: Float[Array, "N K 2"]
-    visible: Bool[Array, "N K"]
-    kam: Float[Array, "N E E K"]
-    slot_oks: Float[Array, " N"]
-    matched: Bool[Array, " N"]
-    gain: Float[Array, "N K"]
+    keypoints: Float[Array, "*B N K 2"]
+    visible: Bool[Array, "*B N K"]
+    kam: Float[Array, "*B N E E K"]
+    slot_oks: Float[Array, "*B N"]
+    matched: Bool[Array, "*B N"]
+    gain: Float[Array, "*B N K"]
 
 
 def assign(

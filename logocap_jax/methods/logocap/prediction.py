@@ -1,6 +1,7 @@
 """LOGO-CAP at test time: images -> poses."""
 
 import dataclasses
+from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +31,7 @@ def predict(
     Returns:
       `initial`: the fast keypointer's poses; `logocap`: those poses refined.
     """
-    slots = _predict_slots(parts, variables, image)
-    return {name: jax.vmap(suppress)(poses) for name, poses in slots.items()}
+    return _suppress_each(_predict_slots(parts, variables, image))
 
 
 def evaluate(parts: Parts, variables: Variables, batch: Batch) -> dict[str, Poses]:
@@ -58,7 +58,14 @@ def evaluate(parts: Parts, variables: Variables, batch: Batch) -> dict[str, Pose
 
     best = jax.vmap(bound)(slots["initial"].keypoints, batch)
     slots["bound"] = dataclasses.replace(slots["logocap"], keypoints=best)
-    return {name: jax.vmap(suppress)(poses) for name, poses in slots.items()}
+    return _suppress_each(slots)
+
+
+def _suppress_each(sets: dict[str, Poses]) -> dict[str, Poses]:
+    """Pose NMS on each set; unlike a dict's, an OrderedDict's order survives `jit`."""
+    return OrderedDict(
+        (name, jax.vmap(suppress)(poses)) for name, poses in sets.items()
+    )
 
 
 def _predict_slots(
@@ -70,15 +77,14 @@ def _predict_slots(
     maps = keypointer.predict_maps(
         parts.dense, dense_variables, keypointer.normalise(image), parts.config
     )
-    heatmaps = jax.vmap(geometry.upsample_to_input)(maps.heatmaps)
     initial = jax.vmap(
         lambda center, offsets: keypointer.decode_initial(center, offsets, parts.config)
-    )(heatmaps[..., -1], maps.offsets)
+    )(maps.heatmaps[..., -1], maps.offsets)
     kam = predict_kam(parts, map_variables, maps, initial)
     refined = jax.vmap(lambda *args: refine_image(parts, *args))(
-        heatmaps[..., :-1], initial, kam
+        maps.heatmaps[..., :-1], initial, kam
     )
-    scored = jax.vmap(keypointer.score_initial)(initial, heatmaps[..., :-1])
+    scored = jax.vmap(keypointer.score_initial)(initial, maps.heatmaps[..., :-1])
     return {"initial": scored, "logocap": refined}
 
 
@@ -90,15 +96,14 @@ def predict_kam(
         initial.keypoints, parts.mesh_offsets
     )
     features = jax.vmap(expansion.sample_features)(maps.embedding, mesh)
-    kam = parts.maps.apply(
-        map_variables, features.reshape(-1, *features.shape[2:]), train=False
-    )
+    stacked = features.reshape(-1, *features.shape[2:])  # [B * N, E, E, K * D]
+    kam = jnp.asarray(parts.maps.apply(map_variables, stacked, train=False))
     return jnp.clip(kam, 0, 1).reshape(*features.shape[:-1], -1)
 
 
 def refine_image(
     parts: Parts,
-    heatmaps_input: Float[Array, "H W K"],
+    heatmaps: Float[Array, "h w K"],
     initial: InitialPoses,
     kam: Float[Array, "N E E K"],
 ) -> Poses:
@@ -108,7 +113,7 @@ def refine_image(
     poses whose mean score is not above 0 are dropped.
     """
     windows = refine.global_windows(
-        heatmaps_input,
+        heatmaps,
         initial.keypoints,
         radius=parts.config.window_radius,
         sigma=parts.config.window_sigma,

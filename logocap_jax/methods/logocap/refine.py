@@ -4,14 +4,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from logocap_jax import geometry
 from logocap_jax.ops import gaussian
 from logocap_jax.ops.instance_conv import instance_convolution
 from logocap_jax.ops.peaks import top_two
-from logocap_jax.ops.sampling import sample_window
+from logocap_jax.ops.sampling import sample_upsampled
 
 
 def global_windows(
-    heatmaps_input: Float[Array, "H W K"],
+    heatmaps: Float[Array, "h w K"],
     keypoints_input: Float[Array, "N K 2"],
     *,
     radius: int = 48,
@@ -21,7 +22,8 @@ def global_windows(
     """Global KEM: reweighed heatmap windows around each initial keypoint.
 
     Args:
-      heatmaps_input: keypoint heatmaps at input resolution.
+      heatmaps: keypoint heatmaps, in cells; their windows are those of the maps
+        upsampled to input px.
       keypoints_input: initial keypoints.
       radius: half the window's side, input px.
       sigma: sigma of the Gaussian that the window is multiplied with, input px.
@@ -30,12 +32,14 @@ def global_windows(
     Returns:
       The windows, `[y, x]`.
     """
+    steps = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
 
     def window(heatmap: Array, center: Array) -> Array:
-        return sample_window(heatmap, center, radius=radius)
+        x, y = center[0] + steps, center[1] + steps
+        return sample_upsampled(heatmap, x, y, stride=geometry.STRIDE)
 
     per_keypoint = jax.vmap(window, in_axes=(2, 0))  # one heatmap for each keypoint
-    windows = jax.vmap(per_keypoint, in_axes=(None, 0))(heatmaps_input, keypoints_input)
+    windows = jax.vmap(per_keypoint, in_axes=(None, 0))(heatmaps, keypoints_input)
     return windows * gaussian.gaussian_window(radius=radius, sigma=sigma, cutoff=cutoff)
 
 
@@ -104,3 +108,24 @@ def read_peaks(
         return first_share * first + (1 - first_share) * second
 
     return keypoints_input + blend(positions, 2) - radius, blend(values, 2)
+
+
+def best_of_kam(
+    kam: Float[Array, "N E E K"], mesh_input: Float[Array, "N E E K 2"]
+) -> tuple[Float[Array, "N K 2"], Float[Array, "N K"]]:
+    """Ablation *local*: per keypoint the mesh position of the largest attraction.
+
+    Args:
+      kam: attraction maps, clipped to 0..1.
+      mesh_input: meshes, input px.
+
+    Returns:
+      Keypoints in input px, and their scores, the attraction there (the reference
+      multiplies them with the pose's centre value, as all keypoint scores).
+    """
+    slots, extent, _, kinds = kam.shape
+    flat = kam.reshape(slots, extent * extent, kinds)
+    best = jnp.argmax(flat, axis=1)[:, None]  # [N, 1, K]
+    mesh = mesh_input.reshape(slots, extent * extent, kinds, 2)
+    keypoints = jnp.take_along_axis(mesh, best[..., None], axis=1)[:, 0]
+    return keypoints, jnp.take_along_axis(flat, best, axis=1)[:, 0]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from logocap_jax import geometry, losses
-from logocap_jax.methods import keypointer
+from logocap_jax.methods import dense_loss, keypointer
 from logocap_jax.methods.base import LossOutput, Variables
 from logocap_jax.methods.keypointer import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
@@ -29,7 +29,7 @@ def loss(parts: Parts, variables: Variables, batch: Batch) -> LossOutput:
     maps, dense_stats = keypointer.train_maps(
         parts.dense, _select(variables, "dense"), image
     )
-    terms = keypointer.dense_losses(maps, batch, parts.config)
+    terms = dense_loss.dense_losses(maps, batch, parts.config)
     initial, truth = jax.vmap(lambda *args: _slots(parts, *args))(
         jax.lax.stop_gradient(maps.heatmaps[..., -1]),
         jax.lax.stop_gradient(maps.offsets),
@@ -68,8 +68,7 @@ def _slots(
     """
     config = parts.config
     height, width = example.image.shape[:2]
-    center_input = geometry.upsample_to_input(center_map[..., None])[..., 0]
-    initial = keypointer.decode_initial(center_input, offsets, config)
+    initial = keypointer.decode_initial(center_map, offsets, config)
     visible = (
         example.labelled
         & example.person[:, None]
@@ -153,7 +152,7 @@ def _refined_loss(
         heatmaps: Array, keypoints: Array, kernel: Array, goal: Array
     ) -> Float[Array, "S K"]:
         windows = refine.global_windows(
-            geometry.upsample_to_input(heatmaps),
+            heatmaps,
             keypoints,
             radius=radius,
             sigma=config.window_sigma,

@@ -1,0 +1,1 @@
+"""Numerical parity with the PyTorch reference, on arrays that it dumped."""

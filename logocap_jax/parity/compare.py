@@ -1,0 +1,238 @@
+"""How far two arrays are apart, and whether that is too far."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class StageResult:
+    """One line of the table.
+
+    Attributes:
+      case: name of the case.
+      stage: what was compared.
+      fed_with: the reference's arrays that the stage was computed from; `image` and
+        `batch` mean end to end.
+      shape: of the reference's array, channels last.
+      relative_error: largest error over the reference's largest value; infinite where
+        shapes differ or a number is not finite.
+      absolute_error: largest error, in the array's unit.
+      tolerance: the rule, in words.
+      passed: whether the rule is kept; None where none applies.
+      note: what else a reader should know.
+    """
+
+    case: str
+    stage: str
+    fed_with: str
+    shape: tuple[int, ...]
+    relative_error: float
+    absolute_error: float
+    tolerance: str
+    passed: bool | None
+    note: str = ""
+
+
+class Comparison:
+    """Compares arrays of one case and keeps the results.
+
+    Attributes:
+      results: so far, in the order of the stages.
+    """
+
+    def __init__(self, case: str, *, marks: bool = True) -> None:
+        """Start with no results.
+
+        Args:
+          case: name of the case.
+          marks: hold errors against tolerances; if not, only report them.
+        """
+        self.results: list[StageResult] = []
+        self._case = case
+        self._marks = marks
+
+    def relative(
+        self,
+        stage: str,
+        found: np.ndarray,
+        expected: np.ndarray,
+        *,
+        tolerance: float,
+        fed_with: str,
+        noisy: np.ndarray | None = None,
+    ) -> None:
+        """Hold the largest error against a share of the largest value.
+
+        Args:
+          stage: as in `StageResult`.
+          found: our array.
+          expected: the reference's.
+          tolerance: share of its largest value.
+          fed_with: as in `StageResult`.
+          noisy: our array from an input that was changed by one rounding step. Where
+            the model makes more of that than the tolerance allows, no two programs
+            agree to it, and twice this change is the tolerance, which says so.
+        """
+        absolute, share = largest_errors(found, expected)
+        rule = f"{tolerance:.0e} of largest"
+        noise = 0.0 if noisy is None else 2 * largest_errors(noisy, found)[1]
+        if tolerance < noise < np.inf:
+            tolerance, rule = noise, f"{noise:.0e} of largest (2 x noise)"
+        self.add(stage, expected, (share, absolute), rule, share <= tolerance, fed_with)
+
+    def absolute(
+        self,
+        stage: str,
+        found: np.ndarray,
+        expected: np.ndarray,
+        *,
+        tolerance: float,
+        fed_with: str,
+    ) -> None:
+        """Hold the largest error against a number in the array's own unit."""
+        absolute, share = largest_errors(found, expected)
+        rule = f"{tolerance:.0e} absolute" if tolerance else "equal"
+        self.add(
+            stage, expected, (share, absolute), rule, absolute <= tolerance, fed_with
+        )
+
+    def keypoints(
+        self,
+        stage: str,
+        found: Float[np.ndarray, "M K 2"],
+        expected: Float[np.ndarray, "M1 K1 3"],
+        *,
+        fed_with: str,
+        unit: float = 1.0,
+        close: float = 0.01,
+        share: float = 0.995,
+        limit: float = 1.0,
+    ) -> None:
+        """Hold keypoints against distances in input px.
+
+        A keypoint that the reference scores exactly 0 has a refined map without any
+        positive value, where cells tie; which of them it takes is arbitrary, so only
+        its score is compared (elsewhere), and the note counts it.
+
+        Args:
+          stage: as in `StageResult`.
+          found: keypoints.
+          expected: those of the reference, and their scores.
+          fed_with: as in `StageResult`.
+          unit: input px per unit of the coordinates.
+          close: how near, in input px, ...
+          share: ... at least this share of the keypoints must be;
+          limit: and none farther off than this, in input px.
+        """
+        rule = f"{close} px for {share:.1%}, all {limit:g} px"
+        points, scored = expected[..., :2], expected[..., 2] != 0
+        if found.shape != points.shape:
+            errors = (np.inf, np.inf)
+            self.add(stage, expected, errors, rule, False, fed_with)
+            return
+        distance = np.abs(found - points).max(axis=-1)[scored] * unit
+        worst = _finite_max(distance)
+        # Float noise of a coordinate of hundreds of px must not decide at the limit.
+        passed = (
+            worst <= limit + 1e-3
+            and np.sum(distance > close) <= (1 - share) * scored.size
+        )
+        largest = _finite_max(np.abs(points)) * unit
+        tied = int(np.sum(~scored))
+        beyond = int(np.sum(distance > close))
+        note = f"{beyond} beyond {close} px" if beyond else ""
+        if tied:
+            note = f"{note}; {tied} of score 0 left out".removeprefix("; ")
+        errors = (_share(worst, largest), worst)
+        self.add(stage, expected, errors, rule, bool(passed), fed_with, note)
+
+    def add(
+        self,
+        stage: str,
+        expected: np.ndarray,
+        errors: tuple[float, float],
+        tolerance: str,
+        passed: bool | None,
+        fed_with: str,
+        note: str = "",
+    ) -> None:
+        """Keep a result; `errors` are the relative and the absolute one."""
+        self.results.append(
+            StageResult(
+                case=self._case,
+                stage=stage,
+                fed_with=fed_with,
+                shape=tuple(expected.shape),
+                relative_error=float(errors[0]),
+                absolute_error=float(errors[1]),
+                tolerance=tolerance if self._marks else "",
+                passed=passed if self._marks else None,
+                note=note,
+            )
+        )
+
+
+def largest_errors(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    """Largest absolute error, and its share of the largest expected value.
+
+    Both infinite where the shapes differ or an error is not finite.
+    """
+    if found.shape != expected.shape:
+        return np.inf, np.inf
+    difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+    absolute = _finite_max(difference)
+    return absolute, _share(absolute, _finite_max(np.abs(expected)))
+
+
+def first_failure(results: Sequence[StageResult]) -> StageResult | None:
+    """The first result that breaks its rule."""
+    return next((result for result in results if result.passed is False), None)
+
+
+def match_centers(
+    centers: Float[np.ndarray, "N 2"],
+    values: Float[np.ndarray, " N"],
+    expected: Float[np.ndarray, "n 3"],
+    *,
+    tie: float = 1e-6,
+    noise: float = 0.0,
+) -> Int[np.ndarray, " n"]:
+    """For each center of the reference its row among ours.
+
+    The order of centers whose values tie is arbitrary (upsampling doubles the pixels
+    at a border, so ties are common there); all others must be in the same order.
+
+    Args:
+      centers: ours, best first; more than the reference's, so that a tie that the
+        number of slots cuts in two is whole here.
+      values: their values.
+      expected: the reference's `(x, y, value)`.
+      tie: values tie within this share of the largest one (float noise) ...
+      noise: ... or within this much, where the model amplifies that noise.
+
+    Returns:
+      Row numbers; a center that is absent or out of order gets its own row number.
+    """
+    rows = np.arange(len(expected))
+    margin = max(noise, tie * _finite_max(np.abs(values)))
+    for i, (x, y, _) in enumerate(expected):
+        same = (centers == (x, y)).all(axis=1) & (np.abs(values - values[i]) <= margin)
+        if same.any():
+            rows[i] = np.argmax(same)
+    return rows
+
+
+def _finite_max(values: np.ndarray) -> float:
+    """The largest value, infinite if any is not finite, 0 if there are none."""
+    if not np.isfinite(values).all():
+        return np.inf
+    return float(np.max(values, initial=0))
+
+
+def _share(error: float, largest: float) -> float:
+    if error == 0:
+        return 0.0
+    return error / largest if largest and np.isfinite(largest) else np.inf

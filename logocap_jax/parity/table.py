@@ -1,0 +1,91 @@
+"""The results of all cases, for people and for programs."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from logocap_jax.parity.compare import StageResult, first_failure
+
+_HEADER = ("stage", "fed with", "shape", "of largest", "absolute", "tolerance", "")
+_MARKS = {True: "pass", False: "FAIL", None: ""}
+
+
+def format_case(results: Sequence[StageResult]) -> str:
+    """The table of one case, in the order of the stages.
+
+    Args:
+      results: of one case, at least one.
+
+    Returns:
+      Lines without a newline at the end.
+    """
+    rows = [_HEADER, *(_cells(result) for result in results)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    notes = ["", *(result.note for result in results)]
+    lines = [
+        f"{line}  {note}".rstrip() for line, note in zip(lines, notes, strict=True)
+    ]
+    return "\n".join([results[0].case, *lines])
+
+
+def format_verdict(results: Sequence[StageResult]) -> str:
+    """One line: all passed, or how many failed and which first."""
+    failed = sum(result.passed is False for result in results)
+    first = first_failure(results)
+    if first is not None:
+        return (
+            f"{failed} of {len(results)} comparisons failed; the first: {first.case}, "
+            f"{first.stage} (fed with {first.fed_with})"
+        )
+    if all(result.passed is None for result in results):
+        return f"{len(results)} comparisons, without pass marks"
+    return f"all {len(results)} comparisons passed"
+
+
+def to_json(results: Sequence[StageResult], *, dtype: str) -> dict[str, Any]:
+    """What `--json` writes.
+
+    Args:
+      results: of all cases.
+      dtype: dtype of the networks.
+
+    Returns:
+      `dtype`, `passed` (None where nothing was marked), `first_failure` and `results`;
+      errors that are no finite numbers are None.
+    """
+    first = first_failure(results)
+    marks = [result.passed for result in results if result.passed is not None]
+    return {
+        "dtype": dtype,
+        "passed": all(marks) if marks else None,
+        "first_failure": None if first is None else _record(first),
+        "results": [_record(result) for result in results],
+    }
+
+
+def _record(result: StageResult) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in dataclasses.asdict(result).items()
+    }
+
+
+def _cells(result: StageResult) -> tuple[str, ...]:
+    return (
+        result.stage,
+        result.fed_with,
+        "x".join(map(str, result.shape)),
+        _number(result.relative_error),
+        _number(result.absolute_error),
+        result.tolerance,
+        _MARKS[result.passed],
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.1e}" if math.isfinite(value) else "-"

@@ -1,0 +1,83 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEMO = "--config=configs/demo.py"
+WORKDIR = "--workdir=never_made"
+
+
+def run(script, *flags):
+    return subprocess.run(
+        [sys.executable, script, *flags],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (
+            [DEMO, WORKDIR, "--config.nope=1"],
+            "got --config.nope, but config has no 'nope'; it has ['batch_size', ",
+        ),
+        (
+            [DEMO, WORKDIR, "--config.eval.batch_sze=1"],
+            "got --config.eval.batch_sze, but config.eval has no 'batch_sze'; it has "
+            "['batch_size', 'short_side']",
+        ),
+        (
+            ["--config", "configs/demo.py", WORKDIR, "--noconfig.method.flip_tset"],
+            "got --config.method.flip_tset, but config.method has no 'flip_tset'",
+        ),
+        (
+            [DEMO, WORKDIR, "--config.seed.x=1"],
+            "got --config.seed.x, but config.seed has no 'x'; it has nothing",
+        ),
+        ([DEMO, WORKDIR, "--config.seed=abc"], "flag --config.seed=abc: invalid"),
+        (
+            ["--config=configs/nope.py", WORKDIR],
+            "got --config=configs/nope.py, expected",
+        ),
+        ([DEMO, "--wrkdir=a"], "Unknown command line flag 'wrkdir'. Did you mean: wor"),
+        ([DEMO, WORKDIR, "stray"], "got the arguments ['stray'], expected flags only"),
+        ([DEMO], "flag --workdir=None: "),
+        ([WORKDIR], "flag --config=None: "),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(flags, expected):
+    done = run("train.py", *flags)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {expected}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_mistake_that_the_run_finds_is_one_line():
+    done = run("train.py", DEMO, WORKDIR, "--config.data.dir=nowhere")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: nowhere: got neither a prepared data set nor")
+    assert done.stderr.count("\n") == 1
+    assert not (ROOT / "never_made").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], "got --workdir=None --weights=None --out=None; expected"),
+        (["--weights=a"], "got --workdir=None --weights=a --out=None; expected"),
+        ([WORKDIR, "--weights=a", "--out=b"], "got --workdir=never_made --weights=a"),
+    ],
+)
+def test_evaluation_says_what_it_needs(flags, expected):
+    done = run("eval.py", DEMO, *flags)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {expected}")
+    assert done.stderr.count("\n") == 1

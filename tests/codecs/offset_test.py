@@ -1,0 +1,144 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from logocap_jax.codecs import offset
+from tests.reference import targets as reference
+
+HEIGHT, WIDTH, KINDS, PEOPLE = 16, 22, 3, 4
+
+
+@pytest.fixture(scope="module")
+def encode():
+    return jax.jit(functools.partial(offset.encode, height=HEIGHT, width=WIDTH))
+
+
+def _people(seed):
+    rng = np.random.default_rng(seed)
+    return {
+        "keypoints_cell": rng.uniform(-3, 24, (PEOPLE, KINDS, 2)).astype(np.float32),
+        "labelled": rng.uniform(size=(PEOPLE, KINDS)) < 0.8,
+        "centers_cell": rng.uniform(-2, 20, (PEOPLE, 2)).astype(np.float32),
+        "has_center": rng.uniform(size=PEOPLE) < 0.8,
+        "area": rng.uniform(50, 5000, PEOPLE).astype(np.float32),
+    }
+
+
+def _person(center, *, area=100.0, keypoint=(1.0, 2.0)):
+    """One person in the first slot, nobody in the others."""
+    people = {
+        "keypoints_cell": np.zeros((PEOPLE, KINDS, 2), np.float32),
+        "labelled": np.zeros((PEOPLE, KINDS), bool),
+        "centers_cell": np.zeros((PEOPLE, 2), np.float32),
+        "has_center": np.zeros(PEOPLE, bool),
+        "area": np.ones(PEOPLE, np.float32),
+    }
+    people["keypoints_cell"][0] = keypoint
+    people["labelled"][0] = True
+    people["centers_cell"][0] = center
+    people["has_center"][0] = True
+    people["area"][0] = area
+    return people
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_targets_and_weights_are_those_of_the_loop(seed, encode):
+    people = _people(seed)
+    expected = reference.offsets(*people.values(), HEIGHT, WIDTH, radius=4)
+    for found, loop in zip(encode(*people.values()), expected, strict=True):
+        np.testing.assert_allclose(found, loop, atol=1e-5)
+
+
+def test_offset_prefers_smaller_person_on_overlap(encode):
+    people = _person((8.0, 8.0), area=400.0, keypoint=(1.0, 1.0))
+    people["keypoints_cell"][1] = (5.0, 3.0)
+    people["labelled"][1, :2] = True
+    people["centers_cell"][1] = (10.0, 8.0)
+    people["has_center"][1] = True
+    people["area"][1] = 100.0
+    target, weight = encode(*people.values())
+    np.testing.assert_allclose(target[8, 8, 0], [8 - 5, 8 - 3])
+    np.testing.assert_allclose(target[8, 5, 0], [5 - 1, 8 - 1])
+    np.testing.assert_allclose(weight[8, [5, 8], 0], [1 / 20, 1 / 10])
+    # A keypoint that the smaller person lacks stays with the larger one.
+    np.testing.assert_allclose(target[8, 8, 2], [8 - 1, 8 - 1])
+    np.testing.assert_allclose(weight[8, 8, 2], 1 / 20)
+
+
+@pytest.mark.parametrize(
+    ("center", "columns", "rows"),
+    [
+        ((8.0, 7.0), (4, 11), (3, 10)),
+        ((8.99, 7.5), (4, 11), (3, 10)),
+        ((0.2, 15.9), (0, 3), (11, 15)),
+        ((21.5, 0.0), (17, 21), (0, 3)),
+    ],
+)
+def test_region_is_half_open_around_the_truncated_center(center, columns, rows, encode):
+    _, weight = encode(*_person(center).values())
+    y, x = np.nonzero(np.asarray(weight[..., 0]))
+    assert (x.min(), x.max()) == columns
+    assert (y.min(), y.max()) == rows
+    assert len(x) == (columns[1] - columns[0] + 1) * (rows[1] - rows[0] + 1)
+
+
+@pytest.mark.parametrize("center", [(-0.5, 5), (5, -0.5), (22, 5), (5, 16)])
+def test_person_with_its_center_off_the_map_owns_no_cell(center, encode):
+    target, weight = encode(*_person(center).values())
+    np.testing.assert_array_equal(target, 0)
+    np.testing.assert_array_equal(weight, 0)
+
+
+def test_keypoint_off_the_map_owns_no_cell(encode):
+    people = _person((8.0, 8.0))
+    people["keypoints_cell"][0, 1] = (-1.0, 3.0)
+    _, weight = encode(*people.values())
+    np.testing.assert_array_equal(weight[..., 1], 0)
+    assert np.asarray(weight[..., 0]).any()
+
+
+def test_small_people_without_a_center_own_no_cell(encode):
+    people = _person((8.0, 8.0))
+    people["has_center"][:] = False
+    _, weight = encode(*people.values())
+    np.testing.assert_array_equal(weight, 0)
+
+
+def test_decoding_returns_the_encoded_keypoints():
+    rng = np.random.default_rng(0)
+    keypoints = rng.uniform(0, 15, (2, KINDS, 2)).astype(np.float32)
+    centers = np.array([[4.0, 5.0], [15.0, 9.0]], np.float32)
+    target, _ = offset.encode(
+        jnp.asarray(keypoints),
+        jnp.ones((2, KINDS), bool),
+        jnp.asarray(centers),
+        jnp.ones(2, bool),
+        jnp.ones(2),
+        height=HEIGHT,
+        width=WIDTH,
+    )
+    for step in ([0, 0], [-4, -4], [3, 3]):  # any cell of the region knows them
+        decoded = offset.decode(target, jnp.asarray(4 * (centers + np.array(step))))
+        np.testing.assert_allclose(decoded, 4 * keypoints, atol=1e-4)
+
+
+def test_decoding_reads_whole_cells_and_keeps_the_fraction_of_the_center():
+    offsets = jnp.zeros((4, 4, 1, 2)).at[1, 2, 0].set(jnp.asarray([0.5, -1.0]))
+    decoded = offset.decode(offsets, jnp.asarray([[11.0, 7.0], [8.0, 4.0]]))
+    # (11, 7) / 4 = (2.75, 1.75) lies in cell (2, 1).
+    np.testing.assert_allclose(decoded[:, 0], [[9, 11], [6, 8]])
+
+
+def test_padded_people_change_nothing(encode):
+    people = _people(0)
+    people["has_center"][2:] = False
+    padded = encode(*people.values())
+    alone = offset.encode(
+        *(jnp.asarray(array[:2]) for array in people.values()),
+        height=HEIGHT,
+        width=WIDTH,
+    )
+    jax.tree.map(np.testing.assert_array_equal, padded, alone)

@@ -1,0 +1,124 @@
+import dataclasses
+import importlib
+import pathlib
+
+import jax
+import pytest
+
+from logocap_jax.experiment.build import make_method, make_schedule
+from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.logocap import LogoCapConfig
+
+FOLDER = pathlib.Path(__file__).parents[1] / "configs"
+NAMES = sorted(
+    path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("__")
+)
+# Sections 3 to 10 of the method's description; W48 has a wider heatmap head.
+PAPER = {
+    "offset_hidden": 256,
+    "heatmap_sigma": 2.0,
+    "center_sigma": 4.0,
+    "offset_radius": 4,
+    "background_weight": 0.1,
+    "smooth_l1_beta": 1 / 9,
+    "offset_loss_weight": 0.01,
+    "center_threshold": 0.01,
+    "embedding": 64,
+    "message_channels": (512, 256, 128),
+    "affines": 20,
+    "mesh_size": 11,
+    "window_radius": 48,
+    "window_sigma": 16.0,
+    "refined_sigma": 4.0,
+    "match_threshold": 0.5,
+    "kam_loss_weight": 0.01,
+}
+FULL_SIZE = ["center_offset_w32_coco", "logocap_w32_coco", "logocap_w48_coco"]
+
+
+def load(name):
+    return importlib.import_module(f"configs.{name}").get_config()
+
+
+def test_the_configs_are_found():
+    assert {*FULL_SIZE, "common", "demo", "coco_mini"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_is_locked_all_through(name):
+    config = load(name)
+    for part in (config, config.method, config.data, config.eval):
+        assert part.is_locked
+        with pytest.raises(AttributeError):
+            part.no_such_key = 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_is_made_anew_for_each_caller(name):
+    load(name).method.num_slots = 999
+    assert load(name).method.num_slots != 999
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_initialises_and_has_a_result(name):
+    config = load(name)
+    method = make_method(config)
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    assert shapes.keys() == {"params", "batch_stats"}
+    leaves = jax.tree.leaves(shapes)
+    assert {str(leaf.dtype) for leaf in leaves} == {"float32"}
+    expected = "initial" if config.method.name == "center_offset" else "logocap"
+    assert method.result == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_learning_rate_falls_within_the_run(name):
+    config = load(name)
+    rate = make_schedule(config, steps_per_epoch=10)
+    last = round(config.epochs * 10) - 1
+    decays = config.lr_decay ** len(config.lr_milestones)
+    assert float(rate(0)) == pytest.approx(config.learning_rate)
+    assert float(rate(last)) == pytest.approx(config.learning_rate * decays, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inputs_fit_the_strides_of_the_net(name):
+    config = load(name)
+    assert config.data.input_size % 32 == 0
+    assert config.eval.short_side % 32 == 0
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_training_is_that_of_the_paper(name):
+    config = load(name)
+    assert config.epochs == 140
+    assert config.lr_milestones == (90, 120)
+    assert config.learning_rate == 1e-3
+    assert config.lr_decay == 0.1
+    assert config.lr_warmup == 0
+    large = name == "logocap_w48_coco"
+    assert config.batch_size == (32 if large else 48)
+    assert config.data.input_size == (640 if large else 512)
+    assert config.eval.short_side == (640 if large else 512)
+    assert config.method.backbone.channels == (48 if large else 32)
+    assert config.method.flip_test
+    assert config.method.num_slots == 30
+    assert config.data.augmentation.to_dict() == {
+        "rotation_deg": 30,
+        "scale_min": 0.75,
+        "scale_max": 1.5,
+        "translation": 40,
+        "mirror": 0.5,
+    }
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_settings_that_configs_leave_out_are_those_of_the_paper(name):
+    settings = load(name).method.to_dict()
+    kind = LogoCapConfig if settings.pop("name") == "logocap" else KeypointerConfig
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    used = defaults | settings
+    expected = {key: value for key, value in PAPER.items() if key in defaults}
+    assert {key: used[key] for key in expected} == expected
+    channels = settings["backbone"]["channels"]
+    assert used["heatmap_hidden"] == channels

@@ -1,0 +1,127 @@
+import contextlib
+import copy
+import logging
+import pathlib
+import runpy
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.monitoring
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from ml_collections import ConfigDict
+
+from data_pipeline.drawn import write_drawn_dataset
+from logocap_jax.experiment.training import train_from_config
+
+TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
+
+
+@pytest.fixture(scope="session")
+def drawn_dir(tmp_path_factory) -> pathlib.Path:
+    """Drawn people: two batches and a bit to train on, half of one to evaluate."""
+    out = tmp_path_factory.mktemp("drawn") / "data"
+    write_drawn_dataset(out, num_train=18, num_val=4, size=96, seed=0, progress=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_config(drawn_dir) -> ConfigDict:
+    """The config of all runs of these tests; copy it to change it."""
+    config = runpy.run_path(str(TINY_CONFIG))["get_config"]()
+    config.data.dir = str(drawn_dir)
+    return config
+
+
+@pytest.fixture
+def config(tiny_config) -> ConfigDict:
+    """A copy to change."""
+    return copy.deepcopy(tiny_config)
+
+
+@pytest.fixture(scope="session")
+def programs_dir(tmp_path_factory) -> pathlib.Path:
+    """Where these tests keep what they compiled."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(programs_dir) -> Iterator[None]:
+    """Compile in half the time, and each program once for all these tests.
+
+    Per module: a fixture of a wider scope would end with the session, and the tests
+    of other folders would run less exact programs.
+    """
+    with _quick_compilation(programs_dir):
+        yield
+
+
+@contextlib.contextmanager
+def _quick_compilation(programs_dir: pathlib.Path) -> Iterator[None]:
+    _configure(True, str(programs_dir), 0.0)
+    try:
+        yield
+    finally:
+        _configure(False, None, 1.0)  # JAX's defaults
+
+
+def _configure(quick: bool, cache: str | None, least_seconds: float) -> None:
+    jax.config.update("jax_disable_most_optimizations", quick)
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", least_seconds)
+    compilation_cache.reset_cache()
+
+
+class Run(NamedTuple):
+    """A finished run.
+
+    Attributes:
+      workdir: its folder.
+      log: the lines of its log.
+      compilations: how often a training step or an evaluation was compiled before
+        each of those lines.
+    """
+
+    workdir: pathlib.Path
+    log: list[str]
+    compilations: list[int]
+
+
+class _Recorder(logging.Handler):
+    """Notes each line and how many programs were compiled before it."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.run.log.append(record.getMessage())
+        self.run.compilations.append(self.count)
+
+    def on_event(self, name: str, seconds: float, **details: object) -> None:
+        del seconds
+        # Orbax compiles copies of its own when it first saves.
+        ours = details.get("fun_name") in ("jit(step)", "jit(evaluate)")
+        self.count += ours and name == "/jax/core/compile/backend_compile_duration"
+
+
+@pytest.fixture(scope="session")
+def finished_run(programs_dir, tiny_config, tmp_path_factory) -> Run:
+    """Two epochs of two steps, each followed by an evaluation."""
+    run = Run(tmp_path_factory.mktemp("run") / "run", [], [])
+    recorder = _Recorder(run)
+    logger = logging.getLogger("logocap_jax")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(recorder)
+    jax.monitoring.register_event_duration_secs_listener(recorder.on_event)
+    try:
+        with _quick_compilation(programs_dir):
+            train_from_config(tiny_config, run.workdir)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(recorder.on_event)
+        logger.removeHandler(recorder)
+        logger.setLevel(level)
+    return run

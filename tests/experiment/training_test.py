@@ -1,0 +1,167 @@
+import json
+import logging
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from logocap_jax.experiment import build
+from logocap_jax.experiment.training import train_from_config
+from logocap_jax.sharding import make_mesh
+
+
+def final_state(config, workdir):
+    method = build.make_method(config)
+    like = build.fresh_state(config, method, make_mesh())
+    checkpoints = build.open_checkpoints(config, workdir)
+    state = checkpoints.restore_last(like)
+    checkpoints.close()
+    return jax.device_get(state)
+
+
+def metrics(workdir):
+    text = (workdir / "metrics.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def lasting(line):
+    """What of a line does not depend on the clock."""
+    timed = ("images_per_second", "data_wait_share", "seconds_per_step")
+    return {name: value for name, value in line.items() if name not in timed}
+
+
+class InterruptAfter(logging.Handler):
+    """Ends a run as Ctrl-C does, when it logs a line that starts so."""
+
+    def __init__(self, start):
+        super().__init__()
+        self.start = start
+
+    def emit(self, record):
+        if record.getMessage().startswith(self.start):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interrupted_after(caplog):
+    """Trains until a line of the log."""
+    logger = logging.getLogger("logocap_jax")
+
+    def train(config, workdir, start):
+        handler = InterruptAfter(start)
+        logger.addHandler(handler)
+        try:
+            with (
+                caplog.at_level(logging.INFO, "logocap_jax"),
+                pytest.raises(KeyboardInterrupt),
+            ):
+                train_from_config(config, workdir)
+        finally:
+            logger.removeHandler(handler)
+
+    return train
+
+
+def test_a_run_logs_each_step_and_each_evaluation(finished_run):
+    lines = metrics(finished_run.workdir)
+    assert [line["step"] for line in lines] == [1, 2, 2, 3, 4, 4]
+    losses = [line for line in lines if "loss/total" in line]
+    for line in losses:
+        terms = [
+            line[f"loss/{name}"] for name in ("heatmap", "offset", "kam", "refined")
+        ]
+        assert line["loss/total"] == pytest.approx(sum(terms), rel=1e-5)
+        assert line["loss/heatmap"] > 0
+    # The rate falls after 1.5 epochs, which are three steps.
+    np.testing.assert_allclose([line["lr"] for line in losses], [1e-3] * 3 + [1e-4])
+    for line in lines[2::3]:
+        for name in ("initial", "logocap", "bound"):
+            assert 0 <= line[f"eval/{name}/AP"] <= 1
+
+
+def test_a_run_says_what_it_does(finished_run):
+    assert re.match(
+        r"[\d,]+ parameters, 18 images, 8 devices; from step 0 of 4$",
+        finished_run.log[0],
+    )
+    assert finished_run.log[1].startswith("step 1/4  epoch 0.5  loss ")
+    assert finished_run.log[3].startswith("evaluation on val\nposes ")
+
+
+def test_a_second_epoch_and_a_second_evaluation_compile_nothing(finished_run):
+    lines = [
+        (line.split("  ")[0].split("\n")[0], count)
+        for line, count in zip(finished_run.log, finished_run.compilations, strict=True)
+        if line.startswith(("step", "evaluation"))
+    ]
+    first, second = lines[:3], lines[3:]
+    assert [line for line, _ in first] == ["step 1/4", "step 2/4", "evaluation on val"]
+    assert [line for line, _ in second] == ["step 3/4", "step 4/4", "evaluation on val"]
+    (_, after_step), _, (_, after_evaluation) = first
+    assert 0 < after_step < after_evaluation  # so it does count
+    assert {count for _, count in second} == {after_evaluation}
+
+
+def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(
+    finished_run, interrupted_after, config, tmp_path, caplog
+):
+    interrupted_after(config, tmp_path, "step 3/4")  # the checkpoint is of step 2
+    assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 2, 3]
+    with caplog.at_level(logging.INFO, "logocap_jax"):
+        train_from_config(config, tmp_path)
+    assert any("going on after step 2" in line for line in caplog.messages)
+    got, expected = (
+        final_state(config, tmp_path),
+        final_state(config, finished_run.workdir),
+    )
+    assert int(got.step) == 4
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert [lasting(line) for line in metrics(tmp_path)] == [
+        lasting(line) for line in metrics(finished_run.workdir)
+    ]
+
+
+def test_a_run_of_another_architecture_is_refused(finished_run, config):
+    config.method.heatmap_hidden = 8
+    with pytest.raises(ValueError, match="was made with") as caught:
+        train_from_config(config, finished_run.workdir)
+    message = str(caught.value)
+    assert "heatmap_hidden=4 (config: 8); use its settings" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        (
+            "batch_size",
+            12,
+            "got batch_size=12, which 8 devices do not divide; try 16",
+        ),
+        ("eval.batch_size", 9, "got eval.batch_size=9, which 8 devices"),
+        ("data.dir", "", "got no data folder; set --config.data.dir=DIR"),
+        ("data.dir", "nowhere", "nowhere: got neither a prepared data set nor COCO's"),
+        ("data.train_split", "test", "got split 'test', expected one of"),
+        ("data.eval_split", "test", "got split 'test', expected one of"),
+        ("method.name", "dekr", "got method 'dekr', expected one of ['center_offset'"),
+    ],
+)
+def test_bad_settings_end_in_one_line_before_anything_is_written(
+    config, tmp_path, key, value, expected
+):
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=re.escape(expected)) as caught:
+        train_from_config(config, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_settings_of_a_method_list_those_that_are_known(config, tmp_path):
+    with config.unlocked():
+        config.method.heatmap_sgima = 2.0
+    with pytest.raises(ValueError, match="got unknown settings") as caught:
+        train_from_config(config, tmp_path / "run")
+    assert "'heatmap_sgima'" in str(caught.value)
+    assert "'heatmap_sigma'" in str(caught.value)

@@ -1,0 +1,134 @@
+"""What every method owes to training, evaluation and prediction."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from logocap_jax.methods import build_method
+
+SLOTS = 5
+COMMON = {
+    "heatmap_hidden": 4,
+    "offset_hidden": 4,
+    "num_slots": SLOTS,
+    "center_threshold": 1e-6,
+}
+SETTINGS = {
+    "center_offset": COMMON,
+    "logocap": COMMON
+    | {
+        "embedding": 2,
+        "message_channels": (4, 4, 4),
+        "affines": 2,
+        "mesh_size": 3,
+        "window_radius": 6,
+        "instance_budget": 3,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def method(name, smallest):
+    return build_method(name, SETTINGS[name] | {"backbone": smallest})
+
+
+@pytest.fixture(scope="module")
+def variables(method, fill):
+    return fill(jax.eval_shape(method.init, jax.random.key(0)))
+
+
+@pytest.fixture(scope="module")
+def evaluated(method, variables, batch):
+    """The result of two images at once, and of each alone."""
+    evaluate = jax.jit(method.evaluate)
+    alone = [
+        evaluate(variables, jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], batch))
+        for i in range(2)
+    ]
+    return evaluate(variables, batch), alone
+
+
+def test_variables_are_float32_parameters_and_statistics(method):
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    assert set(shapes) == {"params", "batch_stats"}
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+
+
+def test_loss_keeps_the_tree_of_the_statistics_and_is_a_sum_of_its_terms(
+    method, variables, batch
+):
+    output = jax.eval_shape(method.loss, variables, batch)
+    assert output.loss.shape == ()
+    assert {leaf.shape for leaf in output.metrics.values()} == {()}
+    assert {"heatmap", "offset"} <= set(output.metrics)
+    stats = jax.tree.map(lambda leaf: leaf.shape, variables["batch_stats"])
+    assert jax.tree.map(lambda leaf: leaf.shape, output.batch_stats) == stats
+
+
+def test_loss_is_differentiable_in_the_parameters(method, variables, batch):
+    def loss(params):
+        return method.loss({**variables, "params": params}, batch).loss
+
+    gradient = jax.eval_shape(jax.grad(loss), variables["params"])
+    expected = jax.tree.map(lambda leaf: leaf.shape, variables["params"])
+    assert jax.tree.map(lambda leaf: leaf.shape, gradient) == expected
+
+
+def _shapes(function, variables, argument):
+    """Shapes of all result sets, as dicts: `Poses` takes nothing but arrays."""
+    return jax.eval_shape(
+        lambda *args: {name: vars(poses) for name, poses in function(*args).items()},
+        variables,
+        argument,
+    )
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
+def test_prediction_has_fixed_shapes_and_names_its_result(method, variables, size):
+    image = jax.ShapeDtypeStruct((3, *size, 3), jnp.uint8)
+    results = _shapes(method.predict, variables, image)
+    assert method.result in results
+    for poses in results.values():
+        assert {name: leaf.shape for name, leaf in poses.items()} == {
+            "keypoints": (3, SLOTS, 17, 2),
+            "keypoint_scores": (3, SLOTS, 17),
+            "scores": (3, SLOTS),
+            "valid": (3, SLOTS),
+        }
+        assert poses["valid"].dtype == jnp.bool_
+
+
+def test_evaluation_holds_all_result_sets_of_prediction(method, variables, batch):
+    predicted = _shapes(method.predict, variables, batch.image)
+    evaluated = _shapes(method.evaluate, variables, batch)
+    assert set(predicted) <= set(evaluated)
+    assert ("bound" in evaluated) is (method.result == "logocap")
+
+
+def test_poses_of_an_image_do_not_depend_on_its_batch(evaluated):
+    together, alone = evaluated
+    for name, poses in together.items():
+        assert np.any(poses.valid)
+        for i, image in enumerate(alone):
+            valid = np.asarray(poses.valid[i])
+            np.testing.assert_array_equal(image[name].valid[0], valid)
+            for field in ("keypoints", "keypoint_scores", "scores"):
+                np.testing.assert_allclose(
+                    np.asarray(getattr(image[name], field)[0])[valid],
+                    np.asarray(getattr(poses, field)[i])[valid],
+                    rtol=1e-3,
+                    atol=1e-3,
+                )
+
+
+def test_valid_poses_have_a_positive_score_and_finite_keypoints(evaluated):
+    for poses in evaluated[0].values():
+        valid = np.asarray(poses.valid)
+        assert np.all(np.asarray(poses.scores)[valid] > 0)
+        assert np.all(np.isfinite(np.asarray(poses.keypoints)[valid]))

@@ -1,0 +1,127 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from logocap_jax.methods.keypointer import InitialPoses
+from logocap_jax.methods.logocap import prediction, refine
+from logocap_jax.oks import keypoint_similarity
+from logocap_jax.structures import DenseMaps
+
+
+@pytest.fixture(scope="module")
+def evaluated(case):
+    """All result sets of the batch."""
+    evaluate = jax.jit(
+        lambda variables, batch: prediction.evaluate(case.parts, variables, batch)
+    )
+    return evaluate(case.variables, case.batch)
+
+
+def _oks(case, image, person, poses):
+    """Mean similarity of every pose to one person, over keypoints inside."""
+    truth = case.batch.keypoints[image, person]
+    sigmas = jnp.asarray(case.parts.config.skeleton.sigma_array)
+    area = case.batch.area[image, person]
+    inside = np.all((np.asarray(truth) >= 0) & (np.asarray(truth) < 64), axis=-1)
+    similarity = keypoint_similarity(poses.keypoints[image], truth, area, sigmas)
+    return np.asarray(similarity)[:, inside].mean(axis=-1)
+
+
+def test_initial_poses_find_the_people(case, evaluated):
+    for image in range(2):
+        for person in range(2):
+            assert _oks(case, image, person, evaluated["initial"]).max() > 0.4
+
+
+def test_bound_is_at_least_as_similar_as_the_initial_poses(case, evaluated):
+    for image in range(2):
+        for person in range(2):
+            bound = _oks(case, image, person, evaluated["bound"]).max()
+            initial = _oks(case, image, person, evaluated["initial"]).max()
+            assert bound >= initial - 1e-6
+            assert bound > 0.6
+
+
+def test_bound_keeps_the_scores_of_the_refined_poses(evaluated):
+    bound, refined = evaluated["bound"], evaluated["logocap"]
+    best = (np.where(x.valid, x.scores, 0).max(axis=1) for x in (bound, refined))
+    np.testing.assert_allclose(*best, rtol=1e-6)
+
+
+def test_predictions_are_the_evaluated_poses_without_the_bound(case, evaluated):
+    predicted = jax.jit(
+        lambda variables, image: prediction.predict(case.parts, variables, image)
+    )(case.variables, case.batch.image)
+    assert set(evaluated) - set(predicted) == {"bound"}
+    for name, poses in predicted.items():
+        valid = np.asarray(poses.valid)
+        np.testing.assert_array_equal(evaluated[name].valid, valid)
+        np.testing.assert_allclose(
+            np.asarray(evaluated[name].keypoints)[valid],
+            np.asarray(poses.keypoints)[valid],
+            atol=1e-3,
+        )
+
+
+@pytest.fixture
+def slots():
+    """Two slots on a heatmap for each keypoint, the second on its empty part."""
+    rng = np.random.default_rng(0)
+    heatmaps = np.zeros((16, 16, 17), np.float32)
+    heatmaps[:8, :8] = rng.uniform(size=(8, 8, 17))
+    keypoints = np.stack([np.full((17, 2), 14.0), np.full((17, 2), 55.0)])
+    initial = InitialPoses(
+        jnp.asarray(keypoints, jnp.float32),
+        jnp.asarray([0.5, 0.4]),
+        jnp.asarray([True, True]),
+    )
+    kam = jnp.asarray(rng.uniform(size=(2, 5, 5, 17)), jnp.float32)
+    return jnp.asarray(heatmaps), initial, kam
+
+
+def test_scores_are_those_of_the_peaks_times_the_center(case, slots):
+    heatmaps, initial, kam = slots
+    config = case.parts.config
+    windows = refine.global_windows(
+        heatmaps,
+        initial.keypoints,
+        radius=config.window_radius,
+        sigma=config.window_sigma,
+    )
+    keypoints, scores = refine.read_peaks(refine.adapt(windows, kam), initial.keypoints)
+    poses = prediction.refine_image(case.parts, heatmaps, initial, kam)
+    np.testing.assert_allclose(poses.keypoints[0], keypoints[0], atol=1e-4)
+    np.testing.assert_allclose(poses.keypoint_scores[0], 0.5 * scores[0], rtol=1e-5)
+    np.testing.assert_allclose(poses.scores[0], 0.5 * scores[0].mean(), rtol=1e-5)
+
+
+def test_poses_without_a_positive_score_and_empty_slots_are_dropped(case, slots):
+    heatmaps, initial, kam = slots
+    poses = prediction.refine_image(case.parts, heatmaps, initial, kam)
+    assert list(np.asarray(poses.valid)) == [True, False]
+    empty = dataclasses.replace(initial, valid=jnp.asarray([False, True]))
+    poses = prediction.refine_image(case.parts, heatmaps, empty, kam)
+    assert not np.any(poses.valid)
+
+
+def test_attraction_maps_are_clipped_at_test_time(case):
+    stored = case.variables["params"]["dense"]
+    maps = DenseMaps(stored["heatmaps"], stored["offsets"], 50 * stored["embedding"])
+    initial = InitialPoses(
+        jnp.full((2, 6, 17, 2), 30.0), jnp.ones((2, 6)), jnp.ones((2, 6), bool)
+    )
+    variables = {
+        collection: tree["maps"] for collection, tree in case.variables.items()
+    }
+    # Even keypoints' maps turn negative.
+    sign = jnp.where(jnp.arange(17) % 2, 1.0, -1.0)
+    output = jax.tree.map(lambda leaf: leaf * sign, variables["params"]["output"])
+    variables["params"] = variables["params"] | {"output": output}
+    kam = np.asarray(prediction.predict_kam(case.parts, variables, maps, initial))
+    assert kam.shape == (2, 6, 5, 5, 17)
+    np.testing.assert_array_equal(kam[..., ::2], 0)
+    assert kam.max() == 1
+    assert kam[..., 1::2].min() > 0

@@ -1,0 +1,97 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from logocap_jax.models.dense import DenseNetwork
+from logocap_jax.models.hrnet import TINY, W32, W48, HRNet
+
+
+def _shapes(module, image, *, train=False):
+    """Shapes of the result and of the variables, without computing anything."""
+
+    def run(key, image):
+        return module.init_with_output(key, image, train=train)
+
+    return jax.eval_shape(run, jax.random.key(0), image)
+
+
+def _size(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(
+    ("config", "channels"), [(TINY, 120), (W32, 480), (W48, 720)], ids=str
+)
+def test_features_have_stride_four_and_all_branches(config, channels):
+    image = jax.ShapeDtypeStruct((2, 512, 768, 3), jnp.float32)
+    features, _ = _shapes(HRNet(config), image)
+    assert features.shape == (2, 128, 192, channels)
+
+
+def test_w32_has_as_many_parameters_as_published():
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    _, variables = _shapes(HRNet(W32), image)
+    assert _size(variables["params"]) == 29_305_536
+
+
+@pytest.mark.parametrize("embedding", [0, 64])
+def test_dense_maps_have_the_shapes_of_the_heads(embedding):
+    network = DenseNetwork(W32, 17, 32, 256, embedding, jnp.bfloat16)
+    image = jax.ShapeDtypeStruct((1, 512, 768, 3), jnp.float32)
+    maps, variables = _shapes(network, image)
+    shapes = [leaf.shape for leaf in maps]
+    assert shapes == [
+        (1, 128, 192, 18),
+        (1, 128, 192, 17, 2),
+        (1, 128, 192, embedding),
+    ]
+    assert {leaf.dtype for leaf in maps} == {jnp.dtype("float32")}
+    assert ("embedding_head" in variables["params"]) is (embedding > 0)
+
+
+@pytest.fixture(scope="module")
+def features(smallest, fill):
+    """Run the smallest HRNet on images, at test time and in training."""
+    module = HRNet(smallest)
+    _, shapes = _shapes(module, jnp.zeros((1, 64, 64, 3)))
+    variables = fill(shapes)
+
+    @jax.jit
+    def run(images):
+        trained, updates = module.apply(
+            variables, images, train=True, mutable=["batch_stats"]
+        )
+        return module.apply(variables, images, train=False), trained, updates
+
+    return run, variables
+
+
+def test_images_of_a_batch_do_not_touch_each_other_at_test_time(features):
+    run, _ = features
+    images = np.random.default_rng(0).standard_normal((2, 64, 96, 3), np.float32)
+    other = images.copy()
+    other[1] += 1
+    found, _, _ = run(images)
+    changed, _, _ = run(other)
+    assert found.shape == (2, 16, 24, 60)
+    np.testing.assert_allclose(changed[0], found[0], rtol=1e-5, atol=1e-5)
+    assert np.abs(np.asarray(changed[1] - found[1])).max() > 1e-2
+
+
+def test_every_part_of_the_image_and_every_branch_is_alive(features):
+    run, _ = features
+    images = np.random.default_rng(0).standard_normal((2, 64, 96, 3), np.float32)
+    found, _, _ = run(images)
+    branches = np.split(np.asarray(found), [4, 12, 28], axis=-1)
+    assert all(np.ptp(branch, axis=(1, 2)).max() > 1e-3 for branch in branches)
+    assert np.all(np.isfinite(found))
+
+
+def test_training_updates_all_statistics(features):
+    run, variables = features
+    images = np.random.default_rng(0).standard_normal((2, 64, 96, 3), np.float32)
+    _, _, updates = run(images)
+    before, after = variables["batch_stats"], updates["batch_stats"]
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, after)
+    assert all(jax.tree.leaves(moved))

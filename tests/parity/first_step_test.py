@@ -1,0 +1,172 @@
+"""Early warning: one training step and one image against the PyTorch reference."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from logocap_jax.convert.files import load_weights
+from logocap_jax.inference.pose_nms import suppress
+from logocap_jax.inference.rescale import to_image
+from logocap_jax.methods import keypointer
+from logocap_jax.methods.logocap import LogoCapConfig, prediction, training
+from logocap_jax.methods.logocap.config import make_parts
+from logocap_jax.models.hrnet import TINY
+from logocap_jax.structures import Batch
+
+pytestmark = pytest.mark.parity
+
+PEOPLE, STRIDE, NUM_KEYPOINTS = 30, 4, 17
+CONFIG = LogoCapConfig(
+    backbone=TINY,
+    heatmap_hidden=8,
+    embedding=8,
+    offset_hidden=32,
+    message_channels=(32, 24, 16),
+    affines=10,
+    instance_budget=30,
+)
+
+
+@pytest.fixture(scope="module")
+def variables(parity_dir):
+    return load_weights(parity_dir / "tiny" / "weights.npz")
+
+
+def _pixels(normalised):
+    """The images, uint8 [B, H, W, 3], that the reference had normalised."""
+    mean = np.asarray(keypointer.IMAGE_MEAN, np.float32)
+    std = np.asarray(keypointer.IMAGE_STD, np.float32)
+    image = normalised.transpose(0, 2, 3, 1) * std + mean
+    return jnp.asarray(np.rint(image * 255), jnp.uint8)
+
+
+def _people(arrays, image):
+    """One image's people as `Batch` has them, padded."""
+    joints = arrays[f"joints_with_center_{image}"]  # [P, K + 1, (x, y, labelled)]
+    mirrored = arrays[f"hflip_{image}"]
+    # The reference mirrors in cells, `Batch` holds what lies in the input.
+    cells = joints[:, :NUM_KEYPOINTS, :2] + [0.75 * mirrored, 0]
+    labelled = joints[:, :NUM_KEYPOINTS, 2] > 0
+    people = {
+        "keypoints": (cells * STRIDE).astype(np.float32),
+        "labelled": labelled,
+        "area": arrays[f"joint_areas_{image}"][:, 0],
+        "person": labelled.any(axis=1),
+        "has_center": joints[:, NUM_KEYPOINTS, 2] > 0,
+    }
+    padded = {
+        name: np.concatenate(
+            [array, np.zeros((PEOPLE - len(array), *array.shape[1:]), array.dtype)]
+        )
+        for name, array in people.items()
+    }
+    padded["area"][len(joints) :] = 1
+    return padded | {"mirrored": mirrored}
+
+
+def _batch(arrays):
+    people = [_people(arrays, i) for i in range(len(arrays["input"]))]
+    stacked = {
+        name: jnp.asarray(np.stack([image[name] for image in people]))
+        for name in people[0]
+    }
+    # The mask is part of the weight: 0 where masked, at least 0.1 elsewhere.
+    mask = jnp.asarray(arrays["heatmap_weight"][:, 0] > 0, jnp.uint8)
+    return Batch(image=_pixels(arrays["input"]), mask=mask, **stacked)
+
+
+@pytest.fixture(scope="module")
+def loss():
+    return jax.jit(functools.partial(training.loss, make_parts(CONFIG)))
+
+
+@pytest.mark.parametrize("name", ["train_step_a", "train_step_b"])
+def test_losses_of_the_first_step_are_the_references(name, loss, variables, parity_dir):
+    with np.load(parity_dir / "tiny" / f"{name}.npz") as arrays:
+        with jax.default_matmul_precision("highest"):
+            metrics = loss(variables, _batch(arrays)).metrics
+        found = [
+            metrics[term].item() for term in ("heatmap", "offset", "kam", "refined")
+        ]
+        np.testing.assert_allclose(found, arrays["losses"][0], rtol=1e-5)
+
+
+@functools.cache
+def _slots(flip_test):
+    """A compiled function: image -> refined and initial poses before and after NMS."""
+    config = dataclasses.replace(CONFIG, flip_test=flip_test)
+    parts = make_parts(config)
+
+    @jax.jit
+    def run(variables, image):
+        dense = {name: tree["dense"] for name, tree in variables.items()}
+        message = {name: tree["maps"] for name, tree in variables.items()}
+        maps = keypointer.predict_maps(
+            parts.dense, dense, keypointer.normalise(image), config
+        )
+        initial = jax.vmap(
+            lambda center, offsets: keypointer.decode_initial(center, offsets, config)
+        )(maps.heatmaps[..., -1], maps.offsets)
+        kam = prediction.predict_kam(parts, message, maps, initial)
+        keypoint_maps = maps.heatmaps[..., :-1]
+        refined = jax.vmap(functools.partial(prediction.refine_image, parts))(
+            keypoint_maps, initial, kam
+        )
+        scored = jax.vmap(keypointer.score_initial)(initial, keypoint_maps)
+        sets = {"logocap": refined, "initial": scored}
+        return {
+            name: jax.tree.map(lambda leaf: leaf[0], (poses, jax.vmap(suppress)(poses)))
+            for name, poses in sets.items()
+        }
+
+    return run
+
+
+def _assert_keypoints(found, expected):
+    """Same to 0.01 px; a tie between two cells may move one in 4,000 by 0.5 px."""
+    error = np.abs(np.asarray(found) - expected).max(axis=-1)
+    assert np.sum(error > 0.01) <= 1
+    assert error.max() < 0.6
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        ("000000397133", "logocap"),
+        ("000000397133_initial_only", "initial"),
+        pytest.param("000000397133_no_flip", "logocap", marks=pytest.mark.slow),
+        pytest.param("000000165518", "logocap", marks=pytest.mark.slow),
+        pytest.param("000000229358", "logocap", marks=pytest.mark.slow),
+    ],
+)
+def test_poses_of_an_image_are_the_references(name, result, variables, parity_dir):
+    with np.load(parity_dir / "tiny" / f"infer_{name}.npz") as file:
+        arrays = dict(file)
+    with jax.default_matmul_precision("highest"):
+        run = _slots("no_flip" not in name)
+        slots, final = run(variables, _pixels(arrays["input"]))[result]
+    # Two pixels of a centre at the border tie; here the first one read comes first.
+    x, y, value = arrays["centers"].T
+    order = np.lexsort((x, y, -value))
+    poses, scores, count = arrays["poses"][order], arrays["scores"][order], len(order)
+    assert int(slots.valid.sum()) == count
+    _assert_keypoints(slots.keypoints[:count], poses[..., :2])
+    np.testing.assert_allclose(
+        slots.keypoint_scores[:count], poses[..., 2], rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(slots.scores[:count], scores, rtol=1e-4)
+    # After NMS, in the original image, in the reference's order.
+    kept = len(arrays["final_scores"])
+    assert list(np.asarray(final.valid)) == [True] * kept + [False] * (30 - kept)
+    np.testing.assert_allclose(final.scores[:kept], arrays["final_scores"], rtol=1e-4)
+    to_original = np.linalg.inv(arrays["affine"].astype(np.float64))[:2]
+    keypoints = to_image(
+        np.asarray(final.keypoints[:kept]), to_original.astype(np.float32)
+    )
+    expected = arrays["final_keypoints"][..., :2]
+    scale = np.sqrt(np.linalg.det(to_original[:, :2]))
+    _assert_keypoints(keypoints / scale, expected / scale)

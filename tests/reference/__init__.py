@@ -1,0 +1,1 @@
+"""Slow and obvious NumPy versions, written from the specification."""
