@@ -1,7 +1,9 @@
 """Set up JAX before any test imports it, and find the shared fixtures."""
 
+import gc
 import os
 import pathlib
+from collections.abc import Iterator
 
 import pytest
 from absl import flags
@@ -12,6 +14,17 @@ os.environ["XLA_FLAGS"] = (
 )
 # Grain's workers read absl flags, which only `absl.app.run` parses (google/grain#1355).
 flags.FLAGS.mark_as_parsed()
+
+import jax  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory() -> Iterator[None]:
+    """Forget a module's compiled programs; those of all tests need over 6 GiB."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
