@@ -11,6 +11,11 @@ Variables = Mapping[str, Any]
 """`{"params": ..., "batch_stats": ...}`, nested dicts of float32 arrays."""
 
 
+def part(variables: Variables, name: str) -> Variables:
+    """One network's own variables, of a model that holds several by name."""
+    return {collection: tree[name] for collection, tree in variables.items()}
+
+
 class LossOutput(NamedTuple):
     """What a loss function returns.
 

@@ -29,11 +29,16 @@ def top_peaks(
 def top_two(
     heatmap: Float[Array, "H W"],
 ) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:
-    """Positions `(x, y)` and values of a map's two largest values, largest first."""
+    """Positions `(x, y)` and values of a map's two largest values, largest first.
+
+    Of several cells with the largest value these are the first two, the later one
+    first (reference behaviour: the order of PyTorch's `topk` on a CPU).
+    """
     flat = heatmap.ravel()
     first = jnp.argmax(flat)
     # Two passes of argmax: far cheaper than a sort of all values.
     second = jnp.argmax(jnp.where(jnp.arange(flat.size) == first, -jnp.inf, flat))
-    index = jnp.stack([first, second])
+    tied = flat[first] == flat[second]
+    index = jnp.where(tied, jnp.stack([second, first]), jnp.stack([first, second]))
     y, x = jnp.divmod(index, heatmap.shape[1])
     return jnp.stack([x, y], axis=-1).astype(jnp.float32), flat[index]

@@ -103,6 +103,8 @@ def read_case(case: Case, config: LogoCapConfig) -> layout.Arrays:
             return converted
         sizes["R"] = 2 if case.flip_test else 1
         converted = layout.to_ours(arrays, layout.INFERENCE, sizes)
+        if arrays["image"].dtype != np.uint8:
+            raise ValueError(f"'image': got {arrays['image'].dtype}, expected uint8")
         for name in ("centers", "poses", "final_keypoints"):
             if len(converted[name]) > slots:
                 raise ValueError(

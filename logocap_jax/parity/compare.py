@@ -4,7 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
+
+# A model that makes more of noise than this is not compared, it is broken.
+_WIDEST = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +25,7 @@ class StageResult:
       absolute_error: largest error, in the array's unit.
       tolerance: the rule, in words.
       passed: whether the rule is kept; None where none applies.
+      widened: the tolerance is the model's own noise, see `Comparison.relative`.
       note: what else a reader should know.
     """
 
@@ -33,6 +37,7 @@ class StageResult:
     absolute_error: float
     tolerance: str
     passed: bool | None
+    widened: bool = False
     note: str = ""
 
 
@@ -74,14 +79,25 @@ class Comparison:
           fed_with: as in `StageResult`.
           noisy: our array from an input that was changed by one rounding step. Where
             the model makes more of that than the tolerance allows, no two programs
-            agree to it, and twice this change is the tolerance, which says so.
+            agree to it: the tolerance is then twice this change, but no more than
+            ten times what it was, and says so.
         """
         absolute, share = largest_errors(found, expected)
         rule = f"{tolerance:.0e} of largest"
         noise = 0.0 if noisy is None else 2 * largest_errors(noisy, found)[1]
-        if tolerance < noise < np.inf:
-            tolerance, rule = noise, f"{noise:.0e} of largest (2 x noise)"
-        self.add(stage, expected, (share, absolute), rule, share <= tolerance, fed_with)
+        widened = tolerance < noise < np.inf
+        if widened:
+            tolerance = min(noise, _WIDEST * tolerance)
+            rule = f"{tolerance:.0e} of largest (noise)"
+        self.add(
+            stage,
+            expected,
+            (share, absolute),
+            rule,
+            share <= tolerance,
+            fed_with,
+            widened=widened,
+        )
 
     def absolute(
         self,
@@ -113,14 +129,10 @@ class Comparison:
     ) -> None:
         """Hold keypoints against distances in input px.
 
-        A keypoint that the reference scores exactly 0 has a refined map without any
-        positive value, where cells tie; which of them it takes is arbitrary, so only
-        its score is compared (elsewhere), and the note counts it.
-
         Args:
           stage: as in `StageResult`.
           found: keypoints.
-          expected: those of the reference, and their scores.
+          expected: those of the reference; other columns are passed over.
           fed_with: as in `StageResult`.
           unit: input px per unit of the coordinates.
           close: how near, in input px, ...
@@ -128,26 +140,23 @@ class Comparison:
           limit: and none farther off than this, in input px.
         """
         rule = f"{close} px for {share:.1%}, all {limit:g} px"
-        points, scored = expected[..., :2], expected[..., 2] != 0
+        points = expected[..., :2]
         if found.shape != points.shape:
             errors = (np.inf, np.inf)
             self.add(stage, expected, errors, rule, False, fed_with)
             return
-        distance = np.abs(found - points).max(axis=-1)[scored] * unit
-        worst = _finite_max(distance)
+        distance = np.abs(found - points).max(axis=-1) * unit
+        worst = finite_max(distance)
         # Float noise of a coordinate of hundreds of px must not decide at the limit.
         passed = (
             worst <= limit + 1e-3
-            and np.sum(distance > close) <= (1 - share) * scored.size
+            and np.sum(distance > close) <= (1 - share) * distance.size
         )
-        largest = _finite_max(np.abs(points)) * unit
-        tied = int(np.sum(~scored))
+        largest = finite_max(np.abs(points)) * unit
         beyond = int(np.sum(distance > close))
         note = f"{beyond} beyond {close} px" if beyond else ""
-        if tied:
-            note = f"{note}; {tied} of score 0 left out".removeprefix("; ")
         errors = (_share(worst, largest), worst)
-        self.add(stage, expected, errors, rule, bool(passed), fed_with, note)
+        self.add(stage, expected, errors, rule, bool(passed), fed_with, note=note)
 
     def add(
         self,
@@ -157,6 +166,8 @@ class Comparison:
         tolerance: str,
         passed: bool | None,
         fed_with: str,
+        *,
+        widened: bool = False,
         note: str = "",
     ) -> None:
         """Keep a result; `errors` are the relative and the absolute one."""
@@ -170,6 +181,7 @@ class Comparison:
                 absolute_error=float(errors[1]),
                 tolerance=tolerance if self._marks else "",
                 passed=passed if self._marks else None,
+                widened=widened and self._marks,
                 note=note,
             )
         )
@@ -183,8 +195,8 @@ def largest_errors(found: np.ndarray, expected: np.ndarray) -> tuple[float, floa
     if found.shape != expected.shape:
         return np.inf, np.inf
     difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-    absolute = _finite_max(difference)
-    return absolute, _share(absolute, _finite_max(np.abs(expected)))
+    absolute = finite_max(difference)
+    return absolute, _share(absolute, finite_max(np.abs(expected)))
 
 
 def first_failure(results: Sequence[StageResult]) -> StageResult | None:
@@ -192,40 +204,7 @@ def first_failure(results: Sequence[StageResult]) -> StageResult | None:
     return next((result for result in results if result.passed is False), None)
 
 
-def match_centers(
-    centers: Float[np.ndarray, "N 2"],
-    values: Float[np.ndarray, " N"],
-    expected: Float[np.ndarray, "n 3"],
-    *,
-    tie: float = 1e-6,
-    noise: float = 0.0,
-) -> Int[np.ndarray, " n"]:
-    """For each center of the reference its row among ours.
-
-    The order of centers whose values tie is arbitrary (upsampling doubles the pixels
-    at a border, so ties are common there); all others must be in the same order.
-
-    Args:
-      centers: ours, best first; more than the reference's, so that a tie that the
-        number of slots cuts in two is whole here.
-      values: their values.
-      expected: the reference's `(x, y, value)`.
-      tie: values tie within this share of the largest one (float noise) ...
-      noise: ... or within this much, where the model amplifies that noise.
-
-    Returns:
-      Row numbers; a center that is absent or out of order gets its own row number.
-    """
-    rows = np.arange(len(expected))
-    margin = max(noise, tie * _finite_max(np.abs(values)))
-    for i, (x, y, _) in enumerate(expected):
-        same = (centers == (x, y)).all(axis=1) & (np.abs(values - values[i]) <= margin)
-        if same.any():
-            rows[i] = np.argmax(same)
-    return rows
-
-
-def _finite_max(values: np.ndarray) -> float:
+def finite_max(values: np.ndarray) -> float:
     """The largest value, infinite if any is not finite, 0 if there are none."""
     if not np.isfinite(values).all():
         return np.inf

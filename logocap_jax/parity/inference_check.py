@@ -11,11 +11,8 @@ from logocap_jax import geometry
 from logocap_jax.methods import keypointer
 from logocap_jax.methods.keypointer import InitialPoses
 from logocap_jax.parity.cases import Case
-from logocap_jax.parity.compare import (
-    Comparison,
-    StageResult,
-    match_centers,
-)
+from logocap_jax.parity.center_check import check_centers
+from logocap_jax.parity.compare import Comparison, StageResult
 from logocap_jax.parity.dense_arrays import (
     filled_maps,
     reference_maps,
@@ -24,11 +21,7 @@ from logocap_jax.parity.dense_arrays import (
 )
 from logocap_jax.parity.inference_stages import InferenceStages, Maps, warp
 from logocap_jax.parity.layout import Arrays
-from logocap_jax.parity.pose_check import (
-    check_final,
-    check_final_alone,
-    check_poses,
-)
+from logocap_jax.parity.pose_check import check_final, check_final_alone, check_poses
 from logocap_jax.parity.training_stages import middle
 from logocap_jax.structures import Poses
 
@@ -50,11 +43,8 @@ _SLOTS = {
 }
 # Those of which a case holds a few rows only.
 _SHOWN = ("latent", "global_in", "global_out")
-# `affine` and `input` absolute, the rest as a share of the largest value.
-_TOLERANCES = {
-    "affine": 1e-4,
-    "input": 1e-6,
-    **dict.fromkeys([*_DENSE, "centers", "kem_grid"], 1e-5),
+_TOLERANCES = {  # shares of the largest value
+    **dict.fromkeys([*_DENSE, "kem_grid"], 1e-5),
     **dict.fromkeys(["latent", "kam_raw", "global_in", "global_out"], 2e-5),
 }
 
@@ -111,16 +101,16 @@ class _InferenceCheck:
         short_side = geometry.STRIDE * min(height, width)
         pixels, transform = warp(self._arrays["image"], short_side=short_side)
         image = keypointer.normalise(jnp.asarray(pixels)[None])
-        for stage, name, found in (
-            ("affine", "affine", np.vstack([transform, [0, 0, 1]])),
-            ("preprocessing", "input", np.asarray(image)),
+        for stage, name, found, tolerance in (
+            ("affine", "affine", np.vstack([transform, [0, 0, 1]]), 1e-4),
+            ("preprocessing", "input", np.asarray(image), 1e-6),
         ):
             if name in self._arrays:
                 self._compare.absolute(
                     stage,
                     found,
                     self._arrays[name],
-                    tolerance=_TOLERANCES[name],
+                    tolerance=tolerance,
                     fed_with="image",
                 )
         return jnp.concatenate([image, image[:, :, ::-1]][:rows]), transform
@@ -144,43 +134,14 @@ class _InferenceCheck:
         """Centers of all slots, in the reference's order of ties."""
         name = "center_heatmap_fullres"
         maps = [np.asarray(found[name])[0, ..., 0] for found in (raw, noisy)]
-        centers = self._compare_centers(*maps, fed_with="image")
+        check = functools.partial(
+            check_centers, self._compare, self._arrays["centers"], self._stages
+        )
+        centers = check(*maps, fed_with="image")
         source, given = "heatmaps_raw", self._stages.upsample(self._reference.heatmaps)
         if name in self._arrays:
             source, given = name, self._arrays[name][0, ..., 0]
-        self._compare_centers(np.asarray(given), np.asarray(given), fed_with=source)
-        return centers
-
-    def _compare_centers(
-        self,
-        center_map: Float[np.ndarray, "H W"],
-        noisy: Float[np.ndarray, "H W"],
-        *,
-        fed_with: str,
-    ) -> Float[np.ndarray, "N 2"]:
-        config, expected = self._stages.config, self._arrays["centers"]
-        centers, values = (np.asarray(x) for x in self._stages.centers(center_map))
-        slots = np.arange(config.num_slots)
-        noise = float(np.abs(noisy - center_map).max())
-        slots[: len(expected)] = match_centers(centers, values, expected, noise=noise)
-        centers, values = centers[slots], values[slots]
-        # The reference's list ends where values fall below the threshold.
-        count = int(np.sum(values >= config.center_threshold))
-        self._compare.absolute(
-            "centers",
-            centers[:count],
-            expected[:, :2],
-            tolerance=0.0,
-            fed_with=fed_with,
-        )
-        self._compare.relative(
-            "centre values",
-            values[:count],
-            expected[:, 2],
-            tolerance=_TOLERANCES["centers"],
-            fed_with=fed_with,
-            noisy=values_at(noisy, centers)[:count],
-        )
+        check(np.asarray(given), np.asarray(given), fed_with=source)
         return centers
 
     def _from_centers(
@@ -247,13 +208,9 @@ class _InferenceCheck:
         check_poses(self._compare, arrays, poses, fed_with=source)
         if {"global_out", "kem_grid"} <= arrays.keys():
             shown = arrays["shown_instances"]
-            found, _ = stages.peaks(arrays["global_out"], points[shown])
-            self._compare.keypoints(
-                "poses",
-                np.asarray(found),
-                arrays["poses"][shown],
-                fed_with="global_out",
-            )
+            found = np.asarray(stages.peaks(arrays["global_out"], points[shown])[0])
+            expected = arrays["poses"][shown]
+            self._compare.keypoints("poses", found, expected, fed_with="global_out")
 
     def _named(
         self,

@@ -18,7 +18,7 @@ from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
 from logocap_jax.inference import flip
 from logocap_jax.methods import keypointer
-from logocap_jax.methods.base import Variables
+from logocap_jax.methods.base import Variables, part
 from logocap_jax.methods.keypointer import InitialPoses
 from logocap_jax.methods.logocap import expansion, prediction, refine
 from logocap_jax.methods.logocap.config import LogoCapConfig, make_parts
@@ -68,10 +68,7 @@ class InferenceStages:
           variables: of the whole model.
         """
         parts = make_parts(config)
-        dense, maps = (
-            {name: tree[part] for name, tree in variables.items()}
-            for part in ("dense", "maps")
-        )
+        dense, maps = part(variables, "dense"), part(variables, "maps")
         self.config = config
         self.network = _compile(functools.partial(_network, parts.dense), dense)
         self.heads = _compile(functools.partial(_heads, config), dense)

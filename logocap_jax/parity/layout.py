@@ -95,6 +95,8 @@ _SHOWN_BY = {
     "refined_target": "shown_slots",
 }
 
+_ROWS_OF = {"shown_instances": "n", "shown_slots": "t"}
+
 
 def to_ours(arrays: Arrays, layout: Layout, sizes: Mapping[str, int]) -> Arrays:
     """Check the arrays of a case and bring them into this project's layout.
@@ -119,11 +121,21 @@ def to_ours(arrays: Arrays, layout: Layout, sizes: Mapping[str, int]) -> Arrays:
             continue
         _check_axes(name, arrays[name], entry.axes, bound)
         converted[name] = entry.convert(arrays[name])
+        if name in _ROWS_OF:
+            _check_rows(name, arrays[name], bound.get(_ROWS_OF[name], 0))
         if _SHOWN_BY.get(name, name) not in arrays:
             raise ValueError(
                 f"{name!r} without {_SHOWN_BY[name]!r}, which names its rows"
             )
     return converted
+
+
+def _check_rows(name: str, rows: np.ndarray, count: int) -> None:
+    if rows.dtype.kind not in "iu" or not ((rows >= 0) & (rows < count)).all():
+        raise ValueError(
+            f"{name!r}: got {rows.dtype} {rows[:5].tolist()}, expected numbers of the "
+            f"{count} rows"
+        )
 
 
 def _check_axes(name: str, array: np.ndarray, axes: str, bound: dict[str, int]) -> None:

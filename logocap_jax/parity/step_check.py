@@ -94,7 +94,7 @@ def _check_gradients(compare: Comparison, arrays: Arrays, grads: Variables) -> N
             f"{limit:.0e} of the L2 norm",
             error <= limit,
             "batch",
-            note,
+            note=note,
         )
 
 
@@ -125,7 +125,7 @@ def _check_statistics(
         f"{candidates[step]:.0e} of largest",
         relative <= candidates[step],
         "batch",
-        key,
+        note=key,
     )
 
 

@@ -44,7 +44,9 @@ def format_verdict(results: Sequence[StageResult]) -> str:
         )
     if all(result.passed is None for result in results):
         return f"{len(results)} comparisons, without pass marks"
-    return f"all {len(results)} comparisons passed"
+    widened = sum(result.widened for result in results)
+    by_noise = f", {widened} of them against the model's own noise" if widened else ""
+    return f"all {len(results)} comparisons passed{by_noise}"
 
 
 def to_json(results: Sequence[StageResult], *, dtype: str) -> dict[str, Any]:

@@ -11,11 +11,8 @@ from logocap_jax.methods import keypointer
 from logocap_jax.methods.base import Variables
 from logocap_jax.methods.logocap.assignment import Assignment
 from logocap_jax.parity.cases import Case
-from logocap_jax.parity.compare import (
-    Comparison,
-    StageResult,
-    match_centers,
-)
+from logocap_jax.parity.center_check import match_centers
+from logocap_jax.parity.compare import Comparison, StageResult
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.parity.step_check import check_steps
 from logocap_jax.parity.training_stages import (

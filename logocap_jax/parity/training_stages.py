@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, UInt8
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
 from logocap_jax.methods import dense_loss, keypointer
-from logocap_jax.methods.base import Variables
+from logocap_jax.methods.base import Variables, part
 from logocap_jax.methods.logocap import expansion, refine, training
 from logocap_jax.methods.logocap.assignment import Assignment, assign
 from logocap_jax.methods.logocap.config import LogoCapConfig, make_parts
@@ -64,16 +64,16 @@ class TrainingStages:
         self.config = config
         self.optimizer = make_optimizer(optax.constant_schedule(LEARNING_RATE))
 
-        def take_part(tree: Variables, maps: DenseMaps, mesh: Array, part: Array):
+        def kam(tree: Variables, maps: DenseMaps, mesh: Array, takes_part: Array):
             features = jax.vmap(expansion.sample_features)(maps.embedding, mesh)
-            kam, _ = parts.maps.apply(
-                _select(tree, "maps"),
+            found, _ = parts.maps.apply(
+                part(tree, "maps"),
                 features.reshape(-1, *features.shape[2:]),
                 train=True,
-                mask=part.reshape(-1),
+                mask=takes_part.reshape(-1),
                 mutable=["batch_stats"],
             )
-            return kam.reshape(*features.shape[:-1], -1)
+            return found.reshape(*features.shape[:-1], -1)
 
         def windows(heatmaps: Array, mesh: Array, kam: Array, goal: Array):
             points, radius = jnp.asarray(middle(mesh)), config.window_radius
@@ -93,7 +93,7 @@ class TrainingStages:
         self.targets = jax.jit(functools.partial(_targets, config))
         self.maps = jax.jit(
             lambda tree, images: keypointer.train_maps(
-                parts.dense, _select(tree, "dense"), images
+                parts.dense, part(tree, "dense"), images
             )[0]
         )
         self.centers = jax.jit(
@@ -112,7 +112,7 @@ class TrainingStages:
             )
         )
         self.truth = jax.jit(jax.vmap(functools.partial(_truth, config)))
-        self.slots = jax.jit(take_part)
+        self.slots = jax.jit(kam)
         self.refined = jax.jit(jax.vmap(windows))
 
 
@@ -173,10 +173,6 @@ def _people(arrays: Arrays, image: int) -> dict[str, np.ndarray]:
         "person": np.asarray(labelled.any(axis=1)),
         "has_center": np.asarray(joints[:, -1, 2] > 0),
     }
-
-
-def _select(variables: Variables, network: str) -> Variables:
-    return {collection: tree[network] for collection, tree in variables.items()}
 
 
 def _step(loss, optimizer, variables: Variables, opt_state, batch: Batch) -> Step:

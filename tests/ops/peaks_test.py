@@ -69,10 +69,10 @@ def test_top_two_are_those_of_a_sort(seed):
     np.testing.assert_array_equal(positions, np.stack([order % 5, order // 5], axis=1))
 
 
-def test_top_two_of_equal_values_are_two_places():
-    positions, values = top_two(jnp.zeros((3, 4)))
-    np.testing.assert_array_equal(positions, [[0, 0], [1, 0]])
-    np.testing.assert_array_equal(values, 0)
+def test_of_equal_largest_values_the_later_place_comes_first():
+    positions, values = top_two(jnp.zeros((3, 4)).at[[0, 1, 2], [2, 1, 3]].set(5.0))
+    np.testing.assert_array_equal(positions, [[1, 1], [2, 0]])
+    np.testing.assert_array_equal(values, 5)
 
 
 def test_top_two_of_a_negative_map_are_its_largest_values():

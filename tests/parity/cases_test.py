@@ -47,6 +47,9 @@ def test_cases_without_weights_are_refused(tmp_path):
     ("changes", "message"),
     [
         ({"image": None}, "no array 'image'"),
+        ({"image": np.zeros((9, 8, 3))}, "'image': got float64, expected uint8"),
+        ({"shown_instances": np.array([0, 31])}, "'shown_instances': got int64 .0, 31"),
+        ({"shown_instances": np.zeros(1)}, "'shown_instances': got float64"),
         ({"poses": np.zeros((2, 16, 3))}, r"'poses': got shape \(2, 16, 3\), expected"),
         ({"scores": np.zeros(3)}, r"'scores': got shape \(3,\), expected \(m\)"),
         ({"centers": np.zeros((31, 3))}, "'centers': got 31 rows, expected at most 30"),

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, UInt8
 from logocap_jax import geometry
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import keypointer
-from logocap_jax.methods.base import Variables
+from logocap_jax.methods.base import Variables, part
 from logocap_jax.methods.keypointer import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import assign, best_of_mesh
@@ -72,15 +72,13 @@ def _predict_slots(
     parts: Parts, variables: Variables, image: UInt8[Array, "B H W 3"]
 ) -> dict[str, Poses]:
     """Both result sets before pose NMS, slot by slot."""
-    dense_variables = {name: tree["dense"] for name, tree in variables.items()}
-    map_variables = {name: tree["maps"] for name, tree in variables.items()}
     maps = keypointer.predict_maps(
-        parts.dense, dense_variables, keypointer.normalise(image), parts.config
+        parts.dense, part(variables, "dense"), keypointer.normalise(image), parts.config
     )
     initial = jax.vmap(
         lambda center, offsets: keypointer.decode_initial(center, offsets, parts.config)
     )(maps.heatmaps[..., -1], maps.offsets)
-    kam = predict_kam(parts, map_variables, maps, initial)
+    kam = predict_kam(parts, part(variables, "maps"), maps, initial)
     refined = jax.vmap(lambda *args: refine_image(parts, *args))(
         maps.heatmaps[..., :-1], initial, kam
     )

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from logocap_jax import geometry, losses
 from logocap_jax.methods import dense_loss, keypointer
-from logocap_jax.methods.base import LossOutput, Variables
+from logocap_jax.methods.base import LossOutput, Variables, part
 from logocap_jax.methods.keypointer import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import Assignment, assign
@@ -27,7 +27,7 @@ def loss(parts: Parts, variables: Variables, batch: Batch) -> LossOutput:
     """
     image = keypointer.normalise(batch.image)
     maps, dense_stats = keypointer.train_maps(
-        parts.dense, _select(variables, "dense"), image
+        parts.dense, part(variables, "dense"), image
     )
     terms = dense_loss.dense_losses(maps, batch, parts.config)
     initial, truth = jax.vmap(lambda *args: _slots(parts, *args))(
@@ -48,11 +48,6 @@ def loss(parts: Parts, variables: Variables, batch: Batch) -> LossOutput:
         metrics=terms | {"matched_slots": jnp.sum(truth.matched)},
         batch_stats={"dense": dense_stats, "maps": map_stats},
     )
-
-
-def _select(variables: Variables, network: str) -> Variables:
-    """One network's own variables."""
-    return {collection: tree[network] for collection, tree in variables.items()}
 
 
 def _slots(
@@ -118,7 +113,7 @@ def _attraction_maps(
     )
     features = jax.vmap(expansion.sample_features)(maps.embedding, mesh)
     kam, updates = parts.maps.apply(
-        _select(variables, "maps"),
+        part(variables, "maps"),
         features.reshape(-1, *features.shape[2:]),  # [B * S, E, E, K * D]
         train=True,
         mask=takes_part.reshape(-1),

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 
 from logocap_jax.convert.files import load_weights
-from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.inference.rescale import to_image
 from logocap_jax.methods import keypointer
-from logocap_jax.methods.logocap import LogoCapConfig, prediction, training
-from logocap_jax.methods.logocap.config import make_parts
+from logocap_jax.methods.logocap import LogoCapConfig, make_logocap
 from logocap_jax.models.hrnet import TINY
 from logocap_jax.structures import Batch
 
@@ -81,7 +79,7 @@ def _batch(arrays):
 
 @pytest.fixture(scope="module")
 def loss():
-    return jax.jit(functools.partial(training.loss, make_parts(CONFIG)))
+    return jax.jit(make_logocap(CONFIG).loss)
 
 
 @pytest.mark.parametrize("name", ["train_step_a", "train_step_b"])
@@ -96,41 +94,9 @@ def test_losses_of_the_first_step_are_the_references(name, loss, variables, pari
 
 
 @functools.cache
-def _slots(flip_test):
-    """A compiled function: image -> refined and initial poses before and after NMS."""
-    config = dataclasses.replace(CONFIG, flip_test=flip_test)
-    parts = make_parts(config)
-
-    @jax.jit
-    def run(variables, image):
-        dense = {name: tree["dense"] for name, tree in variables.items()}
-        message = {name: tree["maps"] for name, tree in variables.items()}
-        maps = keypointer.predict_maps(
-            parts.dense, dense, keypointer.normalise(image), config
-        )
-        initial = jax.vmap(
-            lambda center, offsets: keypointer.decode_initial(center, offsets, config)
-        )(maps.heatmaps[..., -1], maps.offsets)
-        kam = prediction.predict_kam(parts, message, maps, initial)
-        keypoint_maps = maps.heatmaps[..., :-1]
-        refined = jax.vmap(functools.partial(prediction.refine_image, parts))(
-            keypoint_maps, initial, kam
-        )
-        scored = jax.vmap(keypointer.score_initial)(initial, keypoint_maps)
-        sets = {"logocap": refined, "initial": scored}
-        return {
-            name: jax.tree.map(lambda leaf: leaf[0], (poses, jax.vmap(suppress)(poses)))
-            for name, poses in sets.items()
-        }
-
-    return run
-
-
-def _assert_keypoints(found, expected):
-    """Same to 0.01 px; a tie between two cells may move one in 4,000 by 0.5 px."""
-    error = np.abs(np.asarray(found) - expected).max(axis=-1)
-    assert np.sum(error > 0.01) <= 1
-    assert error.max() < 0.6
+def _predict(flip_test):
+    method = make_logocap(dataclasses.replace(CONFIG, flip_test=flip_test))
+    return jax.jit(method.predict)
 
 
 @pytest.mark.parametrize(
@@ -147,26 +113,16 @@ def test_poses_of_an_image_are_the_references(name, result, variables, parity_di
     with np.load(parity_dir / "tiny" / f"infer_{name}.npz") as file:
         arrays = dict(file)
     with jax.default_matmul_precision("highest"):
-        run = _slots("no_flip" not in name)
-        slots, final = run(variables, _pixels(arrays["input"]))[result]
-    # Two pixels of a centre at the border tie; here the first one read comes first.
-    x, y, value = arrays["centers"].T
-    order = np.lexsort((x, y, -value))
-    poses, scores, count = arrays["poses"][order], arrays["scores"][order], len(order)
-    assert int(slots.valid.sum()) == count
-    _assert_keypoints(slots.keypoints[:count], poses[..., :2])
-    np.testing.assert_allclose(
-        slots.keypoint_scores[:count], poses[..., 2], rtol=1e-4, atol=1e-5
-    )
-    np.testing.assert_allclose(slots.scores[:count], scores, rtol=1e-4)
-    # After NMS, in the original image, in the reference's order.
-    kept = len(arrays["final_scores"])
-    assert list(np.asarray(final.valid)) == [True] * kept + [False] * (30 - kept)
-    np.testing.assert_allclose(final.scores[:kept], arrays["final_scores"], rtol=1e-4)
-    to_original = np.linalg.inv(arrays["affine"].astype(np.float64))[:2]
-    keypoints = to_image(
-        np.asarray(final.keypoints[:kept]), to_original.astype(np.float32)
-    )
-    expected = arrays["final_keypoints"][..., :2]
-    scale = np.sqrt(np.linalg.det(to_original[:, :2]))
-    _assert_keypoints(keypoints / scale, expected / scale)
+        predict = _predict("no_flip" not in name)
+        sets = predict(variables, _pixels(arrays["input"]))
+    poses = jax.tree.map(lambda leaf: np.asarray(leaf)[0], sets[result])
+    count = len(arrays["final_scores"])
+    assert list(poses.valid) == [True] * count + [False] * (30 - count)
+    np.testing.assert_allclose(poses.scores[:count], arrays["final_scores"], rtol=1e-4)
+    to_image_px = np.linalg.inv(arrays["affine"].astype(np.float64))[:2]
+    found = to_image(poses.keypoints[:count], to_image_px.astype(np.float32))
+    error = np.abs(found - arrays["final_keypoints"][..., :2]).max(axis=-1)
+    error /= np.sqrt(np.linalg.det(to_image_px[:, :2]))  # input px
+    # A tie between two cells may move one keypoint in 4,000 by 0.5 px.
+    assert np.sum(error > 0.01) <= 1
+    assert error.max() < 0.6
