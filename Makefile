@@ -27,7 +27,10 @@ help: ## list the targets
 
 install: $(STAMP) ## make .venv and install the project with its development tools
 
-demo: $(STAMP) demo/data/.prepared ## draw people, train on them, evaluate; resumes
+demo: $(STAMP) ## draw people, train on them, evaluate; resumes
+	@echo "==> demo 1/3: draw $(DEMO_TRAIN) + $(DEMO_VAL) images of $(DEMO_SIZE) px"
+	$(VENV)/bin/logocap prepare synthetic --out demo/data \
+	  --train $(DEMO_TRAIN) --val $(DEMO_VAL) --size $(DEMO_SIZE) --seed 0
 	@echo "==> demo 2/3: train"
 	$(RUN) train.py --config configs/demo.py --workdir demo/run
 	@echo "==> demo 3/3: evaluate"
@@ -53,13 +56,6 @@ lint: $(STAMP) ## check format, style and types
 format: $(STAMP) ## format the code and sort its imports
 	$(RUN) -m ruff check --select I --fix .
 	$(RUN) -m ruff format .
-
-demo/data/.prepared: | $(STAMP)
-	@echo "==> demo 1/3: draw $(DEMO_TRAIN) + $(DEMO_VAL) images of $(DEMO_SIZE) px"
-	@rm -rf demo/data
-	$(VENV)/bin/logocap prepare synthetic --out demo/data \
-	  --train $(DEMO_TRAIN) --val $(DEMO_VAL) --size $(DEMO_SIZE) --seed 0
-	@touch $@
 
 # A .venv without a stamp is the rest of an interrupted install: it is made anew.
 $(STAMP): pyproject.toml

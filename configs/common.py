@@ -27,6 +27,7 @@ def get_config(method: str = "logocap") -> ConfigDict:
         }
     )
 
+    config.init_from = ""  # weights to start from: PyTorch's, or ours; see init_from.py
     config.batch_size = 48  # global; the reference: 12 on each of 4 GPUs
     config.epochs = 140.0
     config.learning_rate = 1e-3

@@ -14,7 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.coco_checks import annotation_faults, image_faults
+from data_pipeline.coco_checks import (
+    annotation_faults,
+    image_faults,
+    integer_field,
+)
 from data_pipeline.ignore_mask import is_ignored
 from data_pipeline.records import ImageRecord
 from logocap_jax.skeletons import Skeleton
@@ -96,7 +100,7 @@ def read_coco(
         num_keypoints=skeleton.num_keypoints,
     )
     good, bad, lines = _checked("annotation", content["annotations"], check_annotation)
-    spoiled = {entry.get("image_id") for entry in bad if isinstance(entry, dict)}
+    spoiled = {integer_field(entry, "image_id") for entry in bad}
     people = collections.defaultdict(list)
     for entry in good:
         people[entry["image_id"]].append(entry)
@@ -186,8 +190,7 @@ def _checked(
 
 
 def _id(entry: Any) -> int | None:
-    number = entry.get("id") if isinstance(entry, dict) else None
-    return number if type(number) is int else None
+    return integer_field(entry, "id")
 
 
 def _record(

@@ -42,7 +42,8 @@ _IMAGE_FIELDS: tuple[_Check, ...] = (
     ("height", _is_side, f"1 to {MAX_SIDE} pixels"),
 )
 _ANNOTATION_FIELDS: tuple[_Check, ...] = (
-    ("id", _is_integer, "an integer"),
+    # pycocotools reads the id 0 as "not matched".
+    ("id", lambda value: _is_integer(value) and value != 0, "an integer but 0"),
     ("image_id", _is_integer, "an integer"),
     ("category_id", _is_integer, "an integer"),
     ("iscrowd", lambda value: _is_integer(value) and value in (0, 1), "0 or 1"),
@@ -57,7 +58,18 @@ _ANNOTATION_FIELDS: tuple[_Check, ...] = (
         f"[x, y, width, height], numbers up to {MAX_COORDINATE:g}, sides >= 0",
     ),
     ("keypoints", lambda value: isinstance(value, list), "a list of numbers"),
+    (
+        "num_keypoints",
+        lambda value: _is_integer(value) and value >= 0,
+        "the number of labelled keypoints",
+    ),
 )
+
+
+def integer_field(entry: Any, name: str) -> int | None:
+    """A field of an entry of any kind, None where it is no integer."""
+    number = entry.get(name) if isinstance(entry, dict) else None
+    return number if type(number) is int else None
 
 
 def image_faults(entry: Any, *, folder: pathlib.Path) -> list[str]:
@@ -111,10 +123,15 @@ def annotation_faults(
 
 
 def _file_faults(folder: pathlib.Path, file_name: str) -> Iterator[str]:
-    path = (folder / file_name).resolve()
+    try:
+        path = (folder / file_name).resolve()
+        is_file = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long, a loop of links
+        yield f"got file_name {reprlib.repr(file_name)}, expected a file: {error!s:.80}"
+        return
     if not path.is_relative_to(folder):
         yield f"got file_name {file_name!r}, a link out of {str(folder)!r}"
-    elif not path.is_file():
+    elif not is_file:
         yield f"got no file {file_name!r}, expected it in {str(folder)!r}"
 
 
@@ -147,5 +164,7 @@ def _keypoint_faults(entry: dict[str, Any], num_keypoints: int) -> Iterator[str]
             continue
         yield f"keypoint {index // 3}: got {axis}={number!r:.40}, expected {expected}"
         return
+    if entry["num_keypoints"] and not any(numbers[2::3]):
+        yield f"got num_keypoints {entry['num_keypoints']}, but none is labelled"
     if entry["area"] == 0 and any(numbers[2::3]):
         yield "got area 0 with labelled keypoints, expected a positive area"

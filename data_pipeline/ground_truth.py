@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Collection
 
 from data_pipeline import coco
+from data_pipeline.coco_checks import integer_field
 
 
 def ground_truth_file(folder: pathlib.Path, split: str) -> pathlib.Path:
@@ -24,15 +25,17 @@ def write_ground_truth(
     """Copy an annotation file's numbers as they are, without segmentations.
 
     Args:
-      annotations: COCO-style JSON, already checked.
+      annotations: COCO-style JSON; what is not sound in it is in no kept image.
       target: the file to write.
       image_ids: images to keep; their annotations are kept with them.
     """
     content = json.loads(annotations.read_bytes())
     kept = set(image_ids)
-    people = [a for a in content["annotations"] if a["image_id"] in kept]
+    people = [a for a in content["annotations"] if integer_field(a, "image_id") in kept]
     result = {
-        "images": [image for image in content["images"] if image["id"] in kept],
+        "images": [
+            image for image in content["images"] if integer_field(image, "id") in kept
+        ],
         "annotations": [
             {name: value for name, value in person.items() if name != "segmentation"}
             for person in people

@@ -59,10 +59,14 @@ def make_train_dataset(
         if an image is unreadable (there is no going on without it).
     """
     check_share(source, batch_size, host_index, num_hosts)
-    if input_size <= 0 or input_size % 4:
-        raise ValueError(f"got input_size={input_size}, expected a multiple of 4")
-    if start_step < 0:
-        raise ValueError(f"got start_step={start_step}, expected >= 0")
+    # 32 is the stride of the deepest branch of the networks.
+    if input_size <= 0 or input_size % 32:
+        raise ValueError(f"got input_size={input_size}, expected a multiple of 32")
+    if max_people < 1:
+        raise ValueError(f"got max_people={max_people}, expected 1 or more")
+    for name, value in (("start_step", start_step), ("seed", seed)):
+        if value < 0:
+            raise ValueError(f"got {name}={value}, expected >= 0")
     augment = functools.partial(
         train_example,
         skeleton=source.skeleton,
@@ -103,8 +107,8 @@ def _start_worker(
 ) -> None:
     """Make a worker live exactly as long as its parent.
 
-    A signal to the process group must not end it before the trainer has saved, and a
-    killed trainer must not leave it behind.
+    A signal to the process group must reach the trainer first, and a killed trainer
+    must not leave it behind.
     """
     del index, count
     cv2.setNumThreads(0)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import io
 import os
@@ -83,9 +84,8 @@ def prepare_coco(
         )
         for name, split in splits.items()
     }
-    staging = out.resolve().with_name(f".{out.resolve().name}.incomplete")
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
+    out = out.resolve()  # "." has no parent to write beside
+    with _staging(out) as staging:
         builder = PersonKeypoints(
             skeleton=skeleton, splits=generators, data_dir=staging
         )
@@ -98,12 +98,31 @@ def prepare_coco(
             target = prepared_ground_truth(pathlib.Path(builder.data_path), name)
             write_ground_truth(coco.annotation_file(coco_dir, name), target, image_ids)
         os.replace(builder.data_path, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     listed = {name: len(s.records) + s.left_out for name, s in splits.items()}
     written = {name: len(image_ids) for name, image_ids in kept_ids.items()}
     left_out = {name: listed[name] - written[name] for name in splits}
     return Prepared(written, left_out, tuple(faults))
+
+
+@contextlib.contextmanager
+def _staging(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder to write in before it takes its name; what a kill left is removed."""
+    folder = out.with_name(f".{out.name}.incomplete")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        try:
+            yield folder / "data"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"{out}: got another process that prepares it, expected none; wait for it"
+        ) from error
+    finally:
+        os.close(lock)
 
 
 def _read_splits(

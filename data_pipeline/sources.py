@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
 
 from data_pipeline import coco
 from data_pipeline.prepare import is_prepared
@@ -65,7 +66,7 @@ class PreparedSource:
           ValueError: if the folder holds another kind of data set or another
             skeleton, or lacks the split.
         """
-        builder = tfds.builder_from_directory(folder)
+        builder = _open_builder(folder)
         metadata = builder.info.metadata
         if metadata is None or not {"keypoints", "index"} <= metadata.keys():
             raise ValueError(
@@ -112,6 +113,17 @@ class PreparedSource:
         return from_example(example)
 
 
+def _open_builder(folder: pathlib.Path) -> tfds.core.DatasetBuilder:
+    try:
+        return tfds.builder_from_directory(folder)
+    except (ValueError, OSError, ParseError) as error:  # a file cut short, or missing
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{folder}: got a damaged data set, expected it as prepared; remove it and "
+            f"prepare it again: {reason:.120}"
+        ) from error
+
+
 def check_share(
     source: Source, batch_size: int, host_index: int, num_hosts: int
 ) -> None:
@@ -148,10 +160,23 @@ def open_source(
         training wants them.
 
     Raises:
-      ValueError: if the folder holds neither, or has bad records (all are named).
+      ValueError: if the folder holds neither, has bad records (all are named), or
+        nobody is there to train on.
     """
     if split not in coco.SPLITS:
         raise ValueError(f"got split {split!r}, expected one of {list(coco.SPLITS)}")
+    source = _open(folder, split, skeleton, with_people_only)
+    if with_people_only and len(source) == 0:
+        raise ValueError(
+            f"{folder}: got no image in split {split!r} in which a person has a "
+            "labelled keypoint, expected at least one"
+        )
+    return source
+
+
+def _open(
+    folder: pathlib.Path, split: str, skeleton: Skeleton, with_people_only: bool
+) -> Source:
     if is_prepared(folder):
         return PreparedSource(
             folder, split, skeleton, with_people_only=with_people_only

@@ -1,4 +1,4 @@
-"""Elementwise losses and masked means."""
+"""Elementwise losses."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

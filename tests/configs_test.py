@@ -77,7 +77,8 @@ def test_the_learning_rate_falls_within_the_run(name):
     rate = make_schedule(config, steps_per_epoch=10)
     last = round(config.epochs * 10) - 1
     decays = config.lr_decay ** len(config.lr_milestones)
-    assert float(rate(0)) == pytest.approx(config.learning_rate)
+    warm = round(config.lr_warmup * 10)
+    assert float(rate(warm)) == pytest.approx(config.learning_rate)
     assert float(rate(last)) == pytest.approx(config.learning_rate * decays, rel=1e-5)
 
 

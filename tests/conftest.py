@@ -18,14 +18,6 @@ flags.FLAGS.mark_as_parsed()
 import jax  # noqa: E402
 
 
-@pytest.fixture(scope="module", autouse=True)
-def bounded_memory() -> Iterator[None]:
-    """Forget a module's compiled programs; those of all tests need over 6 GiB."""
-    yield
-    jax.clear_caches()
-    gc.collect()
-
-
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -37,6 +29,14 @@ def _existing(path: pathlib.Path) -> pathlib.Path:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}, and CI requires it")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory() -> Iterator[None]:
+    """Forget a module's compiled programs; those of all tests need over 6 GiB."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

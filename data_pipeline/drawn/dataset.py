@@ -55,6 +55,7 @@ def write_drawn_dataset(
             raise ValueError(f"got {name}={value}, expected 0 or more")
     if size < MIN_SIZE:
         raise ValueError(f"got size={size}, expected {MIN_SIZE} pixels or more")
+    out = out.resolve()  # "." has no parent to write beside
     receipt = {"version": VERSION, **parameters, "size": size}
     if _is_complete(out, receipt):
         print(f"{out}: complete already, nothing to draw")

@@ -67,16 +67,19 @@ def _check_key(config: ConfigDict, key: str) -> None:
 
 
 def _run(body: Callable[[], None]) -> None:
+    verbosity = flags.FLAGS.verbosity
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells of every file
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     ours = logging.getLogger("logocap_jax")
     ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
+    # With --verbosity=1 a mistake is told with its traceback.
+    ours.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)
     ours.propagate = False
     try:
         body()
     except (ValueError, OSError) as error:
+        ours.debug("where it was found", exc_info=True)
         _fail(error)
 
 

@@ -1,10 +1,12 @@
 """Weights on disk: state dicts in, variables in and out."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -74,8 +76,9 @@ def read_weights(
     Args:
       path: any file that `read_state_dict` takes, or what `save_safetensors` or
         `save_variables` wrote.
-      expected: the model's variables or their shapes; by default a PyTorch file is
-        checked against the sizes that it tells itself, and ours is taken as it is.
+      expected: the model's variables or their shapes, whose dtypes the result gets;
+        by default a PyTorch file is checked against the sizes that it tells itself,
+        and ours is taken as it is.
       partial: take what fits instead of refusing anything but a one-to-one fit.
 
     Raises:
@@ -87,14 +90,17 @@ def read_weights(
     if not _is_ours(arrays):
         state = _reference_keys(arrays, path)
         with errors_naming(path):
-            return state_dict_to_variables(state, expected=expected, partial=partial)
+            variables, report = state_dict_to_variables(
+                state, expected=expected, partial=partial
+            )
+        return _in_type_of(expected, variables), report
     target = arrays if expected is None else flatten(expected)
     shapes = {name: leaf.shape for name, leaf in target.items()}
     taken, report = fit(arrays, shapes, names={name: name for name in arrays})
     with errors_naming(path):
         if not partial:
             report.require_complete()
-        return unflatten(taken), report
+        return _in_type_of(expected, unflatten(taken)), report
 
 
 def save_variables(path: Path, variables: Variables) -> None:
@@ -116,16 +122,44 @@ def save_variables(path: Path, variables: Variables) -> None:
 
 
 def load_variables(path: Path) -> dict[str, Any]:
-    """Read an Orbax checkpoint of `save_variables` as NumPy arrays.
+    """Read an Orbax checkpoint as NumPy arrays.
+
+    Args:
+      path: what `save_variables` wrote, or a run of `train.py`, of whose best
+        checkpoint (or, without one, the last) the optimizer's state is left out.
 
     Raises:
       ValueError: no Orbax checkpoint, or a damaged one.
     """
     from orbax.checkpoint import v1 as ocp  # starts JAX, which other formats need not
 
-    with errors_naming(path):
-        loaded = flatten(ocp.load(pathlib.Path(path).absolute()))
-    return unflatten({name: np.asarray(leaf) for name, leaf in loaded.items()})
+    folder = _newest_checkpoint(pathlib.Path(path).absolute())
+    with errors_naming(folder):
+        loaded = flatten(ocp.load(folder))
+    kept = {name: np.asarray(x) for name, x in loaded.items() if _is_ours([name])}
+    _check_digests(folder / "meta" / "metadata", kept)
+    return unflatten(kept)
+
+
+def _newest_checkpoint(path: pathlib.Path) -> pathlib.Path:
+    """The checkpoint to take of a run; any other folder as it is."""
+    for kind in ("best", "last"):
+        folder = path / "checkpoints" / kind
+        steps = [p for p in folder.glob("*") if p.name.isdigit()]
+        if steps:
+            return max(steps, key=lambda step: int(step.name))
+    return path
+
+
+def _check_digests(digests: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Hold arrays against what training wrote beside them: Orbax does not."""
+    if not digests.exists():
+        return
+    with errors_naming(digests):
+        leaves = json.loads(digests.read_bytes())["leaves"]
+        for name, array in arrays.items():
+            if zlib.crc32(np.ascontiguousarray(array).data) != leaves[name]["crc32"]:
+                raise ValueError(f"{name}: got other numbers than were saved")
 
 
 def save_safetensors(path: Path, variables: Variables) -> None:
@@ -148,7 +182,18 @@ def save_torch(path: Path, variables: Variables) -> None:
         write_zip(temporary, state)
 
 
-def _is_ours(arrays: Mapping[str, Any]) -> bool:
+def _in_type_of(expected: Variables | None, variables: Variables) -> dict[str, Any]:
+    flat = flatten(variables)
+    types = {} if expected is None else flatten(expected)
+    return unflatten(
+        {
+            name: leaf.astype(types[name].dtype) if name in types else leaf
+            for name, leaf in flat.items()
+        }
+    )
+
+
+def _is_ours(arrays: Iterable[str]) -> bool:
     return any(name.startswith(_COLLECTIONS) for name in arrays)
 
 

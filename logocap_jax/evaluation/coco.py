@@ -27,6 +27,40 @@ METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL
 _logger = logging.getLogger(__name__)
 
 
+def load_ground_truth(
+    path: Path, *, image_ids: Iterable[int] | None = None
+) -> dict[str, Any]:
+    """Read annotations and find out now, not after hours, whether they can be scored.
+
+    Args:
+      path: a `person_keypoints_*.json`.
+      image_ids: the images that will be scored; all if not given.
+
+    Raises:
+      ValueError: as `evaluate_coco` does for annotations and images.
+    """
+    truth = read_json(path)
+    num_keypoints = skeletons.COCO.num_keypoints
+    check_ground_truth(truth, num_keypoints=num_keypoints, source=str(path))
+    _scored_images(truth, image_ids, str(path))
+    return truth
+
+
+def keypoint_category(truth: dict[str, Any]) -> int:
+    """The id of the category that has keypoints, which results must carry.
+
+    Raises:
+      ValueError: if none has.
+    """
+    for category in truth["categories"]:
+        if category.get("keypoints"):
+            return category["id"]
+    raise ValueError(
+        f"ground truth: got {len(truth['categories'])} categories without keypoints, "
+        "expected one with them"
+    )
+
+
 def evaluate_coco(
     ground_truth: Path | dict[str, Any],
     results: Path | list[dict[str, Any]],

@@ -33,7 +33,7 @@ def to_coco(poses: Iterable[ImagePoses], *, category_id: int = 1) -> list[dict]:
 
     Args:
       poses: the poses, image by image.
-      category_id: COCO's id of `person`.
+      category_id: id of the category with keypoints; COCO's of `person`.
 
     Returns:
       One `{image_id, category_id, keypoints, score, bbox}` per pose: keypoints
@@ -65,17 +65,20 @@ def _image_results(image: ImagePoses, category_id: int) -> Iterator[dict[str, An
         }
 
 
-def write_results(path: Path, poses: Iterable[ImagePoses]) -> None:
+def write_results(
+    path: Path, poses: Iterable[ImagePoses], *, category_id: int = 1
+) -> None:
     """Write poses as a COCO keypoint result file, all of it or nothing.
 
     Args:
       path: the JSON file; an old one is replaced.
       poses: the poses, image by image.
+      category_id: as in `to_coco`.
 
     Raises:
       ValueError: if a number of a pose is NaN or infinite.
     """
-    write_json(path, to_coco(poses))
+    write_json(path, to_coco(poses, category_id=category_id))
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
@@ -108,10 +111,10 @@ def read_json(path: Path) -> Any:
       The content. A number too large for a float (`1e999`) reads as infinity.
 
     Raises:
-      ValueError: if the file is not UTF-8, not JSON, cut short, or nested too deep.
+      ValueError: if the file is not Unicode, not JSON, cut short, or nested too deep.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: expected a JSON file, got {error}; fetch or write it again"

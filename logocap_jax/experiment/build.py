@@ -1,7 +1,9 @@
 """What training and evaluation both build from a config."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import optax
@@ -12,15 +14,24 @@ from data_pipeline.eval_batches import EvalBatches, make_eval_batches
 from data_pipeline.ground_truth import ground_truth_file
 from data_pipeline.sources import open_source
 from logocap_jax import skeletons
-from logocap_jax.evaluation.coco import evaluate_coco
+from logocap_jax.evaluation.coco import (
+    evaluate_coco,
+    keypoint_category,
+    load_ground_truth,
+)
 from logocap_jax.evaluation.results import to_coco
 from logocap_jax.evaluation.runner import ResultSets
+from logocap_jax.experiment.init_from import start_from
 from logocap_jax.methods import build_method
 from logocap_jax.methods.base import Method
 from logocap_jax.sharding import replicated
 from logocap_jax.training.checkpoint import Checkpoints
 from logocap_jax.training.optim import make_optimizer, multi_step_schedule
-from logocap_jax.training.state import TrainState, create_state
+from logocap_jax.training.state import (
+    TrainState,
+    create_state,
+    state_from_variables,
+)
 
 Rows = dict[str, dict[str, float | None]]
 
@@ -53,16 +64,21 @@ def make_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
     )
 
 
-def fresh_state(
-    config: ConfigDict, method: Method, mesh: Mesh, *, steps_per_epoch: int = 1
-) -> TrainState:
-    """A new state on the mesh, from the config's seed."""
-    optimizer = make_optimizer(make_schedule(config, steps_per_epoch))
-    create: Callable[..., TrainState] = jax.jit(
-        lambda key: create_state(method, optimizer, key),
-        out_shardings=replicated(mesh),
+def fresh_state(config: ConfigDict, method: Method, mesh: Mesh) -> TrainState:
+    """A new state on the mesh, from the config's seed and `init_from`.
+
+    Raises:
+      ValueError: if the weights to start from do not fit.
+    """
+    optimizer = make_optimizer(make_schedule(config, steps_per_epoch=1))
+    on_mesh = functools.partial(jax.jit, out_shardings=replicated(mesh))
+    variables = on_mesh(method.init)(jax.random.key(config.seed))
+    if config.init_from:
+        variables = start_from(Path(config.init_from), variables)
+    create: Callable[..., TrainState] = on_mesh(
+        lambda variables: state_from_variables(variables, optimizer)
     )
-    return create(jax.random.key(config.seed))
+    return create(variables)
 
 
 def state_shapes(config: ConfigDict, method: Method, mesh: Mesh) -> TrainState:
@@ -101,12 +117,23 @@ def make_batches(config: ConfigDict, split: str) -> EvalBatches:
     )
 
 
-def score(config: ConfigDict, split: str, sets: ResultSets) -> Rows:
+def load_truth(config: ConfigDict, split: str) -> dict[str, Any]:
+    """The annotations of a split, checked for what scoring needs.
+
+    Raises:
+      ValueError: if they cannot be scored.
+    """
+    return load_ground_truth(ground_truth_file(data_dir(config), split))
+
+
+def score(truth: dict[str, Any], sets: ResultSets) -> Rows:
     """COCO metrics of each result set, over the images that it holds."""
-    truth = ground_truth_file(data_dir(config), split)
+    category = keypoint_category(truth)
     return {
         name: evaluate_coco(
-            truth, to_coco(images), image_ids=[image.image_id for image in images]
+            truth,
+            to_coco(images, category_id=category),
+            image_ids=[image.image_id for image in images],
         )
         for name, images in sets.items()
     }

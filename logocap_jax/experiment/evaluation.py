@@ -13,6 +13,7 @@ from data_pipeline.images import decode_image
 from data_pipeline.sources import Source
 from logocap_jax import skeletons
 from logocap_jax.convert.files import load_weights
+from logocap_jax.evaluation.coco import keypoint_category
 from logocap_jax.evaluation.results import write_results
 from logocap_jax.evaluation.runner import ResultSets, jit_evaluate, run_evaluation
 from logocap_jax.evaluation.table import format_table, write_metrics
@@ -53,6 +54,7 @@ def evaluate_from_config(
     method = build.make_method(config)
     variables = _load(config, method, mesh, workdir, weights)
     batches = build.make_batches(config, split)
+    truth = build.load_truth(config, split)
     with tqdm.tqdm(total=len(batches.source), desc=split, unit="image") as bar:
         sets = run_evaluation(
             jit_evaluate(method, mesh),
@@ -61,12 +63,14 @@ def evaluate_from_config(
             mesh,
             progress=lambda done: bar.update(done - bar.n),
         )
-    rows = build.score(config, split, sets)
+    rows = build.score(truth, sets)
     out.mkdir(parents=True, exist_ok=True)
     _LOG.info("%d images of %s\n%s", len(batches.source), split, format_table(rows))
     write_metrics(out / "metrics.json", rows)
     for name, images in sets.items():
-        write_results(out / f"results_{name}.json", images)
+        write_results(
+            out / f"results_{name}.json", images, category_id=keypoint_category(truth)
+        )
     if workdir is not None:
         draw_curves(workdir / "metrics.jsonl", out / "loss_curve.png")
     _draw(batches.source, sets, method.result, out / "overlays", num_drawn)

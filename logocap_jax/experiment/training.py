@@ -54,10 +54,9 @@ def train_from_config(config: ConfigDict, workdir: Path) -> None:
     with contextlib.ExitStack() as stack:
         checkpoints = build.open_checkpoints(config, workdir)
         stack.callback(checkpoints.close)
-        fresh = build.fresh_state(
-            config, method, mesh, steps_per_epoch=schedule.steps_per_epoch
-        )
-        state = checkpoints.restore_last(fresh) or fresh
+        state = checkpoints.restore_last(
+            build.state_shapes(config, method, mesh)
+        ) or build.fresh_state(config, method, mesh)
         _report_start(state, num_images=len(source), schedule=schedule, mesh=mesh)
         batches = _make_batches(config, source, start_step=int(state.step))
         stack.callback(batches.close)
@@ -77,9 +76,12 @@ def train_from_config(config: ConfigDict, workdir: Path) -> None:
 
 
 def _make_schedule(config: ConfigDict, *, num_images: int) -> Schedule:
+    for name in ("epochs", "log_every", "eval_every", "checkpoint_every"):
+        if not config[name] > 0:
+            raise ValueError(f"got {name}={config[name]}, expected more than 0")
     steps_per_epoch = max(num_images // config.batch_size, 1)
     return Schedule(
-        num_steps=round(config.epochs * steps_per_epoch),
+        num_steps=max(round(config.epochs * steps_per_epoch), 1),
         steps_per_epoch=steps_per_epoch,
         batch_size=config.batch_size,
         log_every=config.log_every,
@@ -125,11 +127,12 @@ def _make_evaluator(
     """Variables -> flat scores on the config's evaluation split."""
     split = config.data.eval_split
     batches = build.make_batches(config, split)
+    truth = build.load_truth(config, split)
     evaluate = jit_evaluate(method, mesh)
 
     def run(variables: Variables) -> dict[str, float]:
         sets = run_evaluation(evaluate, variables, batches, mesh)
-        rows = build.score(config, split, sets)
+        rows = build.score(truth, sets)
         _LOG.info("evaluation on %s\n%s", split, format_table(rows))
         return {
             f"eval/{name}/{metric}": value

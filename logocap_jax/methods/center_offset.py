@@ -6,7 +6,7 @@ from jaxtyping import Array, UInt8
 
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import dense_loss, keypointer
-from logocap_jax.methods.base import LossOutput, Method, Variables
+from logocap_jax.methods.base import LossOutput, Method, Variables, part
 from logocap_jax.methods.keypointer import KeypointerConfig
 from logocap_jax.structures import Batch, Poses
 
@@ -23,19 +23,27 @@ def make_center_offset(config: KeypointerConfig) -> Method:
     network = config.network()
 
     def init(key: Array) -> Variables:
-        return network.init(key, jnp.zeros((1, 64, 64, 3)), train=False)
+        variables = network.init(key, jnp.zeros((1, 64, 64, 3)), train=False)
+        # As in LOGO-CAP, so that weights of either can start the other.
+        return {collection: {"dense": tree} for collection, tree in variables.items()}
 
     def loss(variables: Variables, batch: Batch) -> LossOutput:
         image = keypointer.normalise(batch.image)
-        maps, batch_stats = keypointer.train_maps(network, variables, image)
+        maps, batch_stats = keypointer.train_maps(
+            network, part(variables, "dense"), image
+        )
         terms = dense_loss.dense_losses(maps, batch, config)
-        return LossOutput(sum(terms.values(), jnp.zeros(())), terms, batch_stats)
+        return LossOutput(
+            sum(terms.values(), jnp.zeros(())), terms, {"dense": batch_stats}
+        )
 
     def predict(
         variables: Variables, image: UInt8[Array, "B H W 3"]
     ) -> dict[str, Poses]:
         normalised = keypointer.normalise(image)
-        maps = keypointer.predict_maps(network, variables, normalised, config)
+        maps = keypointer.predict_maps(
+            network, part(variables, "dense"), normalised, config
+        )
 
         def decode(heatmaps: Array, offsets: Array) -> Poses:
             initial = keypointer.decode_initial(heatmaps[..., -1], offsets, config)

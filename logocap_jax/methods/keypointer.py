@@ -5,6 +5,8 @@ What LOGO-CAP starts from, and all there is to the `center_offset` baseline.
 
 import dataclasses
 import typing
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,24 @@ from logocap_jax.structures import DenseMaps, Poses
 # Mean and standard deviation of ImageNet's RGB values, which HRNet was trained with.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def require(
+    config: Any, names: tuple[str, ...], holds: Callable[[Any], bool], expected: str
+) -> None:
+    """Check settings of a method.
+
+    Raises:
+      ValueError: names the first that `holds` says no to.
+    """
+    for name in names:
+        if not holds(getattr(config, name)):
+            raise ValueError(
+                f"method: got {name}={getattr(config, name)!r}, expected {expected}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +81,20 @@ class KeypointerConfig:
     center_threshold: float = 0.01
     flip_test: bool = True
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+          ValueError: if one has no meaning.
+        """
+        positive = (
+            *("heatmap_hidden", "offset_hidden", "num_slots"),
+            *("heatmap_sigma", "center_sigma", "smooth_l1_beta"),
+        )
+        require(self, positive, lambda value: value > 0, "more than 0")
+        require(self, ("offset_radius",), lambda value: value >= 0, "0 or more")
+        require(self, ("dtype",), _DTYPES.__contains__, f"one of {_DTYPES}")
 
     def network(self, embedding: int = 0) -> DenseNetwork:
         """The network with these sizes; see `DenseNetwork`."""

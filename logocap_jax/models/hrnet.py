@@ -38,6 +38,23 @@ class HRNetConfig:
     modules: tuple[int, int, int] = (1, 4, 3)
     blocks: int = 4
 
+    def __post_init__(self) -> None:
+        """Check the sizes.
+
+        Raises:
+          ValueError: if one has no meaning.
+        """
+        sizes = {**dataclasses.asdict(self), "modules": min(self.modules) + 1}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(
+                    f"backbone: got {name}={getattr(self, name)}, expected 1 or more"
+                )
+        if len(self.modules) != 3:
+            raise ValueError(
+                f"backbone: got modules={self.modules}, expected those of 3 stages"
+            )
+
 
 W32 = HRNetConfig(channels=32)
 W48 = HRNetConfig(channels=48)

@@ -1,10 +1,12 @@
 """Checkpoints: the last state and the best one, crash-safe, by Orbax."""
 
+import contextlib
 import fcntl
 import json
 import math
 import shutil
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -118,19 +120,18 @@ class Checkpoints:
         if step is None:
             return None
         name = f"checkpoint {manager.directory}/{step}"
-        meta = _read_meta(manager, step)
+        with _damage_of(name):
+            meta = _read_meta(manager, step)
         self._check_fit(meta, like, name)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, vars(like))
-        restored = manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        )
-        state = TrainState(**restored.state)
-        # Orbax does not notice flipped bits in arrays.
-        if _describe(state) != meta["leaves"]:
-            raise ValueError(
-                f"{name} is damaged: got other numbers than were saved; remove it to "
-                "go on from the one before"
+        with _damage_of(name):
+            restored = manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
             )
+            state = TrainState(**restored.state)
+            # Orbax does not notice flipped bits in arrays.
+            if _describe(state) != meta["leaves"]:
+                raise ValueError("got other numbers than were saved")
         return state
 
     def _check_fit(self, meta: dict[str, Any], like: TrainState, name: str) -> None:
@@ -147,6 +148,19 @@ class Checkpoints:
                 f"{name} holds other arrays than this version of the method; evaluate "
                 "it with the version that made it, or use another --workdir"
             )
+
+
+@contextlib.contextmanager
+def _damage_of(name: str) -> Iterator[None]:
+    """Say in one line that files of a checkpoint are missing or cut short."""
+    try:
+        yield
+    # What Orbax and TensorStore raise for one or the other.
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{name} is damaged: {reason:.200}; remove it to go on from the one before"
+        ) from error
 
 
 def _lock(directory: Path) -> TextIO:
@@ -188,6 +202,8 @@ def _read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     restored = manager.restore(
         step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
     )
+    if not isinstance(restored.meta, dict) or "leaves" not in restored.meta:
+        raise ValueError("got no description of its arrays")
     return restored.meta
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -75,6 +76,10 @@ def train(
 
     Returns:
       The final state; it is saved, too.
+
+    Raises:
+      ValueError: if the loss is NaN or infinite where it is logged or saved; the
+        checkpoints from before stay.
     """
     pending: list[Metrics] = []  # on the device, read only when a line is written
     stopwatch = Stopwatch()
@@ -98,8 +103,20 @@ def train(
             stopwatch = Stopwatch()
         # After the evaluation: a run killed in it does it again.
         if evaluates or step % schedule.checkpoint_every == 0:
+            _check_finite(step, metrics)
             checkpoints.save_last(state)
     raise AssertionError("unreachable: the loop above ends by return")
+
+
+def _check_finite(step: int, metrics: Metrics) -> None:
+    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    if not math.isfinite(values["total"]):
+        terms = [name for name, value in values.items() if not math.isfinite(value)]
+        raise ValueError(
+            f"step {step}: got a loss that is not finite ({', '.join(terms)}), so this "
+            "state is not saved; lower the learning rate and go on from the last "
+            "checkpoint"
+        )
 
 
 def _log(
@@ -109,6 +126,7 @@ def _log(
     schedule: Schedule,
     writer: MetricWriter,
 ) -> None:
+    _check_finite(step, pending[-1])
     values = jax.device_get(pending)
     metrics = {
         f"loss/{name}": float(np.mean([value[name] for value in values]))

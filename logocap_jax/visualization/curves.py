@@ -52,7 +52,7 @@ def draw_curves(metrics_jsonl: Path, out_png: Path) -> None:
     curves = _read_curves(metrics_jsonl)
     figure = Figure(figsize=(12, 4.5), dpi=120, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    loss_axes, precision_axes = figure.subplots(1, 2)
+    loss_axes, precision_axes = figure.subplots(1, 2, sharex=True)
     _draw_losses(loss_axes, curves)
     _draw_precisions(precision_axes, curves)
     for axes in (loss_axes, precision_axes):
@@ -155,7 +155,10 @@ def _finish(axes: Axes) -> None:
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.lines:
-        axes.legend(frameon=False)
+        # Below the axes, where no curve runs.
+        axes.legend(
+            frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=5
+        )
     else:
         axes.text(
             *(0.5, 0.5, "no values yet"),

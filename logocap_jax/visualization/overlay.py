@@ -43,8 +43,8 @@ def draw_poses(
     thin_poses: PoseArrays | None = None,
     *,
     skeleton: Skeleton,
-    min_keypoint_score: float = 0.05,
-    min_score: float = 0.05,
+    min_keypoint_score: float = 0.02,
+    min_score: float = 0.02,
     show_scores: bool = True,
     min_side: int = 512,
 ) -> UInt8[np.ndarray, "H2 W2 3"]:

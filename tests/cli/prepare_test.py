@@ -19,7 +19,6 @@ def test_prepare_coco_writes_what_training_reads(coco_mini_dir, tmp_path, capsys
 
 
 def test_prepare_synthetic_writes_what_training_reads(tmp_path):
-    pytest.importorskip("data_pipeline.drawn.dataset", reason="not written yet")
     out = tmp_path / "drawn"
     numbers = ["--train", "3", "--val", "2", "--size", "96", "--seed", "1"]
     assert cli.main(["prepare", "synthetic", "--out", str(out), *numbers]) == 0

@@ -88,6 +88,17 @@ BAD_RECORDS = {
     "keypoint none": (change_keypoint(6, None), "2: keypoint 2: got x=None"),
     "visibility 3": (change_keypoint(5, 3), "2: keypoint 1: got v=3, expected visib"),
     "visibility 0.5": (change_keypoint(5, 0.5), "2: keypoint 1: got v=0.5"),
+    "id 0": (change("annotations", id=0), r"annotation 0: got id 0, expected an int"),
+    "no num_keypoints": (without("annotations", "num_keypoints"), "got no `num_keypo"),
+    "num_keypoints": (
+        change("annotations", keypoints=[0] * 51),
+        "2: got num_keypoints 17, but none is",
+    ),
+    "image_id a list": (change("annotations", image_id=[1]), r"2: got image_id \[1\]"),
+    "no image_id": (without("annotations", "image_id"), "2: got no `image_id`"),
+    "no object": (lambda content: content["annotations"].append([]), r"got \[\], exp"),
+    "image without id": (without("images", "id"), r"images\[1\]: got no `id`"),
+    "file_name too long": (change("images", file_name="a" * 300), "2: got file_name"),
     "bad segmentation": (
         change("annotations", segmentation={"size": [48, 64], "counts": [7]}),
         "annotation 2: got a segmentation whose run lengths",
@@ -205,9 +216,11 @@ def test_annotations_become_arrays(write_coco):
     def edit(content):
         polygon = [[1, 1, 9, 1, 9, 9]]
         content["annotations"][0].update(segmentation=polygon)
-        crowd = content["annotations"][1] | {"id": 0, "image_id": 1, "iscrowd": 1}
+        crowd = content["annotations"][1] | {"id": 9, "image_id": 1, "iscrowd": 1}
         content["annotations"].append(crowd | {"segmentation": polygon})
-        content["annotations"][2].update(keypoints=[0] * 51, segmentation=[])
+        content["annotations"][2].update(
+            num_keypoints=0, keypoints=[0] * 51, segmentation=[]
+        )
 
     root = write_coco(edit)
     first, second, third = coco.read_coco_split(root, "train", COCO).records

@@ -25,6 +25,7 @@ def person(number: int, image_id: int) -> dict[str, Any]:
         "iscrowd": 0,
         "area": 1200.5,
         "bbox": [1, 2, 30, 40],
+        "num_keypoints": 17,
         "keypoints": points.ravel().tolist(),
     }
 

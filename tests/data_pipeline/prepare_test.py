@@ -1,3 +1,4 @@
+import fcntl
 import os
 import pathlib
 import signal
@@ -7,9 +8,14 @@ import sys
 import numpy as np
 import pytest
 
+from data_pipeline.ground_truth import ground_truth_file
 from data_pipeline.prepare import is_prepared, prepare_coco
 from data_pipeline.sources import open_source
+from logocap_jax.evaluation.coco import load_ground_truth
 from logocap_jax.skeletons import COCO
+from tests.data_pipeline.coco_test import BAD_RECORDS
+
+EDITS = {name: edit for name, (edit, _) in BAD_RECORDS.items()}
 
 
 def prepare(root, out, **changes):
@@ -55,6 +61,56 @@ def test_a_finished_folder_is_left_as_it_is(write_coco, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     assert prepare(root, out).written == {}
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_any_bad_record_can_be_left_out(write_coco, tmp_path, edit):
+    root, out = write_coco(edit), tmp_path / "out"
+    result = prepare(root, out, skip_bad=True)
+    assert result.faults
+    for split in ("train", "val"):
+        truth = load_ground_truth(ground_truth_file(out, split))
+        source = open_source(out, split, COCO)
+        written = [image["id"] for image in truth["images"]]
+        assert written == [source[i].image_id for i in range(len(source))]
+        assert 3 in written
+        assert result.written[split] == len(written)
+
+
+def test_two_processes_do_not_prepare_the_same_folder(write_coco, tmp_path):
+    root, out = write_coco(), tmp_path / "out"
+    staging = tmp_path / ".out.incomplete"
+    staging.mkdir()
+    other = os.open(staging, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(ValueError, match="another process that prepares it"):
+        prepare(root, out)
+    assert staging.exists()
+    os.close(other)
+    prepare(root, out)
+    assert_same_records(open_source(out, "val", COCO), open_source(root, "val", COCO))
+
+
+def test_the_current_folder_can_be_prepared_into(write_coco, tmp_path, monkeypatch):
+    root, out = write_coco(), tmp_path / "out"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    prepare(root, pathlib.Path())
+    assert is_prepared(out)
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("content", [b"", b'{"a": ', None], ids=["empty", "cut", "no"])
+def test_a_damaged_folder_is_named(write_coco, tmp_path, name, content):
+    root, out = write_coco(), tmp_path / "out"
+    prepare(root, out)
+    if content is None:
+        (out / name).unlink()
+    else:
+        (out / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{out}: got ") as caught:
+        open_source(out, "train", COCO)
+    assert "\n" not in str(caught.value)
 
 
 def test_all_bad_records_of_all_kinds_are_reported_at_once(write_coco, tmp_path):
@@ -140,7 +196,11 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(write_coco, tmp_path):
     script = """
 import os, pathlib, signal, sys
 from data_pipeline import prepare, tfds_builder
+from logocap_jax.evaluation.coco import load_ground_truth
 from logocap_jax.skeletons import COCO
+from tests.data_pipeline.coco_test import BAD_RECORDS
+
+EDITS = {name: edit for name, (edit, _) in BAD_RECORDS.items()}
 written = 0
 to_example = tfds_builder.to_example
 def die_at_image_50(record):

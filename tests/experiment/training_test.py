@@ -1,11 +1,13 @@
 import json
 import logging
 import re
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
+from logocap_jax.evaluation.results import ImagePoses
 from logocap_jax.experiment import build
 from logocap_jax.experiment.training import train_from_config
 from logocap_jax.sharding import make_mesh
@@ -145,6 +147,8 @@ def test_a_run_of_another_architecture_is_refused(finished_run, config):
         ("data.dir", "nowhere", "nowhere: got neither a prepared data set nor COCO's"),
         ("data.train_split", "test", "got split 'test', expected one of"),
         ("data.eval_split", "test", "got split 'test', expected one of"),
+        ("log_every", 0, "got log_every=0, expected more than 0"),
+        ("epochs", 0.0, "got epochs=0.0, expected more than 0"),
         ("method.name", "dekr", "got method 'dekr', expected one of ['center_offset'"),
     ],
 )
@@ -156,6 +160,80 @@ def test_bad_settings_end_in_one_line_before_anything_is_written(
         train_from_config(config, tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("data.max_people", 0, "got max_people=0, expected 1 or more"),
+        ("data.input_size", 100, "got input_size=100, expected a multiple of 32"),
+        ("seed", -1, "got seed=-1, expected >= 0"),
+        ("init_from", "absent.pth", "absent.pth: no such weights"),
+    ],
+)
+def test_bad_settings_of_the_data_end_in_one_line(
+    config, tmp_path, key, value, expected
+):
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=re.escape(expected)) as caught:
+        train_from_config(config, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_annotations_that_cannot_be_scored_are_found_before_training(
+    config, drawn_dir, tmp_path
+):
+    shutil.copytree(drawn_dir, tmp_path / "data")
+    path = tmp_path / "data/annotations/person_keypoints_val2017.json"
+    content = json.loads(path.read_text())
+    for person in content["annotations"]:
+        person["iscrowd"] = 1
+    path.write_text(json.dumps(content))
+    config.data.dir = str(tmp_path / "data")
+    with pytest.raises(ValueError, match=r"val2017\.json: no valid ground truth"):
+        train_from_config(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(config, tmp_path):
+    config.learning_rate = 1e30
+    with pytest.raises(ValueError, match=r"step \d: got a loss that is not finite"):
+        train_from_config(config, tmp_path)
+    like = build.state_shapes(config, build.make_method(config), make_mesh())
+    checkpoints = build.open_checkpoints(config, tmp_path)
+    state = checkpoints.restore_last(like)
+    checkpoints.close()
+    assert state is None or all(
+        np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)
+    )
+
+
+def test_the_category_of_people_may_have_any_id(tmp_path, drawn_dir):
+    path = drawn_dir / "annotations/person_keypoints_val2017.json"
+    truth = json.loads(path.read_text())
+    truth["categories"] = [
+        {"id": 1, "name": "dog"},
+        *(category | {"id": 2} for category in truth["categories"]),
+    ]
+    people = [a for a in truth["annotations"] if a["num_keypoints"]]
+    for person in truth["annotations"]:
+        person["category_id"] = 2
+    images = [
+        ImagePoses(
+            image_id=image["id"],
+            keypoints=found[..., :2],
+            keypoint_scores=found[..., 2],
+            scores=np.ones(len(found), np.float32),
+        )
+        for image in truth["images"]
+        for found in [
+            np.array(
+                [p["keypoints"] for p in people if p["image_id"] == image["id"]],
+                np.float32,
+            ).reshape(-1, 17, 3)
+        ]
+    ]
+    assert build.score(truth, {"logocap": images})["logocap"]["AP"] > 0.99
 
 
 def test_unknown_settings_of_a_method_list_those_that_are_known(config, tmp_path):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from logocap_jax.methods import build_method
@@ -29,6 +31,24 @@ def test_setting_of_another_method_is_refused():
 def test_unknown_size_of_the_backbone_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"HRNetConfig.*\['width'\].*channels"):
         build_method("logocap", {"backbone": {"width": 32}})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("num_slots", 0, "num_slots=0, expected more than 0"),
+        ("heatmap_sigma", -1.0, "heatmap_sigma=-1.0, expected more than 0"),
+        ("offset_radius", -1, "offset_radius=-1, expected 0 or more"),
+        ("dtype", "float99", "dtype='float99', expected one of"),
+        ("mesh_size", 4, "mesh_size=4, expected odd"),
+        ("attentive_layer", 3, "attentive_layer=3, expected None or 0 to 2"),
+        ("backbone", {"channels": 0}, "channels=0, expected 1 or more"),
+        ("backbone", {"channels": 8, "modules": (1, -1, 1)}, "modules="),
+    ],
+)
+def test_setting_without_a_meaning_is_refused(setting, value, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        build_method("logocap", {setting: value})
 
 
 def test_backbone_without_channels_is_refused_in_words():

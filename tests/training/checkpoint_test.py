@@ -2,6 +2,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -212,6 +213,29 @@ def test_meta_is_json_that_people_can_read(opened, make_state, tmp_path):
     assert meta["score"] == 0.25
     assert meta["settings"]["backbone"] == {"channels": 32, "modules": [1, 4, 3]}
     assert meta["leaves"]["params/kernel"]["shape"] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda step: shutil.rmtree(step / "meta"),
+        lambda step: shutil.rmtree(step / "state"),
+        lambda step: (step / "meta" / "metadata").write_text("{}"),
+        lambda step: (step / "meta" / "metadata").write_text('{"leaves": {'),
+        lambda step: (step / "state" / "_METADATA").unlink(),
+    ],
+    ids=["no meta", "no state", "other meta", "cut meta", "no metadata"],
+)
+def test_a_damaged_checkpoint_is_named_in_one_line(
+    opened, make_state, tmp_path, damage
+):
+    checkpoints = opened()
+    checkpoints.save_last(make_state(1))
+    checkpoints.close()
+    damage(tmp_path / "last" / "1")
+    with pytest.raises(ValueError, match=r"last/1 is damaged: .* remove it") as caught:
+        opened().restore_last(make_state(0))
+    assert "\n" not in str(caught.value)
 
 
 def test_flipped_bits_are_noticed(opened, make_state, tmp_path):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.keypointer import KeypointerConfig, require
 from logocap_jax.methods.logocap import expansion
 from logocap_jax.methods.logocap.network import MapPredictor
 from logocap_jax.models.dense import DenseNetwork
@@ -43,6 +43,28 @@ class LogoCapConfig(KeypointerConfig):
     match_threshold: float = 0.5
     instance_budget: int = 8
     kam_loss_weight: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+          ValueError: if one has no meaning.
+        """
+        super().__post_init__()
+        positive = (
+            *("embedding", "affines", "window_radius", "instance_budget"),
+            *("window_sigma", "refined_sigma"),
+        )
+        require(self, positive, lambda value: value > 0, "more than 0")
+        # The attraction map is a kernel: an even one would shift what it convolves.
+        require(self, ("mesh_size",), lambda value: value > 0 and value % 2, "odd")
+        layers = len(self.message_channels)
+        require(
+            self,
+            ("attentive_layer",),
+            lambda layer: layer is None or 0 <= layer < layers,
+            f"None or 0 to {layers - 1}, one of the message-passing layers",
+        )
 
 
 class Parts(NamedTuple):
