@@ -38,10 +38,30 @@ def decode_image(record: ImageRecord) -> UInt8[np.ndarray, "H W 3"]:
     """
     try:
         encoded = read_encoded(record.image)
-        check_encoded(encoded, width=record.width, height=record.height)
-        return _decode(encoded)
+        size, expected = encoded_size(encoded), (record.width, record.height)
+        if size != expected:
+            raise ValueError(
+                f"got an image of {size[0]}x{size[1]}, expected "
+                f"{expected[0]}x{expected[1]} as annotated"
+            )
+        return _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except ValueError as error:
         raise ValueError(f"{record.name}: {error}") from error
+
+
+def decode_photograph(image: pathlib.Path | bytes) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode an image to RGB as people see it: EXIF orientation is applied.
+
+    Grey, palette and CMYK images become RGB, 16-bit ones 8-bit; transparency is
+    dropped.
+
+    Raises:
+      ValueError: if the image is missing, too large, neither JPEG nor PNG, truncated
+        or damaged.
+    """
+    encoded = read_encoded(image)
+    encoded_size(encoded)
+    return _decode(encoded, cv2.IMREAD_COLOR)
 
 
 def read_encoded(image: pathlib.Path | bytes) -> bytes:
@@ -63,30 +83,35 @@ def read_encoded(image: pathlib.Path | bytes) -> bytes:
         raise ValueError(f"got an unreadable file: {error}") from error
 
 
-def check_encoded(encoded: bytes, *, width: int, height: int) -> None:
-    """Check an encoded image without decoding it.
+def encoded_size(encoded: bytes) -> tuple[int, int]:
+    """Width and height of an encoded image, as stored, without decoding it.
 
     Raises:
-      ValueError: if it is too large, neither JPEG nor PNG, truncated, or not of
-        `width` times `height` pixels.
+      ValueError: if it is too large, neither JPEG nor PNG, or truncated.
     """
     if len(encoded) > MAX_FILE_BYTES:
         raise ValueError(f"got {len(encoded)} bytes, expected <= {MAX_FILE_BYTES}")
-    got_width, got_height = _header_size(encoded)
-    if max(got_width, got_height) > MAX_SIDE or got_width * got_height > MAX_PIXELS:
+    width, height = _header_size(encoded)
+    check_size(width, height)
+    return width, height
+
+
+def check_size(width: int, height: int) -> None:
+    """Check the size of an image, before it is decoded or warped.
+
+    Raises:
+      ValueError: if it has no pixels, or too many.
+    """
+    if min(width, height) < 1:
+        raise ValueError(f"got {width}x{height} pixels, expected at least one")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ValueError(
-            f"got {got_width}x{got_height} pixels, expected sides <= {MAX_SIDE} and "
+            f"got {width}x{height} pixels, expected sides <= {MAX_SIDE} and "
             f"<= {MAX_PIXELS} pixels in all"
         )
-    if (got_width, got_height) != (width, height):
-        raise ValueError(
-            f"got an image of {got_width}x{got_height}, "
-            f"expected {width}x{height} as annotated"
-        )
 
 
-def _decode(encoded: bytes) -> UInt8[np.ndarray, "H W 3"]:
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+def _decode(encoded: bytes, flags: int) -> UInt8[np.ndarray, "H W 3"]:
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:

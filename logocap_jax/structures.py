@@ -68,9 +68,12 @@ class Poses:
       keypoint_scores: one score per keypoint.
       scores: one score per pose.
       valid: the slot holds a pose; all else in an invalid slot is arbitrary.
+      initial_keypoints: where the keypoints were before refinement, input px; None
+        where nothing is said about that.
     """
 
     keypoints: Float[Array, "*B N K 2"]
     keypoint_scores: Float[Array, "*B N K"]
     scores: Float[Array, "*B N"]
     valid: Bool[Array, "*B N"]
+    initial_keypoints: Float[Array, "*B N K 2"] | None = None

@@ -17,7 +17,6 @@ flags.FLAGS.mark_as_parsed()
 
 import jax  # noqa: E402
 
-
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from logocap_jax.cli import convert, parity, prepare
+from logocap_jax.cli import convert, parity, predict, prepare
 
 COMMANDS: dict[str, ModuleType] = {
     "convert": convert,
     "parity": parity,
+    "predict": predict,
     "prepare": prepare,
 }
 

@@ -1,17 +1,17 @@
 """Weights on disk: state dicts in, variables in and out."""
 
-import contextlib
 import json
 import os
 import pathlib
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
+from logocap_jax.atomic import replacing
 from logocap_jax.convert.containers import MAX_BYTES, errors_naming, read_arrays
 from logocap_jax.convert.report import Report
 from logocap_jax.convert.state_dict import (
@@ -131,18 +131,23 @@ def load_variables(path: Path) -> dict[str, Any]:
     Raises:
       ValueError: no Orbax checkpoint, or a damaged one.
     """
-    from orbax.checkpoint import v1 as ocp  # starts JAX, which other formats need not
+    import jax  # other formats need not start it
+    from orbax.checkpoint import v1 as ocp
 
-    folder = _newest_checkpoint(pathlib.Path(path).absolute())
+    folder = checkpoint_folder(pathlib.Path(path).absolute())
     with errors_naming(folder):
-        loaded = flatten(ocp.load(folder))
-    kept = {name: np.asarray(x) for name, x in loaded.items() if _is_ours([name])}
-    _check_digests(folder / "meta" / "metadata", kept)
-    return unflatten(kept)
+        # As NumPy's arrays, so that the devices that wrote them need not be there.
+        like = jax.tree.map(
+            lambda leaf: np.empty(leaf.shape, leaf.dtype), ocp.metadata(folder).metadata
+        )
+        loaded = ocp.load(folder, like)
+        kept = {name: tree for name, tree in loaded.items() if _is_ours([f"{name}/"])}
+    _check_digests(folder / "meta" / "metadata", flatten(kept))
+    return kept
 
 
-def _newest_checkpoint(path: pathlib.Path) -> pathlib.Path:
-    """The checkpoint to take of a run; any other folder as it is."""
+def checkpoint_folder(path: pathlib.Path) -> pathlib.Path:
+    """The checkpoint to take of a run, the best or the last; any other path as is."""
     for kind in ("best", "last"):
         folder = path / "checkpoints" / kind
         steps = [p for p in folder.glob("*") if p.name.isdigit()]
@@ -167,7 +172,7 @@ def save_safetensors(path: Path, variables: Variables) -> None:
     arrays = {
         name: np.asarray(leaf, order="C") for name, leaf in flatten(variables).items()
     }
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         save_file(arrays, temporary)
 
 
@@ -178,7 +183,7 @@ def save_torch(path: Path, variables: Variables) -> None:
       ValueError: a path that the PyTorch model has no key for.
     """
     state = variables_to_state_dict(variables)
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         write_zip(temporary, state)
 
 
@@ -209,15 +214,3 @@ def _reference_keys(
             raise ValueError(f"{path}: two arrays for {key!r}")
         state[key] = array
     return state
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[pathlib.Path]:
-    """A name to write to, which takes the place of `path` once all is written."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+from logocap_jax.atomic import replacing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +21,14 @@ class ImagePoses:
       keypoints: image px, pixel centres at integers.
       keypoint_scores: one score per keypoint.
       scores: one score per pose.
+      initial_keypoints: image px, before refinement; None where that is not known.
     """
 
     image_id: int
     keypoints: Float[np.ndarray, "n K 2"]
     keypoint_scores: Float[np.ndarray, "n K"]
     scores: Float[np.ndarray, " n"]
+    initial_keypoints: Float[np.ndarray, "n K 2"] | None = None
 
 
 def to_coco(poses: Iterable[ImagePoses], *, category_id: int = 1) -> list[dict]:
@@ -93,12 +96,8 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
       ValueError: if the content holds NaN or an infinity, which JSON lacks.
     """
     text = json.dumps(content, allow_nan=False, indent=indent) + "\n"
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from logocap_jax.evaluation.results import ImagePoses
-from logocap_jax.inference.rescale import to_image
+from logocap_jax.inference.rescale import poses_of
 from logocap_jax.methods.base import EvaluateFn, Method, Variables
 from logocap_jax.sharding import batch_sharding, put_batch, replicated
 from logocap_jax.structures import Batch, Poses
@@ -85,18 +85,7 @@ def _one_ahead(
 
 def _images(poses: Poses, arrays: Mapping[str, np.ndarray]) -> list[ImagePoses]:
     images = []
-    keypoints, keypoint_scores, scores, valid = (
-        np.asarray(x)
-        for x in (poses.keypoints, poses.keypoint_scores, poses.scores, poses.valid)
-    )
     for i in np.flatnonzero(arrays["valid"]):
-        kept = valid[i]
-        images.append(
-            ImagePoses(
-                image_id=int(arrays["image_id"][i]),
-                keypoints=to_image(keypoints[i][kept], arrays["input_to_image"][i]),
-                keypoint_scores=keypoint_scores[i][kept],
-                scores=scores[i][kept],
-            )
-        )
+        found = poses_of(poses, int(i), arrays["input_to_image"][i])
+        images.append(ImagePoses(int(arrays["image_id"][i]), *found))
     return images

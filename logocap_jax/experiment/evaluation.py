@@ -1,6 +1,7 @@
 """Evaluate as a config says: scores, result files, pictures."""
 
 import contextlib
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -107,13 +108,16 @@ def _draw(
         return
     folder.mkdir(parents=True, exist_ok=True)
     answers = {poses.image_id: poses for poses in sets[result]}
-    initial = {poses.image_id: poses for poses in sets["initial"]}
     for position in range(min(count, len(source))):
         record = source[position]
+        answer = answers[record.image_id]
+        initial = answer.initial_keypoints
         overlay = draw_poses(
             decode_image(record),
-            answers[record.image_id],
-            initial[record.image_id] if result != "initial" else None,
+            answer,
+            dataclasses.replace(answer, keypoints=initial)
+            if result != "initial" and initial is not None
+            else None,
             skeleton=skeletons.COCO,
         )
         write_image(folder / f"{record.image_id:012d}.png", overlay)

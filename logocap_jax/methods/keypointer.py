@@ -202,4 +202,4 @@ def score_initial(initial: InitialPoses, heatmaps: Float[Array, "h w K"]) -> Pos
     scores = values * initial.center_values[:, None]
     pose_scores = jnp.mean(scores, axis=-1)
     valid = initial.valid & (pose_scores > 0)
-    return Poses(initial.keypoints, scores, pose_scores, valid)
+    return Poses(initial.keypoints, scores, pose_scores, valid, initial.keypoints)

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from logocap_jax import skeletons
-from logocap_jax.convert.architecture import read_architecture
 from logocap_jax.convert.containers import errors_naming
 from logocap_jax.convert.files import load_weights
 from logocap_jax.convert.state_dict import state_dict_to_variables
+from logocap_jax.experiment.settings import read_settings
 from logocap_jax.methods.logocap import LogoCapConfig
 from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.parity import layout
@@ -184,23 +183,11 @@ def read_config(variables: dict[str, Any], *, dtype: str = "float32") -> LogoCap
     Raises:
       ValueError: a part of LOGO-CAP is absent, or the skeleton is not COCO's.
     """
-    found = read_architecture(variables)
-    if found.absent_parts():
-        raise ValueError(f"weights lack {', '.join(found.absent_parts())}")
-    kinds = skeletons.COCO.num_keypoints
-    if found.num_keypoints != kinds:
-        raise ValueError(
-            f"weights for {found.num_keypoints} keypoints, expected {kinds}"
-        )
-    sizes = dataclasses.asdict(found)
-    backbone = {
-        field.name: sizes[field.name] for field in dataclasses.fields(HRNetConfig)
-    }
-    heads = ("heatmap_hidden", "offset_hidden", "embedding", "affines")
+    settings = read_settings(variables)
+    if settings.pop("name") != "logocap":
+        raise ValueError("weights lack the parts of LOGO-CAP beyond initial poses")
+    backbone = HRNetConfig(**settings.pop("backbone"))
+    budget = LogoCapConfig.num_slots
     return LogoCapConfig(
-        backbone=HRNetConfig(**backbone),
-        message_channels=found.message_channels or (),
-        instance_budget=LogoCapConfig.num_slots,
-        dtype=dtype,
-        **{name: sizes[name] for name in heads},
+        backbone=backbone, instance_budget=budget, dtype=dtype, **settings
     )

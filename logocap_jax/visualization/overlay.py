@@ -1,6 +1,5 @@
 """Poses drawn over their image."""
 
-import os
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -8,6 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from logocap_jax.atomic import replacing
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.visualization.figures import (
     Figure,
@@ -100,12 +100,8 @@ def write_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"{path}: got {path.suffix!r}, expected .png, .jpg or .jpeg")
     _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _enlarged(

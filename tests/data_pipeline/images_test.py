@@ -38,6 +38,45 @@ def with_segment(jpeg, marker, payload):
     return jpeg[:2] + bytes([0xFF, marker]) + size + payload + jpeg[2:]
 
 
+@pytest.mark.parametrize(
+    ("pixels", "extension"),
+    [
+        (noise(9, 8), ".png"),
+        (noise(9, 8, 4), ".png"),
+        (noise(9, 8, 3).astype(np.uint16) * 256, ".png"),
+        (noise(9, 8), ".jpg"),
+        (noise(1, 1, 3), ".jpg"),
+    ],
+    ids=["grey", "transparent", "16 bit", "grey jpeg", "one pixel"],
+)
+def test_photographs_of_any_depth_become_rgb(pixels, extension):
+    found = images.decode_photograph(encoded(pixels, extension))
+    assert found.dtype == np.uint8
+    assert found.shape == (*pixels.shape[:2], 3)
+
+
+def test_photographs_are_turned_as_their_camera_says_and_records_are_not():
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:, 16:] = 255
+    # "Exif", big-endian TIFF with one entry: orientation 6, turn by 90 degrees.
+    entry = b"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00"
+    header = b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01"
+    jpeg = with_segment(encoded(upright, ".jpg"), 0xE1, header + entry + bytes(4))
+    turned = images.decode_photograph(jpeg)
+    assert turned.shape == (32, 16, 3)
+    assert turned[4].mean() < 10
+    assert turned[-4].mean() > 245
+    assert images.decode_image(record_of(jpeg, 32, 16)).shape == (16, 32, 3)
+
+
+@pytest.mark.parametrize("claimed", [(30_000, 30_000), (0, 5)])
+def test_photographs_of_a_size_without_sense_are_refused_undecoded(claimed):
+    png = bytearray(encoded(noise(9, 8, 3), ".png"))
+    png[16:24] = claimed[0].to_bytes(4) + claimed[1].to_bytes(4)
+    with pytest.raises(ValueError, match=f"got {claimed[0]}x{claimed[1]} pixels"):
+        images.decode_photograph(bytes(png))
+
+
 @pytest.fixture(scope="module")
 def photographs(coco_mini_dir):
     return [path.read_bytes() for path in sorted(coco_mini_dir.glob("val2017/*.jpg"))]

@@ -119,4 +119,5 @@ def refine_image(
     keypoints, scores = refine.read_peaks(refine.adapt(windows, kam), initial.keypoints)
     scores = scores * initial.center_values[:, None]
     pose_scores = jnp.mean(scores, axis=-1)
-    return Poses(keypoints, scores, pose_scores, initial.valid & (pose_scores > 0))
+    valid = initial.valid & (pose_scores > 0)
+    return Poses(keypoints, scores, pose_scores, valid, initial.keypoints)

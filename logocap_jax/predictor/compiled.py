@@ -1,0 +1,20 @@
+"""Compiled programs on disk, so that a second run need not compile."""
+
+import os
+import pathlib
+
+import jax
+
+
+def keep_compiled(folder: pathlib.Path | None = None) -> None:
+    """Use JAX's compilation cache, unless the caller has set it up already.
+
+    Args:
+      folder: where; by default `logocap_jax` in the user's cache folder.
+    """
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    if folder is None:
+        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+        folder = pathlib.Path(home) / "logocap_jax"
+    jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -1,0 +1,86 @@
+"""The people of one image, as a caller gets them."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from logocap_jax.evaluation.results import ImagePoses, to_coco
+from logocap_jax.skeletons import Skeleton
+from logocap_jax.visualization.overlay import draw_poses
+
+if TYPE_CHECKING:
+    import supervision
+
+
+@dataclasses.dataclass(frozen=True)
+class Poses:
+    """Poses of one image, best centre first; all in pixels of the original image.
+
+    Attributes:
+      keypoints: pixel centres at integers.
+      keypoint_scores: one score per keypoint.
+      scores: one score per pose.
+      initial_keypoints: the rough keypoints that were refined.
+      skeleton: names of the K keypoints, limbs.
+    """
+
+    keypoints: Float[np.ndarray, "n K 2"]
+    keypoint_scores: Float[np.ndarray, "n K"]
+    scores: Float[np.ndarray, " n"]
+    initial_keypoints: Float[np.ndarray, "n K 2"]
+    skeleton: Skeleton
+
+    def __len__(self) -> int:
+        """Number of people."""
+        return len(self.scores)
+
+    @property
+    def boxes(self) -> Float[np.ndarray, "n 4"]:
+        """`x0, y0, x1, y1` of the box around all keypoints of each pose."""
+        low, high = self.keypoints.min(axis=1), self.keypoints.max(axis=1)
+        return np.concatenate([low, high], axis=1)
+
+    def above(self, score: float) -> "Poses":
+        """The poses whose score is at least `score`."""
+        kept = self.scores >= score
+        return dataclasses.replace(
+            self,
+            keypoints=self.keypoints[kept],
+            keypoint_scores=self.keypoint_scores[kept],
+            scores=self.scores[kept],
+            initial_keypoints=self.initial_keypoints[kept],
+        )
+
+    def to_coco(self, image_id: int, *, category_id: int = 1) -> list[dict[str, Any]]:
+        """COCO keypoint results; see `evaluation.results.to_coco`."""
+        poses = ImagePoses(image_id, self.keypoints, self.keypoint_scores, self.scores)
+        return to_coco([poses], category_id=category_id)
+
+    def to_supervision(self) -> "supervision.KeyPoints":
+        """As `supervision.KeyPoints`, for its annotators and trackers.
+
+        Raises:
+          ImportError: if `supervision` is not installed.
+        """
+        import supervision
+
+        return supervision.KeyPoints(xy=self.keypoints, confidence=self.keypoint_scores)
+
+    def draw(
+        self, image: UInt8[np.ndarray, "H W 3"], *, initial: bool = False
+    ) -> UInt8[np.ndarray, "H2 W2 3"]:
+        """Draw the poses over their image.
+
+        Args:
+          image: RGB, as it was given to the predictor; left unchanged.
+          initial: draw the poses before refinement thin over the refined ones.
+
+        Returns:
+          RGB; see `visualization.overlay.draw_poses`.
+        """
+        thin = dataclasses.replace(self, keypoints=self.initial_keypoints)
+        return draw_poses(
+            image, self, thin if initial else None, skeleton=self.skeleton
+        )

@@ -1,0 +1,176 @@
+"""`Predictor`: compiled inference behind one call."""
+
+import collections
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from data_pipeline import affine
+from logocap_jax import skeletons, structures
+from logocap_jax.inference.rescale import poses_of
+from logocap_jax.methods.base import Method, Variables
+from logocap_jax.predictor.images import ImageLike, read_image
+from logocap_jax.predictor.poses import Poses
+from logocap_jax.predictor.weights import load_method
+
+# Images in flight: as many batches are decoded before the first is asked for.
+_BATCHES_AHEAD = 4
+
+
+_Item = TypeVar("_Item")
+
+
+class _Input(NamedTuple):
+    pixels: UInt8[np.ndarray, "H W 3"]
+    input_to_image: Float[np.ndarray, "2 3"]
+
+
+class Predictor:
+    """Finds the people in images of any size.
+
+    One image, or an iterable of them, goes in; `Poses`, or a list of them in the same
+    order, comes out. Each size of input is compiled for once: short side `short_side`,
+    long side a multiple of 64 px.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        variables: Variables,
+        *,
+        short_side: int = 512,
+        score_threshold: float = 0.0,
+        batch_size: int | None = None,
+    ) -> None:
+        """Compile nothing yet.
+
+        Args:
+          method: the method.
+          variables: its parameters and batch statistics.
+          short_side: of the network's input, px, rounded up to a multiple of 64.
+          score_threshold: poses with a lower score are left out.
+          batch_size: images that run together; by default 1 on a CPU, else 8.
+
+        Raises:
+          ValueError: if a number makes no sense.
+        """
+        if batch_size is None:
+            batch_size = 1 if jax.default_backend() == "cpu" else 8
+        for name, value in (("short_side", short_side), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"got {name}={value}, expected 1 or more")
+        self.short_side = short_side
+        self.score_threshold = score_threshold
+        self.batch_size = batch_size
+        self._variables = jax.device_put(variables)
+
+        def predict(variables: Variables, image: jax.Array) -> structures.Poses:
+            return method.predict(variables, image)[method.result]
+
+        self._predict = jax.jit(predict)
+
+    @classmethod
+    def from_weights(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        flip_test: bool = True,
+        dtype: str = "float32",
+        settings: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> "Predictor":
+        """Load weights, whatever they are.
+
+        Args:
+          path: a run of `train.py`, or any file that `logocap convert` reads or
+            writes, PyTorch checkpoints among them.
+          flip_test: average with the mirror image: better, and twice the work.
+          dtype: of the network, `float32` or `bfloat16`.
+          settings: further settings of the method, such as `window_radius`, where the
+            weights do not bring their own.
+          **options: as for `Predictor`.
+
+        Raises:
+          ValueError: unreadable weights, or settings that do not fit them.
+        """
+        changes = {"flip_test": flip_test, "dtype": dtype, **(settings or {})}
+        method, variables = load_method(Path(path), changes)
+        return cls(method, variables, **options)
+
+    def __call__(self, images: ImageLike | Iterable[ImageLike]) -> Poses | list[Poses]:
+        """Find the people.
+
+        Args:
+          images: one image, or an iterable of images of any mix of sizes; each a path
+            (JPEG, PNG), an RGB array `[H, W, 3]` of uint8, or a PIL image.
+
+        Returns:
+          The poses of the image, or a list with those of each image, in order.
+
+        Raises:
+          ValueError: if an image is not one, or cannot be read; names it.
+        """
+        if isinstance(images, Iterable) and not isinstance(
+            images, (str, os.PathLike, np.ndarray)
+        ):
+            return list(self.stream(images))
+        return next(self.stream([images]))
+
+    def stream(self, images: Iterable[ImageLike]) -> Iterator[Poses]:
+        """As a call, but image after image: of many, only a few are in memory.
+
+        Raises:
+          ValueError: as a call does.
+        """
+        with ThreadPoolExecutor(_BATCHES_AHEAD) as pool:
+            for chunk in _batched(images, self.batch_size * _BATCHES_AHEAD):
+                yield from self._chunk(list(pool.map(self._prepare, chunk)))
+
+    def _prepare(self, image: ImageLike) -> _Input:
+        pixels = read_image(image)
+        image_size = (pixels.shape[1], pixels.shape[0])
+        size = affine.eval_input_size(image_size, short_side=self.short_side)
+        transform = affine.eval_affine(image_size, size)
+        inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
+        return _Input(affine.warp_image(pixels, transform, size=size), inverse)
+
+    def _chunk(self, inputs: Sequence[_Input]) -> list[Poses]:
+        """Run inputs in batches of one size; all are under way before one is read."""
+        groups = collections.defaultdict(list)
+        for position, given in enumerate(inputs):
+            groups[given.pixels.shape].append(position)
+        under_way = []
+        for group in groups.values():
+            for batch in _batched(group, self.batch_size):
+                # The last batch is filled up with copies, to be of the same shape.
+                filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
+                pixels = np.stack([inputs[position].pixels for position in filled])
+                under_way.append((batch, self._predict(self._variables, pixels)))
+        results: dict[int, Poses] = {}
+        for batch, found in under_way:
+            poses = jax.device_get(found)
+            for row, position in enumerate(batch):
+                transform = inputs[position].input_to_image
+                results[position] = self._result(poses_of(poses, row, transform))
+        return [results[position] for position in range(len(inputs))]
+
+    def _result(self, found: tuple[Any, ...]) -> Poses:
+        keypoints, keypoint_scores, scores, initial = found
+        if initial is None:
+            initial = keypoints
+        poses = Poses(keypoints, keypoint_scores, scores, initial, skeletons.COCO)
+        return poses.above(self.score_threshold)
+
+
+def _batched(items: Iterable[_Item], size: int) -> Iterator[tuple[_Item, ...]]:
+    # `itertools.batched` is of Python 3.12.
+    iterator = iter(items)
+    while batch := tuple(itertools.islice(iterator, size)):
+        yield batch

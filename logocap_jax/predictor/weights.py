@@ -1,0 +1,63 @@
+"""A method and its variables, from nothing but weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from logocap_jax.convert.files import checkpoint_folder, load_weights
+from logocap_jax.convert.state_dict import fit
+from logocap_jax.convert.trees import flatten
+from logocap_jax.experiment.settings import read_settings
+from logocap_jax.methods import build_method
+from logocap_jax.methods.base import Method, Variables
+
+
+def load_method(path: Path, changes: dict[str, Any]) -> tuple[Method, Variables]:
+    """Load weights and build the method that they are of.
+
+    A run knows its settings; from other weights the sizes are read, and all else is
+    the reference's.
+
+    Args:
+      path: a run of `train.py`, or any file that `logocap convert` reads or writes.
+      changes: settings that replace those found.
+
+    Raises:
+      ValueError: unreadable, not a known method, or settings that do not fit.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such weights, expected a file or a folder")
+    variables = load_weights(path)
+    settings = _saved_settings(path)
+    try:
+        if settings is None:
+            settings = read_settings(variables)
+        settings |= changes
+        method = build_method(settings.pop("name"), settings)
+        shapes = jax.eval_shape(method.init, jax.random.key(0))
+        expected = {name: leaf.shape for name, leaf in flatten(shapes).items()}
+        arrays = flatten(variables)
+        _, report = fit(arrays, expected, names={name: name for name in arrays})
+        report.require_complete()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return method, variables
+
+
+def _saved_settings(path: Path) -> dict[str, Any] | None:
+    """The method's settings that training wrote beside its checkpoint."""
+    meta = checkpoint_folder(path) / "meta" / "metadata"
+    if not meta.is_file():
+        return None
+    return _with_tuples(json.loads(meta.read_bytes())["settings"]["method"])
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON has lists only; settings have tuples only."""
+    if isinstance(value, list):
+        return tuple(_with_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {name: _with_tuples(item) for name, item in value.items()}
+    return value

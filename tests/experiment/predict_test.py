@@ -1,0 +1,109 @@
+"""`logocap predict` with the weights of a run, beside `eval.py`."""
+
+import csv
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from logocap_jax import cli
+from logocap_jax.convert.files import load_variables, save_torch
+from logocap_jax.experiment.evaluation import evaluate_from_config
+
+
+def predict(*arguments):
+    return cli.main(["predict", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_cache_in_the_home_folder(compiled_once):
+    """`compiled_once` sets a folder for compiled programs, which `predict` keeps."""
+
+
+def test_predictions_are_those_of_the_evaluation(
+    finished_run, config, drawn_dir, tmp_path
+):
+    evaluate_from_config(
+        config, workdir=finished_run.workdir, weights=None, out=tmp_path, split="val"
+    )
+    expected = json.loads((tmp_path / "results_logocap.json").read_text())
+    found_file = tmp_path / "found.json"
+    options = ["--short-side", 64, "--no-flip-test", "--score-threshold", -1]
+    assert not predict(
+        drawn_dir / "val2017",
+        *("--weights", finished_run.workdir, "--json", found_file, *options),
+    )
+    found = json.loads(found_file.read_text())
+    key = lambda result: (result["image_id"], -result["score"])  # noqa: E731
+    found, expected = sorted(found, key=key), sorted(expected, key=key)
+    assert [result["image_id"] for result in found] == [
+        result["image_id"] for result in expected
+    ]
+    for one, other in zip(found, expected, strict=True):
+        assert one["score"] == pytest.approx(other["score"], rel=1e-3)
+    assert all(
+        result["file_name"] == f"{result['image_id']:012}.jpg" for result in found
+    )
+
+
+def test_a_converted_run_evaluates_as_the_run(finished_run, config, tmp_path):
+    weights = tmp_path / "weights.pth"
+    save_torch(weights, load_variables(finished_run.workdir))
+    texts = []
+    for name, sources in (
+        ("run", {"workdir": finished_run.workdir, "weights": None}),
+        ("weights", {"workdir": None, "weights": weights}),
+        ("folder", {"workdir": None, "weights": finished_run.workdir}),
+    ):
+        evaluate_from_config(config, out=tmp_path / name, split="val", **sources)
+        texts.append((tmp_path / name / "results_logocap.json").read_text())
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_a_bad_image_is_named_and_left_out(finished_run, drawn_dir, tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    images = sorted((drawn_dir / "val2017").iterdir())[:2]
+    for image in images:
+        shutil.copy(image, folder)
+    (folder / "cut.jpg").write_bytes(images[0].read_bytes()[:500])
+    table, options = tmp_path / "found.csv", ["--short-side=64", "--draw=initial"]
+    arguments = ["--weights", finished_run.workdir, "--out", out, "--csv", table]
+    assert predict(folder, *arguments, *options, "--set", "window_radius=7") == 1
+    captured = capsys.readouterr()
+    assert f"left out: {folder / 'cut.jpg'}: got a truncated" in captured.err
+    assert "2 images" in captured.out
+    assert sorted(path.stem for path in out.iterdir()) == [i.stem for i in images]
+    for path in out.iterdir():
+        assert cv2.imread(str(path)) is not None
+    with table.open() as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        assert np.isfinite(float(row["left_knee_x"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent/*.jpg", "--weights", "w", "--json", "a.json"], "no image, expected"),
+        ([".", "--weights", "w", "--json", "a.json"], "no image, expected"),
+        (["image.png", "--weights", "w"], "got nothing to write"),
+        (["image.png", "--weights", "w", "--json", "b/a.json"], "no such folder"),
+        (["image.png", "--weights", "w", "--json", "a.json"], "no such weights"),
+        (
+            ["image.png", "--weights", "w", "--json", "a.json", "--set", "a"],
+            "--set a: expected KEY=VALUE",
+        ),
+    ],
+)
+def test_bad_arguments_end_in_one_line(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    if "image.png" in arguments:
+        cv2.imwrite("image.png", np.zeros((9, 9, 3), np.uint8))
+    assert predict(*arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
