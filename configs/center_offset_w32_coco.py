@@ -2,7 +2,7 @@
 
     logocap prepare coco --coco-dir /data/coco --out /data/coco_keypoints
     python train.py --config configs/center_offset_w32_coco.py --workdir runs/base \
-        --config.data.dir=/data/coco_keypoints
+        --config.data.dir=/data/coco_keypoints --config.init_from=IMAGENET_HRNET.pth
 
 Expect (paper, ImageNet-pretrained backbone): 60.0 AP on val2017. Not run here.
 """

@@ -47,3 +47,9 @@ def put_batch(arrays: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
         name: jax.make_array_from_process_local_data(sharding, array)
         for name, array in arrays.items()
     }
+
+
+def local_rows(array: jax.Array) -> np.ndarray:
+    """This process's share of an array that is split like a batch."""
+    shards = {shard.index[0].start or 0: shard for shard in array.addressable_shards}
+    return np.concatenate([np.asarray(shards[row].data) for row in sorted(shards)])

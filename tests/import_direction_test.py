@@ -24,13 +24,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": NUMERICS | {"codecs"},
     "models": set(),
     "sharding": set(),
+    "processes": set(),
     "methods": NUMERICS
     | {"codecs", "inference", "models", "methods.base"}
     | {"methods.keypointer", "methods.dense_loss"},
     "training": {"methods.base", "structures", "sharding"},
     "evaluation": {
         *("methods.base", "structures", "inference", "skeletons", "sharding"),
-        "atomic",
+        *("atomic", "processes"),
     },
     "visualization": {"skeletons", "atomic"},
     "convert": {"atomic"},

@@ -1,16 +1,19 @@
 """Batched test-time inference over a data set."""
 
 import collections
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from logocap_jax.evaluation.gather import gather_images
 from logocap_jax.evaluation.results import ImagePoses
 from logocap_jax.inference.rescale import poses_of
 from logocap_jax.methods.base import EvaluateFn, Method, Variables
-from logocap_jax.sharding import batch_sharding, put_batch, replicated
+from logocap_jax.processes import gather_rows
+from logocap_jax.sharding import batch_sharding, local_rows, put_batch, replicated
 from logocap_jax.structures import Batch, Poses
 
 ResultSets = dict[str, list[ImagePoses]]
@@ -27,7 +30,7 @@ def jit_evaluate(method: Method, mesh: Mesh) -> EvaluateFn:
     return jax.jit(
         evaluate,
         in_shardings=(replicated(mesh), batch_sharding(mesh)),
-        out_shardings=replicated(mesh),
+        out_shardings=batch_sharding(mesh),
     )
 
 
@@ -39,28 +42,36 @@ def run_evaluation(
     *,
     progress: Callable[[int], None] = lambda images: None,
 ) -> ResultSets:
-    """Find the poses of all images.
+    """Find the poses of all images, each process those of its own.
 
     Args:
       evaluate: the jitted function of `jit_evaluate`.
       variables: parameters and batch statistics.
-      batches: arrays named as the fields of `Batch`, and `image_id` [B],
-        `input_to_image` [B, 2, 3] and `valid` [B], False for padding.
+      batches: this process's share; arrays named as the fields of `Batch`, and
+        `image_id` [B], `input_to_image` [B, 2, 3] and `valid` [B], False for padding.
       mesh: devices.
-      progress: called with the number of images done.
+      progress: called with the number of images done here.
 
     Returns:
-      For each result set the poses of each image, image px, in order of image id.
+      On every process, for each result set the poses of all images, image px, in
+      order of image id.
     """
     sets: ResultSets = collections.defaultdict(list)
+    valid: list[np.ndarray] = []
     done = 0
     for arrays, outputs in _one_ahead(evaluate, variables, batches, mesh):
-        for name, poses in jax.device_get(outputs).items():
+        for name, poses in jax.tree.map(local_rows, outputs).items():
             sets[name] += _images(poses, arrays)
+        valid.append(arrays["valid"])
         done += int(arrays["valid"].sum())
         progress(done)
+    # Padding is left out only now: without it a process might have nothing to gather.
+    kept = gather_rows(np.concatenate([np.zeros(0, bool), *valid]))
     return {
-        name: sorted(images, key=lambda image: image.image_id)
+        name: sorted(
+            itertools.compress(gather_images(images), kept),
+            key=lambda image: image.image_id,
+        )
         for name, images in sets.items()
     }
 
@@ -84,8 +95,7 @@ def _one_ahead(
 
 
 def _images(poses: Poses, arrays: Mapping[str, np.ndarray]) -> list[ImagePoses]:
-    images = []
-    for i in np.flatnonzero(arrays["valid"]):
-        found = poses_of(poses, int(i), arrays["input_to_image"][i])
-        images.append(ImagePoses(int(arrays["image_id"][i]), *found))
-    return images
+    return [
+        ImagePoses(int(image_id), *poses_of(poses, row, arrays["input_to_image"][row]))
+        for row, image_id in enumerate(arrays["image_id"])
+    ]

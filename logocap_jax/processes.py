@@ -1,0 +1,118 @@
+"""The processes of a run on several hosts: start, compare, gather."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Shaped
+
+
+def start(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    timeout_s: int = 60,
+) -> bool:
+    """Join the processes of a run; must come before anything else asks JAX for devices.
+
+    Without arguments JAX finds the others by itself where a scheduler has started
+    several processes (SLURM, Open MPI, Kubernetes jobs, TPU slices whose hosts are
+    listed in `TPU_WORKER_HOSTNAMES`); anywhere else nothing is done.
+
+    Args:
+      coordinator: `HOST:PORT` of process 0.
+      num_processes: number of processes.
+      process_id: which of them this is.
+      environment: where schedulers tell what they have started.
+      timeout_s: give up if the others are not there by then.
+
+    Returns:
+      Whether there are several processes to join.
+
+    Raises:
+      ValueError: if only some arguments are given, or the others cannot be reached.
+    """
+    given = (coordinator, num_processes, process_id)
+    if None in given and given != (None, None, None):
+        raise ValueError(
+            f"got --coordinator={coordinator} --num_processes={num_processes} "
+            f"--process_id={process_id}, expected all three or none"
+        )
+    if coordinator is None and not scheduled(environment):
+        return False
+    try:
+        jax.distributed.initialize(
+            coordinator, num_processes, process_id, initialization_timeout=timeout_s
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"got no connection to the other processes at "
+            f"{coordinator or 'the address that the scheduler gives'} within "
+            f"{timeout_s} s: {' '.join(str(error).split())[:200]}"
+        ) from error
+    return True
+
+
+def scheduled(environment: Mapping[str, str]) -> bool:
+    """Whether a scheduler says that it has started several processes."""
+    counts = (
+        environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1")),
+        environment.get("OMPI_COMM_WORLD_SIZE", "1"),
+    )
+    hosts = environment.get("TPU_WORKER_HOSTNAMES", "")
+    in_kubernetes = {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"}
+    return (
+        any(count.isdecimal() and int(count) > 1 for count in counts)
+        or "," in hosts
+        or in_kubernetes <= environment.keys()
+    )
+
+
+def check_same(what: str, value: Any) -> None:
+    """Check that all processes were started with the same.
+
+    Args:
+      what: what to call it.
+      value: what JSON can hold.
+
+    Raises:
+      ValueError: on all processes, if one has another value.
+    """
+    if jax.process_count() == 1:
+        return
+    digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
+    digests = gather_rows(np.frombuffer(digest, np.uint8)[None])
+    differing = np.flatnonzero((digests != digests[0]).any(axis=1))
+    if differing.size:
+        raise ValueError(
+            f"got another {what} in processes {differing.tolist()} than in process 0, "
+            "expected the same in all; start them with the same command and files"
+        )
+
+
+def gather_rows(array: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "m ..."]:
+    """The rows of all processes, process by process; a copy on each.
+
+    Args:
+      array: this process's rows; the number may differ, the rest not.
+    """
+    if jax.process_count() == 1:
+        return array
+    counts = multihost_utils.process_allgather(np.asarray(array.shape[0], np.int32))
+    # As bytes: JAX would cut 64-bit numbers.
+    row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+    padded = np.zeros((int(counts.max()), row_bytes), np.uint8)
+    padded[: len(array)] = (
+        np.ascontiguousarray(array).view(np.uint8).reshape(len(array), row_bytes)
+    )
+    gathered = np.asarray(multihost_utils.process_allgather(padded))
+    rows = [part[:count] for part, count in zip(gathered, counts, strict=True)]
+    joined = np.ascontiguousarray(np.concatenate(rows))
+    return joined.view(array.dtype).reshape(-1, *array.shape[1:])
