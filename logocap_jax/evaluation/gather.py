@@ -14,17 +14,20 @@ def gather_images(images: list[ImagePoses]) -> list[ImagePoses]:
     """
     ids = gather_rows(np.array([image.image_id for image in images], np.int64))
     counts = gather_rows(np.array([len(image.scores) for image in images], np.int64))
-    fields = [
+    keypoints, keypoint_scores, scores = (
         gather_rows(np.concatenate([getattr(image, name) for image in images]))
-        if getattr(images[0], name) is not None
-        else None
-        for name in ("keypoints", "keypoint_scores", "scores", "initial_keypoints")
-    ]
-    ends = np.cumsum(counts)
-    return [
-        ImagePoses(
-            int(number),
-            *(None if rows is None else rows[end - count : end] for rows in fields),
+        for name in ("keypoints", "keypoint_scores", "scores")
+    )
+    known = [x for image in images if (x := image.initial_keypoints) is not None]
+    initial = gather_rows(np.concatenate(known)) if known else None
+    gathered = []
+    for number, count, end in zip(ids, counts, np.cumsum(counts), strict=True):
+        rows = slice(end - count, end)
+        gathered.append(
+            ImagePoses(
+                int(number),
+                *(keypoints[rows], keypoint_scores[rows], scores[rows]),
+                None if initial is None else initial[rows],
+            )
         )
-        for number, count, end in zip(ids, counts, ends, strict=True)
-    ]
+    return gathered
