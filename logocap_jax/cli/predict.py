@@ -1,18 +1,16 @@
-"""Find the people in photographs.
+"""Find the people in photographs and films.
 
-Takes images (JPEG, PNG), folders and patterns. With `--out` it draws the poses over
-each image, with `--json` it writes them as COCO keypoint results, with `--csv` as a
-table. An image that cannot be read is named and left out; the exit code is then 1.
+Takes images (JPEG, PNG), films, folders and patterns. With `--out` it draws the poses
+over each image or film, with `--json` it writes them as COCO keypoint results, with
+`--csv` as a table; `--track` gives the people of a film ids. What cannot be read is
+named and left out; the exit code is then 1.
 """
 
 import argparse
 import ast
-import glob
+import collections
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--no-flip-test", action="store_true", help="half the work")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--track", action="store_true", help="give the people of a film ids"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -56,7 +57,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       ValueError: no images, unusable weights, or nowhere to write.
     """
-    paths = _find_images(args.inputs)
     outputs = [path for path in (args.out, args.json, args.csv) if path is not None]
     if not outputs:
         raise ValueError("got nothing to write; give --out DIR, --json or --csv FILE")
@@ -72,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
     from logocap_jax.predictor import Predictor
     from logocap_jax.predictor.compiled import keep_compiled
     from logocap_jax.predictor.output import Output
+    from logocap_jax.predictor.pictures import Picture, Pictures, find_files
 
+    paths = find_files(args.inputs)
     keep_compiled()
     predictor = Predictor.from_weights(
         args.weights,
@@ -83,47 +85,31 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         settings=settings,
     )
-    print(f"{len(paths)} images, {len(jax.devices())} {jax.default_backend()} devices")
-    output = Output(args.out, args.json, args.csv, initial=args.draw == "initial")
-    source = _Readable(paths)
-    with output, tqdm.tqdm(total=len(paths), unit="image", disable=None) as bar:
-        for poses in predictor.stream(source):
-            path, pixels = source.taken.pop(0)
-            output.add(path, pixels, poses)
+    print(f"{len(paths)} files, {len(jax.devices())} {jax.default_backend()} devices")
+    output = Output(
+        *(args.out, args.json, args.csv),
+        initial=args.draw == "initial",
+        track=args.track,
+    )
+    pictures = Pictures(paths)
+    waiting: collections.deque[Picture] = collections.deque()
+
+    def pixels():
+        for picture in pictures:
+            waiting.append(picture)
+            yield picture.pixels
+
+    with output, tqdm.tqdm(unit="image", disable=None) as bar:
+        for poses in predictor.stream(pixels()):
+            output.add(waiting.popleft(), poses)
             bar.update()
-    for line in source.faults:
+    for line in pictures.faults:
         print(f"left out: {line}", file=sys.stderr)
     print(
         f"{output.num_images} images, {output.num_people} people, "
-        f"{len(source.faults)} left out; wrote {', '.join(map(str, outputs))}"
+        f"{len(pictures.faults)} left out; wrote {', '.join(map(str, outputs))}"
     )
-    return 1 if source.faults else 0
-
-
-class _Readable:
-    """Pixels of the images that can be read.
-
-    Attributes:
-      taken: path and pixels of those handed out, oldest first.
-      faults: one line for each of the others.
-    """
-
-    def __init__(self, paths: Sequence[pathlib.Path]) -> None:
-        self._paths = paths
-        self.taken: list = []
-        self.faults: list[str] = []
-
-    def __iter__(self) -> Iterator:
-        from logocap_jax.predictor.images import read_image
-
-        for path in self._paths:
-            try:
-                pixels = read_image(path)
-            except ValueError as error:
-                self.faults.append(str(error))
-                continue
-            self.taken.append((path, pixels))
-            yield pixels
+    return 1 if pictures.faults else 0
 
 
 def _parse_setting(text: str) -> tuple[str, object]:
@@ -134,23 +120,3 @@ def _parse_setting(text: str) -> tuple[str, object]:
         raise ValueError(
             f"--set {text}: expected KEY=VALUE, such as window_radius=48"
         ) from error
-
-
-def _find_images(inputs: Sequence[str]) -> list[pathlib.Path]:
-    """Images of files, folders and patterns, in the order given, each once."""
-    found: dict[pathlib.Path, None] = {}
-    for text in inputs:
-        path = pathlib.Path(text)
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        elif path.exists():
-            inside = [path]
-        else:
-            inside = [pathlib.Path(name) for name in sorted(glob.glob(text))]
-        if not inside:
-            raise ValueError(
-                f"{text}: no image, expected a file, a pattern, or a folder of "
-                f"{', '.join(SUFFIXES)}"
-            )
-        found |= dict.fromkeys(inside)
-    return list(found)

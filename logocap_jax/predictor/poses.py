@@ -1,6 +1,7 @@
 """The people of one image, as a caller gets them."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,18 +70,25 @@ class Poses:
         return supervision.KeyPoints(xy=self.keypoints, confidence=self.keypoint_scores)
 
     def draw(
-        self, image: UInt8[np.ndarray, "H W 3"], *, initial: bool = False
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        *,
+        initial: bool = False,
+        labels: Sequence[str] | None = None,
     ) -> UInt8[np.ndarray, "H2 W2 3"]:
         """Draw the poses over their image.
 
         Args:
           image: RGB, as it was given to the predictor; left unchanged.
           initial: draw the poses before refinement thin over the refined ones.
+          labels: what to write above each pose instead of its score.
 
         Returns:
           RGB; see `visualization.overlay.draw_poses`.
         """
         thin = dataclasses.replace(self, keypoints=self.initial_keypoints)
         return draw_poses(
-            image, self, thin if initial else None, skeleton=self.skeleton
+            *(image, self, thin if initial else None),
+            skeleton=self.skeleton,
+            labels=labels,
         )

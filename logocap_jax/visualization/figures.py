@@ -1,4 +1,4 @@
-"""Drawing one person: limbs, keypoints and score."""
+"""Drawing one person: limbs, keypoints and label."""
 
 import dataclasses
 
@@ -30,13 +30,13 @@ class Figure:
     Attributes:
       points: the keypoints.
       shown: which of them to draw.
-      score: the score of the pose.
+      label: what stands above it.
       size: diagonal of the box around the shown keypoints.
     """
 
     points: Float[np.ndarray, "K 2"]
     shown: Bool[np.ndarray, " K"]
-    score: float
+    label: str
     size: float
 
     def line_width(self, canvas: UInt8[np.ndarray, "H W 3"]) -> int:
@@ -94,8 +94,8 @@ def draw_thin(
         _line(canvas, figure, limb, color, width)
 
 
-def draw_score(canvas: UInt8[np.ndarray, "H W 3"], figure: Figure) -> None:
-    """Write the score above the topmost keypoint on the canvas, if there is one.
+def draw_label(canvas: UInt8[np.ndarray, "H W 3"], figure: Figure) -> None:
+    """Write the label above the topmost keypoint on the canvas, if there is one.
 
     Args:
       canvas: RGB, drawn upon.
@@ -111,7 +111,7 @@ def draw_score(canvas: UInt8[np.ndarray, "H W 3"], figure: Figure) -> None:
     text_height = max(8, round(text_height))
     thickness = max(1, round(0.09 * text_height))
     scale = cv2.getFontScaleFromHeight(_FONT, text_height, thickness)
-    text = f"{figure.score:.2f}"
+    text = figure.label
     text_width = cv2.getTextSize(text, _FONT, scale, thickness)[0][0]
     pad = max(2, round(0.35 * text_height))
 

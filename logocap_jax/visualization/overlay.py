@@ -1,5 +1,6 @@
 """Poses drawn over their image."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +12,7 @@ from logocap_jax.atomic import replacing
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.visualization.figures import (
     Figure,
-    draw_score,
+    draw_label,
     draw_thick,
     draw_thin,
 )
@@ -46,6 +47,7 @@ def draw_poses(
     min_keypoint_score: float = 0.02,
     min_score: float = 0.02,
     show_scores: bool = True,
+    labels: Sequence[str] | None = None,
     min_side: int = 512,
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
     """Draw poses as thick skeletons and, over them, others as thin white ones.
@@ -60,7 +62,8 @@ def draw_poses(
       skeleton: names and limbs of the K keypoints.
       min_keypoint_score: keypoints below it are left out, with their limbs.
       min_score: poses below it are left out.
-      show_scores: write the score of each thick pose above its head.
+      show_scores: write the score of each thick pose above its head ...
+      labels: ... or these instead, one for each pose.
       min_side: an image whose long side is shorter is enlarged to it first.
 
     Returns:
@@ -71,7 +74,7 @@ def draw_poses(
     """
     canvas, scale = _enlarged(image, min_side)
     thick, thin = (
-        _figures(some, skeleton, min_score, min_keypoint_score, scale)
+        _figures(some, skeleton, min_score, min_keypoint_score, scale, labels)
         for some in (poses, thin_poses)
     )
     # The outline of thin lines lies under the thick ones, whose color it would hide.
@@ -83,7 +86,7 @@ def draw_poses(
         draw_thin(canvas, figure, skeleton, outline=False)
     if show_scores:
         for figure in thick:
-            draw_score(canvas, figure)
+            draw_label(canvas, figure)
     return canvas
 
 
@@ -122,6 +125,7 @@ def _figures(
     min_score: float,
     min_keypoint_score: float,
     scale: float,
+    labels: Sequence[str] | None,
 ) -> list[Figure]:
     """Select what to draw, the best score last."""
     if poses is None:
@@ -142,5 +146,6 @@ def _figures(
         points = (poses.keypoints[index].astype(np.float64) + 0.5) * scale - 0.5
         points = np.clip(points, -_FAR, _FAR)
         size = float(np.hypot(*np.ptp(points[shown], axis=0)))
-        figures.append(Figure(points, shown, float(poses.scores[index]), size))
+        label = f"{poses.scores[index]:.2f}" if labels is None else labels[index]
+        figures.append(Figure(points, shown, label, size))
     return figures

@@ -11,6 +11,7 @@ import pytest
 from logocap_jax import cli
 from logocap_jax.convert.files import load_variables, save_torch
 from logocap_jax.experiment.evaluation import evaluate_from_config
+from logocap_jax.predictor.films import Film, FilmWriter
 
 
 def predict(*arguments):
@@ -82,6 +83,25 @@ def test_a_bad_image_is_named_and_left_out(finished_run, drawn_dir, tmp_path, ca
         rows = list(csv.DictReader(stream))
     for row in rows:
         assert np.isfinite(float(row["left_knee_x"]))
+
+
+def test_a_film_becomes_a_film_with_ids(finished_run, drawn_dir, tmp_path):
+    image = cv2.imread(str(sorted((drawn_dir / "val2017").iterdir())[0]))
+    film = FilmWriter(tmp_path / "film.mp4", frames_per_second=10.0)
+    for shift in range(4):
+        film.add(np.roll(image, shift, axis=1)[..., ::-1].copy())
+    film.close()
+    out, found = tmp_path / "out", tmp_path / "found.json"
+    arguments = ["--weights", finished_run.workdir, "--out", out, "--json", found]
+    options = ["--track", "--short-side=64", "--score-threshold=-1"]
+    assert predict(tmp_path / "film.mp4", *arguments, *options) == 0
+    assert Film(out / "film.mp4").num_frames == 4
+    results = json.loads(found.read_text())
+    assert {result["frame"] for result in results} == {1, 2, 3, 4}
+    assert {result["file_name"] for result in results} == {"film.mp4"}
+    for frame in range(1, 5):
+        ids = [result["track_id"] for result in results if result["frame"] == frame]
+        assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.parametrize(
