@@ -32,13 +32,14 @@ def top_two(
     """Positions `(x, y)` and values of a map's two largest values, largest first.
 
     Of several cells with the largest value these are the first two, the later one
-    first (reference behaviour: the order of PyTorch's `topk` on a CPU).
+    first unless they are the map's very first two, as in a map of zeros (reference
+    behaviour: the order of PyTorch's `topk` on a CPU).
     """
     flat = heatmap.ravel()
     first = jnp.argmax(flat)
     # Two passes of argmax: far cheaper than a sort of all values.
     second = jnp.argmax(jnp.where(jnp.arange(flat.size) == first, -jnp.inf, flat))
-    tied = flat[first] == flat[second]
-    index = jnp.where(tied, jnp.stack([second, first]), jnp.stack([first, second]))
+    turned = (flat[first] == flat[second]) & (second > 1)
+    index = jnp.where(turned, jnp.stack([second, first]), jnp.stack([first, second]))
     y, x = jnp.divmod(index, heatmap.shape[1])
     return jnp.stack([x, y], axis=-1).astype(jnp.float32), flat[index]

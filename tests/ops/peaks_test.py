@@ -75,6 +75,11 @@ def test_of_equal_largest_values_the_later_place_comes_first():
     np.testing.assert_array_equal(values, 5)
 
 
+def test_of_a_map_of_equal_values_the_first_two_cells_come_in_order():
+    positions, _ = top_two(jnp.zeros((3, 4)))
+    np.testing.assert_array_equal(positions, [[0, 0], [1, 0]])
+
+
 def test_top_two_of_a_negative_map_are_its_largest_values():
     heatmap = -jnp.arange(1.0, 7.0).reshape(2, 3)
     positions, values = top_two(heatmap)
