@@ -60,6 +60,11 @@ def start(
     return True
 
 
+def is_first() -> bool:
+    """Whether this process is number 0, which writes and reports for all."""
+    return jax.process_index() == 0
+
+
 def scheduled(environment: Mapping[str, str]) -> bool:
     """Whether a scheduler says that it has started several processes."""
     counts = (

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "methods": NUMERICS
     | {"codecs", "inference", "models", "methods.base"}
     | {"methods.keypointer", "methods.dense_loss"},
-    "training": {"methods.base", "structures", "sharding"},
+    "training": {"methods.base", "structures", "sharding", "atomic"},
     "evaluation": {
         *("methods.base", "structures", "inference", "skeletons", "sharding"),
         *("atomic", "processes"),

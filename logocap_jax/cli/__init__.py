@@ -9,10 +9,12 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from logocap_jax.cli import convert, parity, predict, prepare
+from logocap_jax.cli import convert, doctor, export, parity, predict, prepare
 
 COMMANDS: dict[str, ModuleType] = {
     "convert": convert,
+    "doctor": doctor,
+    "export": export,
     "parity": parity,
     "predict": predict,
     "prepare": prepare,

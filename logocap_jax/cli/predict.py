@@ -7,10 +7,11 @@ named and left out; the exit code is then 1.
 """
 
 import argparse
-import ast
 import collections
 import pathlib
 import sys
+
+from logocap_jax.cli.settings import add_settings, parse_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track", action="store_true", help="give the people of a film ids"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of the method that the weights do not bring with them",
-    )
+    add_settings(parser)
     parser.add_argument(
         "--draw",
         choices=("refined", "initial"),
@@ -64,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: no such folder")
 
-    settings = dict(map(_parse_setting, args.set))
+    settings = parse_settings(args.set)
 
     import jax
     import tqdm
@@ -110,13 +105,3 @@ def run(args: argparse.Namespace) -> int:
         f"{len(pictures.faults)} left out; wrote {', '.join(map(str, outputs))}"
     )
     return 1 if pictures.faults else 0
-
-
-def _parse_setting(text: str) -> tuple[str, object]:
-    name, _, value = text.partition("=")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError) as error:
-        raise ValueError(
-            f"--set {text}: expected KEY=VALUE, such as window_radius=48"
-        ) from error

@@ -36,7 +36,7 @@ def evaluate_from_config(
     split: str,
     num_drawn: int = 0,
 ) -> None:
-    """Score a model on a split; print the table, write files.
+    """Score a model on a split; print the table, write files (one process does).
 
     Args:
       config: see `configs/common.py`.
@@ -65,6 +65,8 @@ def evaluate_from_config(
             progress=lambda done: bar.update(done - bar.n),
         )
     rows = build.score(truth, sets)
+    if jax.process_index() > 0:
+        return
     out.mkdir(parents=True, exist_ok=True)
     _LOG.info("%d images of %s\n%s", len(batches.source), split, format_table(rows))
     write_metrics(out / "metrics.json", rows)

@@ -10,11 +10,14 @@ def keep_compiled(folder: pathlib.Path | None = None) -> None:
     """Use JAX's compilation cache, unless the caller has set it up already.
 
     Args:
-      folder: where; by default `logocap_jax` in the user's cache folder.
+      folder: where; by default `default_folder()`.
     """
-    if jax.config.values["jax_compilation_cache_dir"] is not None:
-        return
-    if folder is None:
-        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-        folder = pathlib.Path(home) / "logocap_jax"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        folder = folder or default_folder()
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def default_folder() -> pathlib.Path:
+    """`logocap_jax` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "logocap_jax"

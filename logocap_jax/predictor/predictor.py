@@ -3,28 +3,31 @@
 import collections
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from data_pipeline import affine
-from logocap_jax import skeletons, structures
+from logocap_jax import structures
 from logocap_jax.inference.rescale import poses_of
-from logocap_jax.methods.base import Method, Variables
+from logocap_jax.predictor.fitting import Fit, by_short_side
 from logocap_jax.predictor.images import ImageLike, read_image
 from logocap_jax.predictor.poses import Poses
-from logocap_jax.predictor.weights import load_method
+from logocap_jax.skeletons import COCO, Skeleton
 
 # Images in flight: as many batches are decoded before the first is asked for.
 _BATCHES_AHEAD = 4
 
 
 _Item = TypeVar("_Item")
+
+# Inputs `[B, H, W, 3]` -> their poses, in input px.
+PredictFn: TypeAlias = Callable[[UInt8[np.ndarray, "B H W 3"]], structures.Poses]
 
 
 class _Input(NamedTuple):
@@ -36,25 +39,24 @@ class Predictor:
     """Finds the people in images of any size.
 
     One image, or an iterable of them, goes in; `Poses`, or a list of them in the same
-    order, comes out. Each size of input is compiled for once: short side `short_side`,
-    long side a multiple of 64 px.
+    order, comes out. Each size of input is compiled for once.
     """
 
     def __init__(
         self,
-        method: Method,
-        variables: Variables,
+        predict: PredictFn,
+        fit: Fit,
         *,
-        short_side: int = 512,
+        skeleton: Skeleton = COCO,
         score_threshold: float = 0.0,
         batch_size: int | None = None,
     ) -> None:
-        """Compile nothing yet.
+        """Compile nothing yet; `from_weights` and `from_export` are the usual ways.
 
         Args:
-          method: the method.
-          variables: its parameters and batch statistics.
-          short_side: of the network's input, px, rounded up to a multiple of 64.
+          predict: finds poses in a batch of inputs; jitted.
+          fit: chooses the size of an image's input, and the image's place in it.
+          skeleton: keypoints of the poses.
           score_threshold: poses with a lower score are left out.
           batch_size: images that run together; by default 1 on a CPU, else 8.
 
@@ -63,24 +65,20 @@ class Predictor:
         """
         if batch_size is None:
             batch_size = 1 if jax.default_backend() == "cpu" else 8
-        for name, value in (("short_side", short_side), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"got {name}={value}, expected 1 or more")
-        self.short_side = short_side
+        if batch_size < 1:
+            raise ValueError(f"got batch_size={batch_size}, expected 1 or more")
+        self.skeleton = skeleton
         self.score_threshold = score_threshold
         self.batch_size = batch_size
-        self._variables = jax.device_put(variables)
-
-        def predict(variables: Variables, image: jax.Array) -> structures.Poses:
-            return method.predict(variables, image)[method.result]
-
-        self._predict = jax.jit(predict)
+        self._predict = predict
+        self._fit = fit
 
     @classmethod
     def from_weights(
         cls,
         path: str | os.PathLike[str],
         *,
+        short_side: int = 512,
         flip_test: bool = True,
         dtype: str = "float32",
         settings: dict[str, Any] | None = None,
@@ -91,6 +89,8 @@ class Predictor:
         Args:
           path: a run of `train.py`, or any file that `logocap convert` reads or
             writes, PyTorch checkpoints among them.
+          short_side: of the network's input, px, rounded up to a multiple of 64; so is
+            the long side.
           flip_test: average with the mirror image: better, and twice the work.
           dtype: of the network, `float32` or `bfloat16`.
           settings: further settings of the method, such as `window_radius`, where the
@@ -100,9 +100,47 @@ class Predictor:
         Raises:
           ValueError: unreadable weights, or settings that do not fit them.
         """
+        from logocap_jax.predictor.weights import compile_method, load_method
+
         changes = {"flip_test": flip_test, "dtype": dtype, **(settings or {})}
         method, variables = load_method(Path(path), changes)
-        return cls(method, variables, **options)
+        predict = compile_method(method, variables)
+        return cls(predict, by_short_side(short_side), **options)
+
+    @classmethod
+    def from_export(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        short_side: int | None = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> "Predictor":
+        """Load what `logocap export` wrote; the model's code is not needed.
+
+        Where the export's size is fixed, each image is shrunk or enlarged until all of
+        it is just inside, in the middle, black around it: nothing is cut off, and
+        people are smaller than with `from_weights` where the shapes differ much.
+
+        Args:
+          path: the export; its JSON lies beside it.
+          short_side: as for `from_weights`, by default 512; only where the export's
+            size is dynamic.
+          batch_size: as for `Predictor`; the export's own where that is fixed.
+          **options: as for `Predictor`.
+
+        Raises:
+          ValueError: no such export, one that is damaged or of another version, or an
+            option that it cannot follow.
+        """
+        from logocap_jax.predictor import exported
+
+        info, predict = exported.load_export(Path(path))
+        fit = exported.fit_of(info, short_side)
+        batch_size = exported.batch_size_of(info, batch_size)
+        return cls(
+            predict, fit, skeleton=info.skeleton, batch_size=batch_size, **options
+        )
 
     def __call__(self, images: ImageLike | Iterable[ImageLike]) -> Poses | list[Poses]:
         """Find the people.
@@ -136,8 +174,7 @@ class Predictor:
     def _prepare(self, image: ImageLike) -> _Input:
         pixels = read_image(image)
         image_size = (pixels.shape[1], pixels.shape[0])
-        size = affine.eval_input_size(image_size, short_side=self.short_side)
-        transform = affine.eval_affine(image_size, size)
+        size, transform = self._fit(image_size)
         inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
         return _Input(affine.warp_image(pixels, transform, size=size), inverse)
 
@@ -152,7 +189,7 @@ class Predictor:
                 # The last batch is filled up with copies, to be of the same shape.
                 filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
                 pixels = np.stack([inputs[position].pixels for position in filled])
-                under_way.append((batch, self._predict(self._variables, pixels)))
+                under_way.append((batch, self._predict(pixels)))
         results: dict[int, Poses] = {}
         for batch, found in under_way:
             poses = jax.device_get(found)
@@ -165,7 +202,7 @@ class Predictor:
         keypoints, keypoint_scores, scores, initial = found
         if initial is None:
             initial = keypoints
-        poses = Poses(keypoints, keypoint_scores, scores, initial, skeletons.COCO)
+        poses = Poses(keypoints, keypoint_scores, scores, initial, self.skeleton)
         return poses.above(self.score_threshold)
 
 

@@ -1,0 +1,104 @@
+"""Export a model as StableHLO, to run without this project.
+
+Writes one file for CPU, CUDA and TPU together, with the weights inside, and a JSON
+beside it that says what goes in and comes out. `jax.export.deserialize` reads the file
+in any process; so does `Predictor.from_export`. See docs/export.md.
+"""
+
+import argparse
+import pathlib
+import time
+
+from logocap_jax.cli.settings import add_settings, parse_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `logocap export` takes."""
+    parser.add_argument("out", type=pathlib.Path, metavar="OUT")
+    parser.add_argument(
+        "--weights",
+        type=pathlib.Path,
+        required=True,
+        help="a run of train.py, or any file that `logocap convert` reads",
+    )
+    parser.add_argument(
+        "--what",
+        choices=("full", "dense"),
+        default="full",
+        help="full: to poses after NMS; dense: to heatmaps and offsets",
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--short-side",
+        type=int,
+        default=512,
+        help="input px; the long side is that of a 4:3 photograph",
+    )
+    size.add_argument(
+        "--size", metavar="HxW", help="input px, multiples of 64, or `dynamic`"
+    )
+    parser.add_argument(
+        "--batch", default="dynamic", metavar="N", help="images, or `dynamic`"
+    )
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--no-flip-test", action="store_true", help="half the work")
+    parser.add_argument("--platforms", default="cpu,cuda,tpu", metavar="NAME,...")
+    add_settings(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export one model.
+
+    Raises:
+      ValueError: unusable weights or options, or the target exists.
+    """
+    for path in (args.out, args.out.with_name(f"{args.out.name}.json")):
+        if path.exists():
+            raise ValueError(f"{path}: exists; remove it or name another target")
+    size, batch = _parse_size(args), _parse_batch(args.batch)
+    changes = {"flip_test": not args.no_flip_test, "dtype": args.dtype}
+    changes |= parse_settings(args.set)
+
+    from logocap_jax.predictor import export
+
+    start = time.perf_counter()
+    options = export.ExportOptions(
+        args.what, size, batch, tuple(args.platforms.split(","))
+    )
+    info = export.export_weights(args.weights, args.out, options, changes)
+    for kind, arrays in (("in", info.inputs), ("out", info.outputs)):
+        for array in arrays:
+            shape = ", ".join(map(str, array.shape))
+            print(f"{kind:4} {array.name:18} {array.dtype:8} [{shape}]")
+    print(
+        f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB, for "
+        f"{', '.join(info.platforms)}) in {time.perf_counter() - start:.1f} s"
+    )
+    return 0
+
+
+def _parse_size(args: argparse.Namespace) -> tuple[int, int] | None:
+    """Height and width; None: dynamic."""
+    from data_pipeline.affine import eval_input_size
+
+    if args.size is None:
+        if args.short_side < 1:
+            raise ValueError(f"--short-side {args.short_side}: expected 1 or more")
+        width, height = eval_input_size((4, 3), short_side=args.short_side)
+        return height, width
+    if args.size == "dynamic":
+        return None
+    height, _, width = args.size.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise ValueError(
+            f"--size {args.size}: expected HxW, such as 512x704, or dynamic"
+        )
+    return int(height), int(width)
+
+
+def _parse_batch(text: str) -> int | None:
+    if text == "dynamic":
+        return None
+    if not text.isdecimal():
+        raise ValueError(f"--batch {text}: expected a number, or dynamic")
+    return int(text)

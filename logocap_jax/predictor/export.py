@@ -1,0 +1,188 @@
+"""Export a model as StableHLO: weights, network and decoding in one file."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+from jaxtyping import Array, UInt8
+
+import logocap_jax
+from data_pipeline.images import MAX_SIDE
+from logocap_jax.atomic import replacing
+from logocap_jax.methods import keypointer
+from logocap_jax.methods.base import Method, Variables, part
+from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.models.hrnet import HRNetConfig
+from logocap_jax.predictor.export_info import ArrayInfo, ExportInfo, write_info
+from logocap_jax.predictor.weights import build_fitting, load_settings
+
+WHAT = ("full", "dense")
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+# Arrays by name: any process can read a dict, only this project knows its own types.
+ExportFn = Callable[[UInt8[Array, "B H W 3"]], dict[str, Array]]
+
+# Sides of an input are multiples of it, as for `Predictor`.
+_MULTIPLE = 64
+
+_IMAGE = "RGB, 0..255, not normalised; input px"
+_MEANINGS = {
+    "keypoints": "(x, y), input px, pixel centres at integers",
+    "keypoint_scores": "one score per keypoint",
+    "scores": "one score per pose",
+    "valid": "the slot holds a pose; all else in an invalid slot is arbitrary",
+    "initial_keypoints": "(x, y) before refinement, input px",
+    "heatmaps": "a map per keypoint and, last, the pose centre's; cells of 4 input px",
+    "offsets": "cell - keypoint, (dx, dy), in cells of 4 input px",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """What to export.
+
+    Attributes:
+      what: `full`: images to poses after pose NMS; `dense`: images to heatmaps and
+        offsets.
+      size: `(height, width)` of the input, multiples of 64; None: dynamic.
+      batch: images that go in together; None: dynamic.
+      platforms: what it shall run on, of `PLATFORMS`.
+    """
+
+    what: str = "full"
+    size: tuple[int, int] | None = (512, 704)
+    batch: int | None = None
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu")
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+          ValueError: if one has no meaning.
+        """
+        if self.what not in WHAT:
+            raise ValueError(f"got what={self.what!r}, expected one of {WHAT}")
+        for side in self.size or ():
+            if side % _MULTIPLE or not 0 < side <= MAX_SIDE:
+                raise ValueError(
+                    f"got a side of {side} px, expected a multiple of {_MULTIPLE} from "
+                    f"{_MULTIPLE} to {MAX_SIDE}"
+                )
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"got a batch of {self.batch}, expected 1 or more")
+        unknown = set(self.platforms) - set(PLATFORMS)
+        if unknown or not self.platforms:
+            raise ValueError(
+                f"got platforms {list(self.platforms)}, expected some of "
+                f"{list(PLATFORMS)}"
+            )
+
+
+def export_weights(
+    weights: Path, out: Path, options: ExportOptions, changes: dict[str, Any]
+) -> ExportInfo:
+    """Export the model that weights are of.
+
+    Args:
+      weights: a run of `train.py`, or any file that `logocap convert` reads or writes.
+      out: the file to write; its JSON goes beside it.
+      options: what to export.
+      changes: settings of the method that replace those found, such as `flip_test`.
+
+    Returns:
+      What was written beside the export.
+
+    Raises:
+      ValueError: unreadable weights, or settings that do not fit them.
+    """
+    settings, variables = load_settings(weights, changes)
+    method = build_fitting(weights, settings, variables)
+    variables = jax.tree.map(jnp.asarray, variables)
+    dense = options.what == "dense"
+    function = _dense(settings, variables) if dense else _full(method, variables)
+    exported = export_function(function, options)
+    data = bytes(exported.serialize())
+    info = _describe(exported, options, settings)
+    with replacing(out) as temporary:
+        temporary.write_bytes(data)
+    write_info(out, info, data)
+    return info
+
+
+def export_function(function: ExportFn, options: ExportOptions) -> jax.export.Exported:
+    """Trace and lower a function of images; what it closes over becomes constants."""
+    size, batch = options.size, options.batch
+    axes = [
+        "batch" if batch is None else str(batch),
+        *(("64*height", "64*width") if size is None else map(str, size)),
+        "3",
+    ]
+    shape = jax.export.symbolic_shape(", ".join(axes))
+    image = jax.ShapeDtypeStruct(shape, jnp.uint8)
+    export = jax.export.export(jax.jit(function), platforms=options.platforms)
+    return export(image)
+
+
+def _full(method: Method, variables: Variables) -> ExportFn:
+    def full(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
+        poses = method.predict(variables, image)[method.result]
+        names = [field.name for field in dataclasses.fields(poses)]
+        return {name: getattr(poses, name) for name in names}
+
+    return full
+
+
+def _dense(settings: dict[str, Any], variables: Variables) -> ExportFn:
+    names = {field.name for field in dataclasses.fields(KeypointerConfig)}
+    shared = {name: value for name, value in settings.items() if name in names}
+    if "backbone" in shared:
+        shared["backbone"] = HRNetConfig(**shared["backbone"])
+    config = KeypointerConfig(**shared)
+
+    def dense(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
+        maps = keypointer.predict_maps(
+            config.network(),
+            part(variables, "dense"),
+            keypointer.normalise(image),
+            config,
+        )
+        return {"heatmaps": maps.heatmaps, "offsets": maps.offsets}
+
+    return dense
+
+
+def _describe(
+    exported: jax.export.Exported, options: ExportOptions, settings: dict[str, Any]
+) -> ExportInfo:
+    outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    return ExportInfo(
+        what=options.what,
+        platforms=tuple(exported.platforms),
+        inputs=(_describe_array("image", exported.in_avals[0], _IMAGE),),
+        outputs=tuple(
+            _describe_array(name, array, _MEANINGS[name])
+            for name, array in outputs.items()
+        ),
+        size_multiple=_MULTIPLE,
+        normalisation={
+            "inside": True,
+            "rule": "(image / 255 - mean) / std",
+            "mean": keypointer.IMAGE_MEAN,
+            "std": keypointer.IMAGE_STD,
+        },
+        settings=settings,
+        skeleton=KeypointerConfig.skeleton,
+        versions={"logocap_jax": logocap_jax.__version__, "jax": jax.__version__},
+    )
+
+
+def _describe_array(name: str, array: Any, meaning: str) -> ArrayInfo:
+    shape = tuple(
+        axis if isinstance(axis, int) else str(axis).replace(" ", "")
+        for axis in array.shape
+    )
+    return ArrayInfo(name, shape, str(array.dtype), meaning)
