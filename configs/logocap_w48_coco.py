@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
     config = logocap_w32_coco.get_config()
     config.method.backbone.channels = 48
     config.method.heatmap_hidden = 48
+    config.lr_base_batch = 32  # the reference: 8 on each of 4 GPUs
     config.data.input_size = 640
     config.eval.short_side = 640
     config.batch_size = 32  # the reference: 8 on each of 4 GPUs

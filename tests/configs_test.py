@@ -97,6 +97,10 @@ def test_training_is_that_of_the_paper(name):
     assert config.learning_rate == 1e-3
     assert config.lr_decay == 0.1
     assert config.lr_warmup == 0
+    assert config.lr_scaling == "none"
+    assert config.optimizer == "adam"
+    assert config.weight_decay == config.clip_norm == config.ema_decay == 0
+    assert config.accumulate == 1
     large = name == "logocap_w48_coco"
     assert config.batch_size == (32 if large else 48)
     assert config.data.input_size == (640 if large else 512)

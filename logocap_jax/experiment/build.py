@@ -26,12 +26,17 @@ from logocap_jax.methods import build_method
 from logocap_jax.methods.base import Method
 from logocap_jax.sharding import replicated
 from logocap_jax.training.checkpoint import Checkpoints
-from logocap_jax.training.optim import make_optimizer, multi_step_schedule
+from logocap_jax.training.optim import (
+    make_optimizer,
+    multi_step_schedule,
+    scale_learning_rate,
+)
 from logocap_jax.training.state import (
     TrainState,
     create_state,
     state_from_variables,
 )
+from logocap_jax.training.step import TrainStep, make_train_step
 
 Rows = dict[str, dict[str, float | None]]
 
@@ -56,11 +61,52 @@ def data_dir(config: ConfigDict) -> Path:
 def make_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
     """The config's learning rate, by step."""
     return multi_step_schedule(
-        config.learning_rate,
+        scale_learning_rate(
+            config.learning_rate,
+            config.lr_scaling,
+            batch_size=config.batch_size,
+            base_batch=config.lr_base_batch,
+        ),
         milestones=config.lr_milestones,
         decay=config.lr_decay,
         warmup=config.lr_warmup,
         steps_per_epoch=steps_per_epoch,
+    )
+
+
+def make_step(
+    config: ConfigDict, method: Method, learning_rate: optax.Schedule, mesh: Mesh
+) -> TrainStep:
+    """The config's training step, for states of `fresh_state`.
+
+    Raises:
+      ValueError: if a setting is out of range, or the devices do not divide the parts
+        of a batch.
+    """
+    step = make_train_step(
+        method,
+        _make_optimizer(config, learning_rate),
+        mesh,
+        accumulate=config.accumulate,
+        ema_decay=config.ema_decay,
+    )
+    shares = config.accumulate * mesh.devices.size
+    if config.batch_size % shares:
+        raise ValueError(
+            f"got batch_size={config.batch_size}, expected a multiple of {shares}, "
+            f"for accumulate={config.accumulate} parts on {mesh.devices.size} devices"
+        )
+    return step
+
+
+def _make_optimizer(
+    config: ConfigDict, learning_rate: optax.Schedule
+) -> optax.GradientTransformation:
+    return make_optimizer(
+        learning_rate,
+        config.optimizer,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
     )
 
 
@@ -70,21 +116,26 @@ def fresh_state(config: ConfigDict, method: Method, mesh: Mesh) -> TrainState:
     Raises:
       ValueError: if the weights to start from do not fit.
     """
-    optimizer = make_optimizer(make_schedule(config, steps_per_epoch=1))
+    optimizer = _make_optimizer(config, make_schedule(config, steps_per_epoch=1))
     on_mesh = functools.partial(jax.jit, out_shardings=replicated(mesh))
     variables = on_mesh(method.init)(jax.random.key(config.seed))
     if config.init_from:
         variables = start_from(Path(config.init_from), variables)
     create: Callable[..., TrainState] = on_mesh(
-        lambda variables: state_from_variables(variables, optimizer)
+        functools.partial(
+            state_from_variables, optimizer=optimizer, ema=config.ema_decay > 0
+        )
     )
     return create(variables)
 
 
 def state_shapes(config: ConfigDict, method: Method, mesh: Mesh) -> TrainState:
     """Shapes and placement of a state, computed without any arithmetic."""
-    optimizer = make_optimizer(make_schedule(config, steps_per_epoch=1))
-    shapes = jax.eval_shape(lambda: create_state(method, optimizer, jax.random.key(0)))
+    optimizer = _make_optimizer(config, make_schedule(config, steps_per_epoch=1))
+    create = functools.partial(
+        create_state, method, optimizer, ema=config.ema_decay > 0
+    )
+    shapes = jax.eval_shape(lambda: create(jax.random.key(0)))
     return jax.tree.map(lambda leaf: leaf.update(sharding=replicated(mesh)), shapes)
 
 
@@ -92,10 +143,15 @@ def open_checkpoints(
     config: ConfigDict, workdir: Path, *, read_only: bool = False
 ) -> Checkpoints:
     """The checkpoints of a run; `close()` them."""
+    method = config.method.to_dict()
+    method["backbone"].pop("remat", None)  # changes memory and time only
     return Checkpoints(
         workdir / "checkpoints",
         settings={
-            "method": config.method.to_dict(),
+            "method": method,
+            # What the state consists of.
+            "optimizer": config.optimizer,
+            "ema": config.ema_decay > 0,
             # What the order of the batches depends on: a resumed run needs the same.
             "seed": config.seed,
             "batch_size": config.batch_size,

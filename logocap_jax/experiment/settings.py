@@ -39,7 +39,6 @@ def read_settings(variables: Variables) -> dict[str, Any]:
     if not found.absent_parts():
         name = "logocap"
         heads += ["embedding", "message_channels", "affines"]
-    backbone = {
-        field.name: sizes[field.name] for field in dataclasses.fields(HRNetConfig)
-    }
+    fields = {field.name for field in dataclasses.fields(HRNetConfig)}
+    backbone = {name: size for name, size in sizes.items() if name in fields}
     return {"name": name, "backbone": backbone} | {head: sizes[head] for head in heads}

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,9 @@ class HRNetConfig:
       layer1_blocks: number of those bottlenecks.
       modules: exchange modules in the stages of 2, 3 and 4 branches.
       blocks: residual blocks per branch and module.
+      remat: in training, keep of each bottleneck and exchange module only the input,
+        and compute the rest anew for the gradient: less memory, more time, and the
+        same variables and results.
     """
 
     channels: int
@@ -37,6 +41,7 @@ class HRNetConfig:
     layer1_blocks: int = 4
     modules: tuple[int, int, int] = (1, 4, 3)
     blocks: int = 4
+    remat: bool = False
 
     def __post_init__(self) -> None:
         """Check the sizes.
@@ -45,6 +50,7 @@ class HRNetConfig:
           ValueError: if one has no meaning.
         """
         sizes = {**dataclasses.asdict(self), "modules": min(self.modules) + 1}
+        del sizes["remat"]
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(
@@ -93,7 +99,7 @@ class HRNet(nn.Module):
             x = nn.relu(norm(x, train=train))
         for i in range(size.layer1_blocks):
             block = Bottleneck(size.layer1_channels, dtype, name=f"layer1_block{i}")
-            x = block(x, train=train)
+            x = self._apply(block, x, train)
         branches = [x]
         for stage, modules in enumerate(size.modules, start=2):
             branches = self._transition(branches, stage, train)
@@ -101,8 +107,16 @@ class HRNet(nn.Module):
                 exchange = ExchangeModule(
                     size.blocks, dtype, name=f"stage{stage}_module{m}"
                 )
-                branches = exchange(branches, train=train)
+                branches = self._apply(exchange, branches, train)
         return _concatenate_upsampled(branches)
+
+    def _apply(self, module: nn.Module, x: Any, train: bool) -> Any:
+        """Apply a module; with `remat`, forget all inside until the gradient."""
+
+        def run(module: nn.Module, x: Any) -> Any:
+            return module(x, train=train)
+
+        return (nn.remat(run) if self.config.remat else run)(module, x)
 
     def _transition(
         self, branches: Sequence[Array], stage: int, train: bool

@@ -1,6 +1,39 @@
-"""Optimizer and learning-rate schedule."""
+"""Optimizers and the learning-rate schedule."""
 
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import optax
+
+_SCALINGS: dict[str, Callable[[float], float]] = {
+    "none": lambda ratio: 1.0,
+    "linear": lambda ratio: ratio,
+    "sqrt": math.sqrt,
+}
+
+
+def scale_learning_rate(
+    learning_rate: float, scaling: str, *, batch_size: int, base_batch: int
+) -> float:
+    """The rate for a batch of another size than the one it was chosen for.
+
+    Args:
+      learning_rate: rate for `base_batch`.
+      scaling: `"none"`; `"linear"` in the batch size (Goyal et al., 2017); `"sqrt"`,
+        by its square root (Hoffer et al., 2017; You et al., 2020).
+      batch_size: images per step, over all devices.
+      base_batch: images per step that `learning_rate` is for.
+
+    Raises:
+      ValueError: if the scaling is unknown, or `base_batch` is not positive.
+    """
+    if scaling not in _SCALINGS:
+        raise ValueError(f"got lr_scaling={scaling!r}, expected one of {[*_SCALINGS]}")
+    if base_batch < 1:
+        raise ValueError(f"got lr_base_batch={base_batch}, expected 1 or more")
+    return learning_rate * _SCALINGS[scaling](batch_size / base_batch)
 
 
 def multi_step_schedule(
@@ -34,6 +67,79 @@ def multi_step_schedule(
     return lambda step: schedule(step) * optax.linear_schedule(0, 1, rise)(step + 1)
 
 
-def make_optimizer(schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Adam with PyTorch's defaults, which are the reference's (no weight decay)."""
+def make_optimizer(
+    schedule: optax.Schedule,
+    name: str = "adam",
+    *,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+) -> optax.GradientTransformation:
+    """An optimizer, by default the reference's: Adam with PyTorch's settings.
+
+    Weights decay, and LAMB scales steps by the norm of what they change, only for
+    kernels: biases and the affine parts of norms take Adam's steps (You et al., 2020).
+
+    Args:
+      schedule: updates made so far -> learning rate.
+      name: `"adam"`, `"adamw"` (Loshchilov and Hutter, 2019) or `"lamb"` (You et al.,
+        2020, for large batches).
+      weight_decay: decoupled weight decay of AdamW and LAMB.
+      clip_norm: largest global norm of a gradient; longer ones are shortened to it;
+        0: any length. The optimizer's state is the same with and without.
+
+    Raises:
+      ValueError: if a setting is unknown, negative, or has no effect.
+    """
+    if name not in _OPTIMIZERS:
+        raise ValueError(f"got optimizer={name!r}, expected one of {[*_OPTIMIZERS]}")
+    for setting, value in (("weight_decay", weight_decay), ("clip_norm", clip_norm)):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"got {setting}={value}, expected 0 or more")
+    if name == "adam" and weight_decay:
+        raise ValueError(
+            f"got weight_decay={weight_decay}, expected 0 for 'adam'; use 'adamw'"
+        )
+    clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
+    return optax.chain(clip, _OPTIMIZERS[name](schedule, weight_decay))
+
+
+def _adam(
+    schedule: optax.Schedule, weight_decay: float
+) -> optax.GradientTransformation:
+    del weight_decay
     return optax.adam(schedule, b1=0.9, b2=0.999, eps=1e-8)
+
+
+def _adamw(
+    schedule: optax.Schedule, weight_decay: float
+) -> optax.GradientTransformation:
+    return optax.adamw(
+        schedule,
+        b1=0.9,
+        b2=0.999,
+        eps=1e-8,
+        weight_decay=weight_decay,
+        mask=_is_kernel,
+    )
+
+
+def _lamb(
+    schedule: optax.Schedule, weight_decay: float
+) -> optax.GradientTransformation:
+    """LAMB; unlike `optax.lamb`, small biases and affine parts keep Adam's step."""
+    return optax.chain(
+        optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-6),
+        optax.add_decayed_weights(weight_decay, _is_kernel),
+        optax.masked(optax.scale_by_trust_ratio(), _is_kernel),
+        optax.scale_by_learning_rate(schedule),
+    )
+
+
+_OPTIMIZERS = {"adam": _adam, "adamw": _adamw, "lamb": _lamb}
+
+
+def _is_kernel(params: Any) -> Any:
+    """True for the kernels of convolutions and dense layers."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: path[-1].key == "kernel", params
+    )

@@ -12,6 +12,10 @@ from jaxtyping import Array, Int
 from logocap_jax.methods.base import Method, Variables
 
 
+def _zero() -> Int[Array, ""]:
+    return jnp.zeros((), jnp.int32)
+
+
 @typing.no_type_check
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -19,38 +23,62 @@ class TrainState:
     """Arrays only; method and optimizer live in the step function.
 
     Attributes:
-      step: number of steps taken.
+      step: number of steps taken, skipped ones included: the number of batches seen.
       params: network parameters, float32.
       batch_stats: running statistics, float32.
       opt_state: the optimizer's state.
+      skipped_steps: steps that changed nothing, for they were not finite.
+      skipped_in_row: how many of them were the last ones.
+      ema: moving average of `variables`, float32; None: none is kept.
     """
 
     step: Int[Array, ""]
     params: Any
     batch_stats: Any
     opt_state: Any
+    skipped_steps: Int[Array, ""] = dataclasses.field(default_factory=_zero)
+    skipped_in_row: Int[Array, ""] = dataclasses.field(default_factory=_zero)
+    ema: Variables | None = None
 
     @property
     def variables(self) -> Variables:
         """What the method's functions take."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
+    @property
+    def evaluated(self) -> dict[str, Variables]:
+        """All variables to evaluate, by what their result sets' names end in."""
+        raw = {"": self.variables}
+        return raw if self.ema is None else {**raw, "_ema": self.ema}
+
 
 def create_state(
-    method: Method, optimizer: optax.GradientTransformation, key: Array
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    key: Array,
+    *,
+    ema: bool = False,
 ) -> TrainState:
     """Fresh state from a PRNG key; jit it to place the result on a mesh."""
-    return state_from_variables(method.init(key), optimizer)
+    return state_from_variables(method.init(key), optimizer, ema=ema)
 
 
 def state_from_variables(
-    variables: Variables, optimizer: optax.GradientTransformation
+    variables: Variables, optimizer: optax.GradientTransformation, *, ema: bool = False
 ) -> TrainState:
-    """State at step 0 with given parameters and statistics."""
+    """State at step 0 with given parameters and statistics.
+
+    Args:
+      variables: of the method.
+      optimizer: the optimizer.
+      ema: keep a moving average of the variables, too.
+    """
     params = variables["params"]
     return TrainState(
-        step=jnp.zeros((), jnp.int32),
+        step=_zero(),
         params=params,
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(params),
+        # Copies: the state is donated, and no array can be donated twice.
+        ema=jax.tree.map(jnp.copy, dict(variables)) if ema else None,
     )

@@ -1,23 +1,31 @@
 """The jitted training step."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Int, Num
 
-from logocap_jax.methods.base import Method
+from logocap_jax.methods.base import Method, Variables
 from logocap_jax.sharding import batch_sharding, replicated
 from logocap_jax.structures import Batch
+from logocap_jax.training.gradients import accumulate_gradients, compute_gradients
 from logocap_jax.training.state import TrainState
 
-Metrics = dict[str, Float[Array, ""]]
+Metrics = dict[str, Num[Array, ""]]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def make_train_step(
-    method: Method, optimizer: optax.GradientTransformation, mesh: Mesh
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    accumulate: int = 1,
+    ema_decay: float = 0.0,
 ) -> TrainStep:
     """Build the step: gradients over the global batch, then one optimizer update.
 
@@ -25,30 +33,59 @@ def make_train_step(
     over the batch, batch statistics among them, are those of the global batch. The
     state handed in is donated.
 
+    A step is one batch and one update, also where gradients are accumulated over
+    parts of the batch (see `accumulate_gradients`).
+
+    A step whose loss, gradient or batch statistics are not finite changes nothing but
+    `step` and the counts of skipped steps. The optimizer does not count it: its
+    schedule stays where it was.
+
     Args:
       method: the method.
       optimizer: the optimizer.
       mesh: devices.
+      accumulate: parts that a batch goes through the network in.
+      ema_decay: what the moving average of the variables keeps at each step, where
+        the state has one; less in the first steps.
 
     Returns:
-      A jitted function; its metrics stay on the device.
+      A jitted function; its metrics stay on the device: `total`, the method's own, and
+      `skipped_steps` and `skipped_in_row` of the new state. It raises a ValueError if
+      `accumulate` does not divide the batch.
+
+    Raises:
+      ValueError: if a setting is out of range.
     """
+    if accumulate < 1:
+        raise ValueError(f"got accumulate={accumulate}, expected 1 or more")
+    if not 0 <= ema_decay < 1:
+        raise ValueError(f"got ema_decay={ema_decay}, expected 0 or more, below 1")
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        def loss_fn(params):
-            variables = {"params": params, "batch_stats": state.batch_stats}
-            output = method.loss(variables, batch)
-            return output.loss, output
-
-        grads, output = jax.grad(loss_fn, has_aux=True)(state.params)
+        if accumulate == 1:
+            grads, output = compute_gradients(method, state.variables, batch)
+        else:
+            grads, output = accumulate_gradients(
+                method, state.variables, batch, parts=accumulate
+            )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        new_state = TrainState(
-            step=state.step + 1,
+        advanced = dataclasses.replace(
+            state,
             params=optax.apply_updates(state.params, updates),
             batch_stats=output.batch_stats,
             opt_state=opt_state,
         )
-        return new_state, {"total": output.loss, **output.metrics}
+        if state.ema is not None:
+            ema = _average(state.ema, advanced.variables, ema_decay, state.step)
+            advanced = dataclasses.replace(advanced, ema=ema)
+        # A square that overflows makes the norm infinite, and would Adam's moments.
+        finite = jnp.isfinite(optax.tree.norm((output.loss, grads, output.batch_stats)))
+        new_state = _advance_if(finite, advanced, state)
+        skips = {
+            "skipped_steps": new_state.skipped_steps,
+            "skipped_in_row": new_state.skipped_in_row,
+        }
+        return new_state, {"total": output.loss, **output.metrics, **skips}
 
     whole = replicated(mesh)
     return jax.jit(
@@ -56,4 +93,26 @@ def make_train_step(
         in_shardings=(whole, batch_sharding(mesh)),
         out_shardings=(whole, whole),
         donate_argnums=0,
+    )
+
+
+def _average(
+    ema: Variables, variables: Variables, decay: float, step: Int[Array, ""]
+) -> Variables:
+    """Move the average; early on faster, to forget the variables at the start.
+
+    The rule is that of TensorFlow's `ExponentialMovingAverage`.
+    """
+    keep = jnp.minimum(decay, (1 + step) / (10 + step))
+    return optax.incremental_update(variables, ema, 1 - keep)
+
+
+def _advance_if(finite: Array, advanced: TrainState, state: TrainState) -> TrainState:
+    """`advanced` or, where it is not finite, `state`; with `step` and counts."""
+    chosen = jax.tree.map(lambda new, old: jnp.where(finite, new, old), advanced, state)
+    return dataclasses.replace(
+        chosen,
+        step=state.step + 1,
+        skipped_steps=state.skipped_steps + ~finite,
+        skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
     )

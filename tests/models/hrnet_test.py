@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,3 +97,64 @@ def test_training_updates_all_statistics(features):
     before, after = variables["batch_stats"], updates["batch_stats"]
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, after)
     assert all(jax.tree.leaves(moved))
+
+
+@pytest.fixture(scope="module")
+def remat_config(smallest):
+    """One bottleneck and one exchange module: all that is rematerialised."""
+    return dataclasses.replace(smallest, modules=(1, 0, 0))
+
+
+@pytest.fixture(scope="module")
+def gradients(remat_config, fill):
+    """With and without rematerialisation: the program of the gradient, its results."""
+    _, shapes = _shapes(HRNet(remat_config), jnp.zeros((1, 64, 64, 3)))
+    variables = fill(shapes)
+    images = np.random.default_rng(0).standard_normal((2, 64, 96, 3), np.float32)
+
+    def compute(remat):
+        module = HRNet(dataclasses.replace(remat_config, remat=remat))
+
+        def loss(params):
+            features, updates = module.apply(
+                {**variables, "params": params},
+                jnp.asarray(images),
+                train=True,
+                mutable=["batch_stats"],
+            )
+            return jnp.sum(jnp.square(features)), updates["batch_stats"]
+
+        program = jax.jit(jax.grad(loss, has_aux=True)).lower(variables["params"])
+        return program.as_text(), program.compile()(variables["params"])
+
+    return {remat: compute(remat) for remat in (False, True)}
+
+
+def test_rematerialisation_leaves_gradients_and_statistics_as_they_are(gradients):
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(
+            other, one, rtol=1e-4, atol=1e-5 * np.abs(one).max()
+        ),
+        gradients[False][1],
+        gradients[True][1],
+    )
+
+
+def test_rematerialisation_computes_blocks_and_modules_twice(gradients):
+    plain, twice = (
+        gradients[remat][0].count("stablehlo.convolution") for remat in (False, True)
+    )
+    # Those of the bottleneck, a residual block on each branch, and the exchange.
+    assert twice == plain + 4 + 2 * 2 + 2
+    assert "optimization_barrier" in gradients[True][0]
+
+
+def test_rematerialisation_leaves_fresh_variables_as_they_are(remat_config):
+    def fresh(remat):
+        module = HRNet(dataclasses.replace(remat_config, remat=remat))
+        key = jax.random.key(0, impl="rbg")  # compiles faster than the default
+        return jax.jit(module.init, static_argnames="train")(
+            key, jnp.zeros((1, 64, 64, 3)), train=False
+        )
+
+    jax.tree.map(np.testing.assert_array_equal, fresh(False), fresh(True))

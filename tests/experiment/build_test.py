@@ -1,0 +1,168 @@
+import pathlib
+import re
+import runpy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh
+
+from logocap_jax.experiment import build
+from logocap_jax.methods.base import LossOutput, Method
+from logocap_jax.sharding import replicated
+from logocap_jax.structures import Batch
+
+TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
+SWITCHES = {
+    "paper": {},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.05, "clip_norm": 1.0},
+    "lamb": {"optimizer": "lamb", "weight_decay": 0.05, "lr_scaling": "sqrt"},
+    "all": {
+        **{"optimizer": "adamw", "accumulate": 2, "ema_decay": 0.99},
+        **{"method.dtype": "bfloat16", "method.backbone.remat": True},
+    },
+}
+# One parameter, 1 at first, and the loss grows with it.
+LINE = Method(
+    init=lambda key: {"params": {"kernel": jnp.ones(())}, "batch_stats": {}},
+    loss=lambda variables, batch: LossOutput(variables["params"]["kernel"], {}, {}),
+    predict=None,
+    evaluate=None,
+    result="line",
+)
+
+
+@pytest.fixture
+def config():
+    return runpy.run_path(str(TINY_CONFIG))["get_config"]()
+
+
+@pytest.fixture
+def mesh():
+    return Mesh(np.asarray(jax.devices()[:1]), ("data",))
+
+
+def switch(config, changes):
+    with config.unlocked():  # the tiny config leaves `remat` out
+        config.update_from_flattened_dict(changes)
+
+
+def signature(array):
+    return array.shape, str(array.dtype)
+
+
+@pytest.mark.parametrize("changes", SWITCHES.values(), ids=SWITCHES)
+def test_a_step_fits_the_state_of_its_config(config, mesh, changes):
+    switch(config, changes)
+    method = build.make_method(config)
+    rate = build.make_schedule(config, steps_per_epoch=2)
+    step = build.make_step(config, method, rate, mesh)
+    state = build.state_shapes(config, method, mesh)
+    after, _ = jax.eval_shape(step, state, _batch(config.batch_size))
+    assert jax.tree.map(signature, after) == jax.tree.map(signature, state)
+    assert (state.ema is not None) is ("ema_decay" in changes)
+
+
+def test_the_learning_rate_scales_with_the_batch(config):
+    switch(config, {"lr_scaling": "linear", "lr_base_batch": 2})
+    rate = build.make_schedule(config, steps_per_epoch=2)
+    assert float(rate(0)) == pytest.approx(config.learning_rate * config.batch_size / 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "value", "average"),
+    [
+        ({}, 0.9, None),
+        ({"clip_norm": 1e-9}, 1 - 0.1 / 11, None),  # Adam's epsilon is ten times that
+        ({"optimizer": "adamw", "weight_decay": 0.5}, 0.9 - 0.05, None),
+        ({"optimizer": "lamb", "weight_decay": 0.5}, 0.9, None),
+        ({"ema_decay": 0.05}, 0.9, 0.9 + 0.05 * 0.1),
+    ],
+    ids=str,
+)
+def test_options_reach_the_step(config, mesh, changes, value, average):
+    switch(config, changes)
+    step = build.make_step(config, LINE, optax.constant_schedule(0.1), mesh)
+    after, _ = step(build.fresh_state(config, LINE, mesh), _batch(config.batch_size))
+    assert float(after.params["kernel"]) == pytest.approx(value, rel=1e-5)
+    if average is not None:
+        assert float(after.ema["params"]["kernel"]) == pytest.approx(average, rel=1e-5)
+
+
+def test_parts_that_the_devices_do_not_divide_are_refused(config):
+    config.batch_size, config.accumulate = 24, 2
+    mesh = Mesh(np.asarray(jax.devices()), ("data",))
+    with pytest.raises(ValueError, match="batch_size=24, expected a multiple of 16"):
+        build.make_step(config, build.make_method(config), lambda step: 1e-3, mesh)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"ema_decay": 0.9}, "was made with ema=False (config: True)"),
+        ({"optimizer": "lamb"}, "was made with optimizer='adam' (config: 'lamb')"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_of_state_is_refused(
+    config, tmp_path, mesh, changes, expected
+):
+    _save(config, tmp_path, mesh)
+    switch(config, changes)
+    with pytest.raises(ValueError, match=re.escape(expected)) as caught:
+        _restore(config, tmp_path, mesh)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clip_norm": 1.0},
+        {"accumulate": 2},
+        {"lr_scaling": "linear"},
+        {"method.backbone.remat": True},
+    ],
+    ids=str,
+)
+def test_what_leaves_the_state_alone_may_change_on_the_way(
+    config, tmp_path, mesh, changes
+):
+    _save(config, tmp_path, mesh)
+    switch(config, changes)
+    assert _restore(config, tmp_path, mesh) is not None
+
+
+def _batch(count):
+    one_person = (count, 1)
+    return Batch(
+        image=jnp.zeros((count, 64, 64, 3), jnp.uint8),
+        mask=jnp.ones((count, 16, 16), jnp.uint8),
+        keypoints=jnp.zeros((*one_person, 17, 2)),
+        labelled=jnp.ones((*one_person, 17), bool),
+        area=jnp.ones(one_person),
+        person=jnp.ones(one_person, bool),
+        has_center=jnp.ones(one_person, bool),
+        mirrored=jnp.zeros(count, bool),
+    )
+
+
+def _zeros(config, mesh):
+    shapes = build.state_shapes(config, build.make_method(config), mesh)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.device_put(zeros, replicated(mesh))
+
+
+def _save(config, workdir, mesh):
+    checkpoints = build.open_checkpoints(config, workdir)
+    checkpoints.save_last(_zeros(config, mesh))
+    checkpoints.close()
+
+
+def _restore(config, workdir, mesh):
+    shapes = build.state_shapes(config, build.make_method(config), mesh)
+    checkpoints = build.open_checkpoints(config, workdir)
+    try:
+        return checkpoints.restore_last(shapes)
+    finally:
+        checkpoints.close()
