@@ -97,7 +97,7 @@ def test_a_run_of_another_architecture_ends_in_one_line(start, tmp_path):
     for script in ("train.py", "eval.py"):
         other = start(script, f"--workdir={tmp_path}", "--config.method.embedding=3")
         _, error = other.communicate()
-        assert other.returncode == 2
+        assert other.returncode == 3
         assert error.startswith("error: checkpoint ")
         assert "embedding=2 (config: 3)" in error
         assert error.count("\n") == 1

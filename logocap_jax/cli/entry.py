@@ -3,6 +3,7 @@
 import argparse
 import logging
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,12 +13,17 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
+from logocap_jax.cli import hosts
 
-def run_script(body: Callable[[], None], *, required: Sequence[str]) -> None:
-    """Run a script's body; a mistake of the user's ends in one line, exit code 2.
+
+def run_script(body: Callable[[], int | None], *, required: Sequence[str]) -> None:
+    """Run a script's body; what goes wrong ends in one line and an exit code.
+
+    The code is that of the error (see `training/errors.py`), 2 for any other mistake
+    of the user's, or 128 plus the number of the signal that ended the script.
 
     Args:
-      body: what to do once the flags are parsed.
+      body: what to do once the flags are parsed; returns the exit code, or None for 0.
       required: flags that must be given.
     """
     flags.mark_flags_as_required(required)
@@ -66,9 +72,11 @@ def _check_key(config: ConfigDict, key: str) -> None:
         config, path = config[part], f"{path}.{part}"
 
 
-def _run(body: Callable[[], None]) -> None:
+def _run(body: Callable[[], int | None]) -> int | None:
     verbosity = flags.FLAGS.verbosity
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells of every file
+    if verbosity <= 0:
+        _hush_orbax()
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     ours = logging.getLogger("logocap_jax")
@@ -77,12 +85,29 @@ def _run(body: Callable[[], None]) -> None:
     ours.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)
     ours.propagate = False
     try:
-        body()
+        if not hosts.join():
+            ours.setLevel(logging.WARNING)
+        return body()
     except (ValueError, OSError) as error:
         ours.debug("where it was found", exc_info=True)
-        _fail(error)
+        _fail(error, getattr(error, "exit_code", 2))
+    except KeyboardInterrupt:
+        _fail("interrupted", 128 + signal.SIGINT)
 
 
-def _fail(error: object) -> NoReturn:
+def _hush_orbax() -> None:
+    """Let Orbax raise its errors without telling of each by the page as well."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        # Said by writes that are still under way when the first one has failed.
+        if str(unraisable.exc_value) != "Event loop is closed":
+            sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def _fail(error: object, code: int = 2) -> NoReturn:
     print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

@@ -95,7 +95,7 @@ def _load(
         raise ValueError(f"{workdir}: got no such run, expected one of train.py")
     checkpoints = build.open_checkpoints(config, workdir, read_only=True)
     with contextlib.closing(checkpoints):
-        state = checkpoints.restore_best(like) or checkpoints.restore_last(like)
+        state = checkpoints.restore_best(like)
     if state is None:
         raise ValueError(f"{workdir}: got no checkpoint, expected one of train.py")
     _LOG.info("checkpoint of step %d", int(state.step))

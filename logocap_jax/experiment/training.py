@@ -1,8 +1,10 @@
 """Train as a config says."""
 
 import contextlib
+import itertools
 import logging
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import jax
@@ -10,35 +12,42 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data_pipeline.augment import Augmentation
+from data_pipeline.examples import Example
 from data_pipeline.pipeline import make_train_dataset
 from data_pipeline.sources import Source, open_source
 from logocap_jax import skeletons
 from logocap_jax.evaluation.runner import jit_evaluate, run_evaluation
 from logocap_jax.evaluation.table import format_table
 from logocap_jax.experiment import build
-from logocap_jax.methods.base import Method, Variables
+from logocap_jax.methods.base import Method
+from logocap_jax.processes import check_same
 from logocap_jax.sharding import check_batch_size, make_mesh
-from logocap_jax.training.loop import Schedule, train
+from logocap_jax.training.errors import DataError
+from logocap_jax.training.loop import Evaluate, Schedule, train
 from logocap_jax.training.metric_writer import MetricWriter
-from logocap_jax.training.optim import make_optimizer
+from logocap_jax.training.signals import StopRequest, stop_on_signals
 from logocap_jax.training.state import TrainState
-from logocap_jax.training.step import make_train_step
 
 _LOG = logging.getLogger(__name__)
 
 
-def train_from_config(config: ConfigDict, workdir: Path) -> None:
+def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | None:
     """Train as the config says, from the last checkpoint in `workdir` if any.
 
     Args:
       config: see `configs/common.py`.
       workdir: folder of the run; made if it is not there.
 
+    Returns:
+      The signal that ended it early, with its state saved; None if it came to its end.
+
     Raises:
       ValueError: if the config, the data or a checkpoint do not fit together; one
-        line says what was got and what is possible.
+        line says what was got and what is possible. See `training/errors.py`.
+      OSError: if the disk is full.
     """
     mesh = make_mesh()
+    check_same("config", config.to_dict())
     check_batch_size(config.batch_size, mesh, name="batch_size")
     check_batch_size(config.eval.batch_size, mesh, name="eval.batch_size")
     method = build.make_method(config)
@@ -49,9 +58,11 @@ def train_from_config(config: ConfigDict, workdir: Path) -> None:
         with_people_only=True,
     )
     schedule = _make_schedule(config, num_images=len(source))
-    evaluate = _make_evaluator(config, method, mesh)
-    workdir.mkdir(parents=True, exist_ok=True)
+    train_step = build.make_step(config, method, schedule.learning_rate, mesh)
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signals())
+        evaluate = _make_evaluator(config, method, mesh, stop)
+        workdir.mkdir(parents=True, exist_ok=True)
         checkpoints = build.open_checkpoints(config, workdir)
         stack.callback(checkpoints.close)
         state = checkpoints.restore_last(
@@ -60,11 +71,13 @@ def train_from_config(config: ConfigDict, workdir: Path) -> None:
         _report_start(state, num_images=len(source), schedule=schedule, mesh=mesh)
         batches = _make_batches(config, source, start_step=int(state.step))
         stack.callback(batches.close)
-        writer = MetricWriter(workdir, first_step=int(state.step))
+        writer = MetricWriter(
+            workdir, first_step=int(state.step), writes=jax.process_index() == 0
+        )
         stack.callback(writer.close)
-        train(
+        state = train(
             state,
-            make_train_step(method, make_optimizer(schedule.learning_rate), mesh),
+            train_step,
             batches,
             evaluate,
             best_by=f"eval/{method.result}/AP",
@@ -72,11 +85,19 @@ def train_from_config(config: ConfigDict, workdir: Path) -> None:
             checkpoints=checkpoints,
             writer=writer,
             mesh=mesh,
+            stop_requested=stop,
         )
+    if stop.signal is not None:
+        _LOG.info(
+            "%s: step %d of %d is saved in %s; run the same command again to go on",
+            *(stop.signal.name, int(state.step), schedule.num_steps, workdir),
+        )
+    return stop.signal
 
 
 def _make_schedule(config: ConfigDict, *, num_images: int) -> Schedule:
-    for name in ("epochs", "log_every", "eval_every", "checkpoint_every"):
+    positive = ("epochs", "log_every", "eval_every", "checkpoint_every")
+    for name in (*positive, "max_skipped_in_row"):
         if not config[name] > 0:
             raise ValueError(f"got {name}={config[name]}, expected more than 0")
     steps_per_epoch = max(num_images // config.batch_size, 1)
@@ -87,12 +108,15 @@ def _make_schedule(config: ConfigDict, *, num_images: int) -> Schedule:
         log_every=config.log_every,
         eval_every=max(round(config.eval_every * steps_per_epoch), 1),
         checkpoint_every=max(round(config.checkpoint_every * steps_per_epoch), 1),
+        max_skipped_in_row=config.max_skipped_in_row,
         learning_rate=build.make_schedule(config, steps_per_epoch),
     )
 
 
-def _make_batches(config: ConfigDict, source: Source, *, start_step: int):
-    return make_train_dataset(
+def _make_batches(
+    config: ConfigDict, source: Source, *, start_step: int
+) -> Generator[Example, None, None]:
+    batches = make_train_dataset(
         source,
         input_size=config.data.input_size,
         batch_size=config.batch_size,
@@ -104,6 +128,21 @@ def _make_batches(config: ConfigDict, source: Source, *, start_step: int):
         host_index=jax.process_index(),
         num_hosts=jax.process_count(),
     )
+
+    def checked() -> Generator[Example, None, None]:
+        with _blaming_data():
+            yield from batches
+
+    return checked()
+
+
+@contextlib.contextmanager
+def _blaming_data() -> Iterator[None]:
+    """What is wrong in here is wrong with the data, not with the config."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(*error.args) from error
 
 
 def _report_start(
@@ -122,17 +161,24 @@ def _report_start(
 
 
 def _make_evaluator(
-    config: ConfigDict, method: Method, mesh: Mesh
-) -> Callable[[Variables], Mapping[str, float]]:
-    """Variables -> flat scores on the config's evaluation split."""
+    config: ConfigDict, method: Method, mesh: Mesh, stop: StopRequest
+) -> Evaluate:
+    """State -> flat scores on the config's evaluation split; None if asked to stop."""
     split = config.data.eval_split
     batches = build.make_batches(config, split)
-    truth = build.load_truth(config, split)
+    with _blaming_data():
+        truth = build.load_truth(config, split)
     evaluate = jit_evaluate(method, mesh)
 
-    def run(variables: Variables) -> dict[str, float]:
-        sets = run_evaluation(evaluate, variables, batches, mesh)
-        rows = build.score(truth, sets)
+    def run(state: TrainState) -> dict[str, float] | None:
+        rows: build.Rows = {}
+        for suffix, variables in state.evaluated.items():
+            until_stop = itertools.takewhile(lambda _: stop.signal is None, batches)
+            sets = run_evaluation(evaluate, variables, until_stop, mesh)
+            if stop.signal is not None:
+                return None
+            scored = build.score(truth, sets)
+            rows |= {f"{name}{suffix}": row for name, row in scored.items()}
         _LOG.info("evaluation on %s\n%s", split, format_table(rows))
         return {
             f"eval/{name}/{metric}": value

@@ -1,9 +1,8 @@
 """The training loop."""
 
 import dataclasses
-import itertools
+import functools
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -12,10 +11,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from logocap_jax.methods.base import Variables
 from logocap_jax.sharding import put_batch
 from logocap_jax.structures import Batch
 from logocap_jax.training.checkpoint import Checkpoints
+from logocap_jax.training.errors import DivergedError
 from logocap_jax.training.metric_writer import MetricWriter, Stopwatch, progress_line
 from logocap_jax.training.state import TrainState
 from logocap_jax.training.step import Metrics, TrainStep
@@ -24,6 +23,10 @@ _LOG = logging.getLogger(__name__)
 
 ArrayBatch = Mapping[str, np.ndarray]
 Scores = Mapping[str, float]
+Evaluate = Callable[[TrainState], Scores | None]
+
+# Metrics of a step that are no losses.
+_SKIPS = {"skipped_steps", "skipped_in_row"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +37,12 @@ class Schedule:
       num_steps: steps in all.
       steps_per_epoch: steps in one epoch.
       batch_size: images per step, over all devices.
-      log_every: steps between two lines of metrics.
-      eval_every: steps between two evaluations.
+      log_every: steps between two lines of metrics; evaluations add theirs.
+      eval_every: steps between two evaluations; the end adds one.
       checkpoint_every: steps between two checkpoints; evaluations add theirs.
-      learning_rate: step -> rate, to log it.
+      max_skipped_in_row: the run ends where a line of metrics is due and so many
+        steps, one after the other, were skipped.
+      learning_rate: updates made so far -> rate, to log it.
     """
 
     num_steps: int
@@ -46,77 +51,111 @@ class Schedule:
     log_every: int
     eval_every: int
     checkpoint_every: int
+    max_skipped_in_row: int
     learning_rate: optax.Schedule
+
+    def logs_at(self, step: int) -> bool:
+        """Whether a line of metrics is due after a step."""
+        return step % self.log_every == 0 or self.evaluates_at(step)
+
+    def evaluates_at(self, step: int) -> bool:
+        """Whether an evaluation is due after a step."""
+        return step > 0 and (step % self.eval_every == 0 or step == self.num_steps)
+
+    def saves_at(self, step: int) -> bool:
+        """Whether a checkpoint is due after a step."""
+        return step % self.checkpoint_every == 0 or self.evaluates_at(step)
 
 
 def train(
     state: TrainState,
     train_step: TrainStep,
     batches: Iterator[ArrayBatch],
-    evaluate: Callable[[Variables], Scores],
+    evaluate: Evaluate,
     *,
     best_by: str,
     schedule: Schedule,
     checkpoints: Checkpoints,
     writer: MetricWriter,
     mesh: Mesh,
+    stop_requested: Callable[[int], bool] = lambda step: False,
 ) -> TrainState:
-    """Train from the state's step to the end.
+    """Train from the state's step to the end, or until asked to stop.
 
     Args:
       state: where to start; donated.
       train_step: the jitted step.
       batches: arrays named as the fields of `Batch`, from the state's step on.
-      evaluate: scores variables, e.g. `{"eval/logocap/AP": 0.5}`.
+      evaluate: scores a state, e.g. `{"eval/logocap/AP": 0.5}`; None if it was broken
+        off, which ends training, too.
       best_by: the score that tells the best checkpoint.
       schedule: lengths and intervals.
       checkpoints: where states are saved.
       writer: where metrics go.
       mesh: devices.
+      stop_requested: asked after each step, with its number, whether to end there.
 
     Returns:
       The final state; it is saved, too.
 
     Raises:
-      ValueError: if the loss is NaN or infinite where it is logged or saved; the
-        checkpoints from before stay.
+      DivergedError: if too many steps in a row were skipped; the state is saved.
+      SaveError: if a checkpoint cannot be written.
     """
+    step = int(state.step)
+    score = functools.partial(
+        _score, evaluate, best_by=best_by, checkpoints=checkpoints, writer=writer
+    )
+    # The evaluation that the run before was ended in.
+    due = schedule.evaluates_at(step) and best_by not in writer.known
+    stops = due and not score(state, step)
     pending: list[Metrics] = []  # on the device, read only when a line is written
     stopwatch = Stopwatch()
-    for step in itertools.count(int(state.step) + 1):
-        if step > schedule.num_steps:
-            return state
+    while step < schedule.num_steps and not stops:
         began = time.perf_counter()
         arrays = next(batches)
         stopwatch.waited(time.perf_counter() - began)
         state, metrics = train_step(state, Batch(**put_batch(arrays, mesh)))
         pending.append(metrics)
-        last = step == schedule.num_steps
-        evaluates = step % schedule.eval_every == 0 or last
-        if step % schedule.log_every == 0 or evaluates:
-            _log(step, pending, stopwatch, schedule, writer)
+        step += 1
+        stops = stop_requested(step)
+        skipped_in_row = 0
+        if stops or schedule.logs_at(step):
+            skipped_in_row = _log(step, pending, stopwatch, schedule, writer)
             pending = []
-        if evaluates:
-            scores = evaluate(state.variables)
-            writer.write(step, scores)
-            checkpoints.save_best(state, scores[best_by])
-            stopwatch = Stopwatch()
-        # After the evaluation: a run killed in it does it again.
-        if evaluates or step % schedule.checkpoint_every == 0:
-            _check_finite(step, metrics)
+        diverged = skipped_in_row >= schedule.max_skipped_in_row
+        # Before the evaluation, which may take long.
+        if stops or diverged or schedule.saves_at(step):
             checkpoints.save_last(state)
-    raise AssertionError("unreachable: the loop above ends by return")
+        if diverged:
+            raise DivergedError(
+                f"step {step}: got losses or gradients that are not finite in the last "
+                f"{skipped_in_row} steps; these changed nothing, and the state is "
+                "saved: go on from it with a lower learning rate"
+            )
+        if schedule.evaluates_at(step) and not stops:
+            stops = not score(state, step)
+            stopwatch = Stopwatch()
+    return state
 
 
-def _check_finite(step: int, metrics: Metrics) -> None:
-    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    if not math.isfinite(values["total"]):
-        terms = [name for name, value in values.items() if not math.isfinite(value)]
-        raise ValueError(
-            f"step {step}: got a loss that is not finite ({', '.join(terms)}), so this "
-            "state is not saved; lower the learning rate and go on from the last "
-            "checkpoint"
-        )
+def _score(
+    evaluate: Evaluate,
+    state: TrainState,
+    step: int,
+    *,
+    best_by: str,
+    checkpoints: Checkpoints,
+    writer: MetricWriter,
+) -> bool:
+    """Evaluate; False if that was broken off."""
+    scores = evaluate(state)
+    if scores is None:
+        return False
+    checkpoints.save_best(state, scores[best_by])
+    # Last: for a run that goes on from here, the line tells that all this is done.
+    writer.write(step, scores)
+    return True
 
 
 def _log(
@@ -125,15 +164,21 @@ def _log(
     stopwatch: Stopwatch,
     schedule: Schedule,
     writer: MetricWriter,
-) -> None:
-    _check_finite(step, pending[-1])
+) -> int:
+    """Write a line on the pending steps; how many of the last ones were skipped."""
     values = jax.device_get(pending)
+    last = values[-1]
+    taken = [value for value in values if not value["skipped_in_row"]]
     metrics = {
-        f"loss/{name}": float(np.mean([value[name] for value in values]))
-        for name in values[0]
+        f"loss/{name}": float(np.mean([value[name] for value in taken or values]))
+        for name in last
+        if name not in _SKIPS
     }
-    metrics["lr"] = float(schedule.learning_rate(step - 1))
+    metrics["skipped_steps"] = int(last["skipped_steps"])
+    updates = step - metrics["skipped_steps"]
+    metrics["lr"] = float(schedule.learning_rate(max(updates - 1, 0)))
     metrics |= stopwatch.read(schedule.batch_size)
     writer.write(step, metrics)
     line = progress_line(step, schedule.num_steps, metrics, schedule.steps_per_epoch)
     _LOG.info("%s", line)
+    return int(last["skipped_in_row"])

@@ -26,7 +26,7 @@ def run(script, *flags):
     [
         (
             [DEMO, WORKDIR, "--config.nope=1"],
-            "got --config.nope, but config has no 'nope'; it has ['batch_size', ",
+            "got --config.nope, but config has no 'nope'; it has ['accumulate', ",
         ),
         (
             [DEMO, WORKDIR, "--config.eval.batch_sze=1"],
@@ -81,3 +81,26 @@ def test_evaluation_says_what_it_needs(flags, expected):
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {expected}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "error"),
+    [
+        ("raise DivergedError('too far')", 6, "error: too far\n"),
+        ("raise SaveError('no space')", 7, "error: no space\n"),
+        ("raise ValueError('other')", 2, "error: other\n"),
+        ("raise KeyboardInterrupt", 130, "error: interrupted\n"),
+        ("return 143", 143, ""),
+        ("return None", 0, ""),
+    ],
+)
+def test_the_exit_code_tells_why_a_script_has_ended(body, code, error):
+    script = f"""
+from logocap_jax.cli.entry import run_script
+from logocap_jax.training.errors import DivergedError, SaveError
+def body():
+    {body}
+run_script(body, required=[])
+"""
+    done = run("-c", script)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", error)

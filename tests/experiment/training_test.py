@@ -1,5 +1,4 @@
 import json
-import logging
 import re
 import shutil
 
@@ -11,58 +10,12 @@ from logocap_jax.evaluation.results import ImagePoses
 from logocap_jax.experiment import build
 from logocap_jax.experiment.training import train_from_config
 from logocap_jax.sharding import make_mesh
-
-
-def final_state(config, workdir):
-    method = build.make_method(config)
-    like = build.fresh_state(config, method, make_mesh())
-    checkpoints = build.open_checkpoints(config, workdir)
-    state = checkpoints.restore_last(like)
-    checkpoints.close()
-    return jax.device_get(state)
+from logocap_jax.training.errors import DataError, DivergedError, MismatchError
 
 
 def metrics(workdir):
     text = (workdir / "metrics.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]
-
-
-def lasting(line):
-    """What of a line does not depend on the clock."""
-    timed = ("images_per_second", "data_wait_share", "seconds_per_step")
-    return {name: value for name, value in line.items() if name not in timed}
-
-
-class InterruptAfter(logging.Handler):
-    """Ends a run as Ctrl-C does, when it logs a line that starts so."""
-
-    def __init__(self, start):
-        super().__init__()
-        self.start = start
-
-    def emit(self, record):
-        if record.getMessage().startswith(self.start):
-            raise KeyboardInterrupt
-
-
-@pytest.fixture
-def interrupted_after(caplog):
-    """Trains until a line of the log."""
-    logger = logging.getLogger("logocap_jax")
-
-    def train(config, workdir, start):
-        handler = InterruptAfter(start)
-        logger.addHandler(handler)
-        try:
-            with (
-                caplog.at_level(logging.INFO, "logocap_jax"),
-                pytest.raises(KeyboardInterrupt),
-            ):
-                train_from_config(config, workdir)
-        finally:
-            logger.removeHandler(handler)
-
-    return train
 
 
 def test_a_run_logs_each_step_and_each_evaluation(finished_run):
@@ -105,29 +58,9 @@ def test_a_second_epoch_and_a_second_evaluation_compile_nothing(finished_run):
     assert {count for _, count in second} == {after_evaluation}
 
 
-def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(
-    finished_run, interrupted_after, config, tmp_path, caplog
-):
-    interrupted_after(config, tmp_path, "step 3/4")  # the checkpoint is of step 2
-    assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 2, 3]
-    with caplog.at_level(logging.INFO, "logocap_jax"):
-        train_from_config(config, tmp_path)
-    assert any("going on after step 2" in line for line in caplog.messages)
-    got, expected = (
-        final_state(config, tmp_path),
-        final_state(config, finished_run.workdir),
-    )
-    assert int(got.step) == 4
-    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        assert one.tobytes() == other.tobytes()
-    assert [lasting(line) for line in metrics(tmp_path)] == [
-        lasting(line) for line in metrics(finished_run.workdir)
-    ]
-
-
 def test_a_run_of_another_architecture_is_refused(finished_run, config):
     config.method.heatmap_hidden = 8
-    with pytest.raises(ValueError, match="was made with") as caught:
+    with pytest.raises(MismatchError, match="was made with") as caught:
         train_from_config(config, finished_run.workdir)
     message = str(caught.value)
     assert "heatmap_hidden=4 (config: 8); use its settings" in message
@@ -149,6 +82,7 @@ def test_a_run_of_another_architecture_is_refused(finished_run, config):
         ("data.eval_split", "test", "got split 'test', expected one of"),
         ("log_every", 0, "got log_every=0, expected more than 0"),
         ("epochs", 0.0, "got epochs=0.0, expected more than 0"),
+        ("max_skipped_in_row", 0, "got max_skipped_in_row=0, expected more than 0"),
         ("method.name", "dekr", "got method 'dekr', expected one of ['center_offset'"),
     ],
 )
@@ -190,22 +124,34 @@ def test_annotations_that_cannot_be_scored_are_found_before_training(
         person["iscrowd"] = 1
     path.write_text(json.dumps(content))
     config.data.dir = str(tmp_path / "data")
-    with pytest.raises(ValueError, match=r"val2017\.json: no valid ground truth"):
+    with pytest.raises(DataError, match=r"val2017\.json: no valid ground truth"):
         train_from_config(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(config, tmp_path):
+def test_an_image_that_turns_unreadable_is_a_fault_of_the_data(
+    config, drawn_dir, tmp_path
+):
+    shutil.copytree(drawn_dir, tmp_path / "data")
+    for path in (tmp_path / "data").rglob("train2017/*"):
+        path.write_bytes(path.read_bytes()[:100])
+    config.data.dir = str(tmp_path / "data")
+    with pytest.raises(DataError, match="truncated or damaged JPEG") as caught:
+        train_from_config(config, tmp_path / "run")
+    assert caught.value.exit_code == 4
+
+
+def test_losses_that_are_not_finite_end_the_run_and_are_never_saved(config, tmp_path):
     config.learning_rate = 1e30
-    with pytest.raises(ValueError, match=r"step \d: got a loss that is not finite"):
+    config.max_skipped_in_row = 2
+    with pytest.raises(DivergedError, match=r"step \d: got losses or gradients"):
         train_from_config(config, tmp_path)
     like = build.state_shapes(config, build.make_method(config), make_mesh())
     checkpoints = build.open_checkpoints(config, tmp_path)
     state = checkpoints.restore_last(like)
     checkpoints.close()
-    assert state is None or all(
-        np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)
-    )
+    assert int(state.skipped_in_row) == 2
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
 
 def test_the_category_of_people_may_have_any_id(tmp_path, drawn_dir):

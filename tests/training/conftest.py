@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import pytest
 from jax.sharding import Mesh
 
 from logocap_jax.methods.base import LossOutput, Method
+from logocap_jax.training.checkpoint import Checkpoints
 from logocap_jax.training.state import TrainState
 
 
@@ -36,6 +38,28 @@ def make_state():
         )
 
     return make
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    """What the states of `opened` checkpoints depend on."""
+    backbone = {"channels": 32, "modules": (1, 4, 3)}
+    return {"name": "logocap", "backbone": backbone}
+
+
+@pytest.fixture
+def opened(tmp_path, settings):
+    """Opens checkpoints in `tmp_path`; closes those left open."""
+    alive = []
+
+    def open_(**changes):
+        arguments = {"settings": settings} | changes
+        alive.append(Checkpoints(tmp_path, **arguments))
+        return alive[-1]
+
+    yield open_
+    for checkpoints in alive:
+        checkpoints.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from logocap_jax.sharding import make_mesh, replicated
 from logocap_jax.training.checkpoint import Checkpoints
+from logocap_jax.training.errors import DivergedError
 from logocap_jax.training.loop import Schedule, train
 from logocap_jax.training.metric_writer import MetricWriter
 from logocap_jax.training.optim import make_optimizer
@@ -23,7 +24,16 @@ RATE = optax.piecewise_constant_schedule(0.1, {3: 0.1})
 def run(tmp_path, toy_method, make_arrays):
     """Trains the toy method in a folder, from where that stands."""
 
-    def run_(name, num_steps, *, scores=(), log_every=2, eval_every=3):
+    def run_(
+        name,
+        num_steps,
+        *,
+        scores=(),
+        log_every=2,
+        eval_every=3,
+        stop_after=(),
+        bad_steps=(),
+    ):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         mesh = make_mesh()
@@ -37,14 +47,16 @@ def run(tmp_path, toy_method, make_arrays):
         evaluated = []
         values = iter(scores)
 
-        def evaluate(variables):
-            evaluated.append(float(variables["params"]["w"]))
-            return {"eval/toy/AP": next(values, 0.0)}
+        def evaluate(state):
+            evaluated.append(float(state.params["w"]))
+            score = next(values, 0.0)
+            return None if score is None else {"eval/toy/AP": score}
 
         def batches():
             for step in itertools.count(start):
                 arrays = make_arrays()
-                arrays["area"][:] = 5 + math.sin(step)
+                bad = step + 1 in bad_steps
+                arrays["area"][:] = math.nan if bad else 5 + math.sin(step)
                 yield arrays
 
         try:
@@ -61,11 +73,13 @@ def run(tmp_path, toy_method, make_arrays):
                     log_every=log_every,
                     eval_every=eval_every,
                     checkpoint_every=eval_every,
+                    max_skipped_in_row=3,
                     learning_rate=RATE,
                 ),
                 checkpoints=checkpoints,
                 writer=writer,
                 mesh=mesh,
+                stop_requested=lambda step: step in stop_after,
             )
         finally:
             writer.close()
@@ -121,6 +135,65 @@ def test_a_run_in_pieces_ends_as_one_in_one_go(run, tmp_path):
     assert float(pieces.params["w"]) == float(whole.params["w"])
     assert float(pieces.batch_stats["n"]) == 6
     assert losses(tmp_path / "pieces") == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4])
+def test_a_run_asked_to_stop_saves_at_once_and_later_ends_as_any(
+    run, tmp_path, stop_after
+):
+    whole, all_evaluated = run("whole", 6, log_every=1)
+    stopped, before = run("run", 6, log_every=1, stop_after=[stop_after])
+    assert int(stopped.step) == stop_after
+    assert steps(tmp_path / "run", "loss/total")[-1] == stop_after
+    resumed, after = run("run", 6, log_every=1)
+    assert float(resumed.params["w"]) == float(whole.params["w"])
+    assert before + after == all_evaluated  # that of step 3, too, where it had stopped
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    assert steps(tmp_path / "run", "eval/toy/AP") == [3, 6]
+
+
+def test_an_evaluation_that_is_broken_off_is_made_up_for(run, tmp_path, toy_method):
+    stopped, _ = run("run", 6, scores=[None])
+    assert int(stopped.step) == 3
+    assert steps(tmp_path / "run", "eval/toy/AP") == []
+    stopped, _ = run("run", 6, scores=[0.9, None])
+    assert int(stopped.step) == 6
+    assert steps(tmp_path / "run", "eval/toy/AP") == [3]
+    run("run", 6, scores=[0.2])
+    assert steps(tmp_path / "run", "eval/toy/AP") == [3, 6]
+    _, evaluated = run("run", 6)
+    assert not evaluated
+    like = create_state(toy_method, make_optimizer(RATE), jax.random.key(0))
+    reader = Checkpoints(tmp_path / "run/checkpoints", settings={}, read_only=True)
+    assert int(reader.restore_best(like).step) == 3
+    reader.close()
+
+
+def test_skipped_steps_are_counted_and_left_out_of_the_mean(run, tmp_path):
+    run("each", 4, log_every=1, eval_every=4, bad_steps=[2])
+    run("pairs", 4, log_every=2, eval_every=4, bad_steps=[2])
+    each, pairs = lines(tmp_path / "each"), lines(tmp_path / "pairs")
+    assert [line["skipped_steps"] for line in each if "lr" in line] == [0, 1, 1, 1]
+    assert each[1]["loss/total"] is None
+    assert pairs[0]["loss/total"] == each[0]["loss/total"]
+    # Step 4 is the third update, the last before the rate falls.
+    np.testing.assert_allclose(each[3]["lr"], 0.1)
+
+
+def test_too_many_skipped_steps_in_a_row_end_the_run_with_its_state_saved(
+    run, tmp_path, toy_method
+):
+    with pytest.raises(DivergedError, match="step 6: got losses or gradients") as bad:
+        run("run", 9, log_every=2, eval_every=9, bad_steps=[2, 4, 5, 6, 7])
+    assert bad.value.exit_code == 6
+    assert "in the last 3 steps" in str(bad.value)
+    assert "\n" not in str(bad.value)
+    like = create_state(toy_method, make_optimizer(RATE), jax.random.key(0))
+    reader = Checkpoints(tmp_path / "run/checkpoints", settings={}, read_only=True)
+    saved = reader.restore_last(like)
+    reader.close()
+    assert (int(saved.step), int(saved.skipped_steps)) == (6, 4)
+    assert np.isfinite(saved.params["w"])
 
 
 def test_a_finished_run_is_left_as_it_is(run, tmp_path):

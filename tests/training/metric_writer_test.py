@@ -50,7 +50,30 @@ def test_resume_drops_what_is_done_again(tmp_path):
         *[(1, 1.0), (2, 1.0)],
         *[(3, 2.0), (4, 2.0), (5, 2.0)],
     ]
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_run_knows_what_was_written_for_the_step_it_goes_on_from(tmp_path):
+    writer = MetricWriter(tmp_path)
+    assert writer.known == set()
+    writer.write(2, {"loss/total": 0.5})
+    writer.write(2, {"eval/toy/AP": 0.5})
+    writer.write(3, {"lr": 0.5})
+    writer.close()
+    for step, expected in [(2, {"step", "loss/total", "eval/toy/AP"}), (1, set())]:
+        writer = MetricWriter(tmp_path, first_step=step)
+        assert writer.known == expected
+        writer.close()
+
+
+def test_files_of_another_process_are_read_only(tmp_path):
+    write(tmp_path, [1, 2])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    writer = MetricWriter(tmp_path, first_step=1, writes=False)
+    writer.write(2, {"loss/total": 2.0})
+    writer.close()
+    assert writer.known == {"step", "loss/total"}
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(
@@ -124,6 +147,12 @@ def test_progress_line_has_the_total_first_and_counts_apart():
         "step 250/2000  epoch 2.5  loss 0.0125 (heatmap 0.0123, offset 0.00015)  "
         "matched 4.8  lr 1.0e-03  85.2 images/s  data wait 3%  ETA 1:12:55"
     )
+
+
+def test_progress_line_tells_of_skipped_steps_where_there_are_any():
+    line = progress_line(250, 2000, METRICS | {"skipped_steps": 3}, 100)
+    assert "matched 4.8  skipped 3  lr" in line
+    assert "skipped" not in progress_line(1, 2, METRICS | {"skipped_steps": 0}, 1)
 
 
 def test_progress_line_leaves_out_counts_that_a_method_has_not():

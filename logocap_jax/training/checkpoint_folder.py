@@ -1,0 +1,212 @@
+"""One folder of checkpoints, by Orbax: none is half written or half deleted."""
+
+import contextlib
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+import tensorstore as ts
+from jax.experimental import multihost_utils
+
+from logocap_jax.training.checkpoint_meta import describe_leaves
+from logocap_jax.training.errors import SaveError
+from logocap_jax.training.state import TrainState
+
+# Orbax deletes an old checkpoint file by file; a process killed meanwhile would
+# leave half of one under a valid name. Moved in here first, it never does.
+_TRASH = ".todelete"
+
+
+class DamagedError(ValueError):
+    """Files of a checkpoint are missing, cut short or changed."""
+
+
+class CheckpointFolder:
+    """Checkpoints by step. All processes of a run must call all methods."""
+
+    def __init__(self, directory: Path, *, keep: int, read_only: bool) -> None:
+        """Open the folder; a writer makes it and removes what a kill left behind.
+
+        Args:
+          directory: the folder.
+          keep: number of checkpoints kept, the newest ones.
+          read_only: change nothing.
+        """
+        self._directory = directory.absolute()
+        self._keep = keep
+        self._read_only = read_only
+        self._manager = self._open()
+        self._empty_trash()
+
+    def name(self, step: int) -> str:
+        """How to call a checkpoint."""
+        return f"checkpoint {self._directory}/{step}"
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints, the newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def save(self, state: TrainState, meta: dict[str, Any]) -> None:
+        """Save in the background, unless the step is saved already.
+
+        Args:
+          state: the state; it is copied before this returns.
+          meta: what to tell of it, as JSON; checksums are added.
+
+        Raises:
+          SaveError: if this save, or the one before, fails.
+        """
+        self.wait()
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        meta = meta | {"leaves": describe_leaves(state)}
+        with self._failure_to_save():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(vars(state)),
+                    meta=ocp.args.JsonSave(meta),
+                ),
+            )
+
+    def wait(self) -> None:
+        """Wait for the save under way, and remove what it has replaced.
+
+        Raises:
+          SaveError: if it fails.
+        """
+        with self._failure_to_save():
+            self._manager.wait_until_finished()
+        self._empty_trash()
+
+    def read_meta(self, step: int) -> dict[str, Any]:
+        """What a checkpoint tells of itself.
+
+        Raises:
+          DamagedError: if it does not.
+        """
+        with _as_damage():
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
+            )
+            meta = restored.meta
+            if not isinstance(meta, dict) or not {"leaves", "settings"} <= meta.keys():
+                raise ValueError("got no description of its arrays")
+            return meta
+
+    def restore(self, step: int, meta: dict[str, Any], like: TrainState) -> TrainState:
+        """The state of a checkpoint.
+
+        Args:
+          step: its step.
+          meta: what it tells of itself.
+          like: a state whose shapes and shardings the result gets.
+
+        Raises:
+          DamagedError: if the state is not what was saved.
+        """
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, vars(like))
+        with _as_damage():
+            _read_all(self._directory / str(step) / "state")
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+            )
+            state = TrainState(**restored.state)
+            # Orbax does not notice flipped bits in arrays.
+            if describe_leaves(state) != meta["leaves"]:
+                raise ValueError("got other numbers than were saved")
+        return state
+
+    def set_aside(self, step: int, folder: Path) -> Path:
+        """Move a checkpoint out of the way, to a free name in `folder`; return that."""
+        name = f"{self._directory.name}-{step}"
+        names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
+        target = next(
+            path for path in (folder / name for name in names) if not path.exists()
+        )
+        multihost_utils.sync_global_devices(f"chosen {target}")
+        self._manager.close()
+        if jax.process_index() == 0:
+            folder.mkdir(exist_ok=True)
+            (self._directory / str(step)).rename(target)
+        multihost_utils.sync_global_devices(f"moved {target}")
+        self._manager = self._open()
+        return target
+
+    def close(self) -> None:
+        """Wait for the save under way; then nothing more can be done.
+
+        Raises:
+          SaveError: if it fails.
+        """
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def _open(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=self._keep,
+            cleanup_tmp_directories=not self._read_only,
+            create=not self._read_only,
+            todelete_subdir=_TRASH,
+        )
+        return ocp.CheckpointManager(self._directory, options=options)
+
+    def _empty_trash(self) -> None:
+        if not self._read_only:
+            shutil.rmtree(self._directory / _TRASH, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _failure_to_save(self) -> Iterator[None]:
+        """Say in one line why a checkpoint could not be written."""
+        try:
+            yield
+        # What Python and TensorStore raise on a full disk.
+        except (OSError, ValueError) as error:
+            raise SaveError(
+                f"{self._directory}: could not write a checkpoint: {_one_line(error)}; "
+                "those from before are whole: free some space, then run the same "
+                "command again"
+            ) from error
+
+
+def _read_all(folder: Path) -> None:
+    """Read all files of a state, or raise: where Orbax fails, it prints pages."""
+    for path in folder.glob("array_metadatas/*"):
+        json.loads(path.read_bytes())
+    store = ts.KvStore.open({"driver": "ocdbt", "base": f"file://{folder}/"}).result()
+    keys = store.list().result()
+    if not keys:
+        raise ValueError("got no arrays")
+    for key in keys:
+        if not store.read(key).result().value:  # so it tells of a missing file
+            raise ValueError(f"got nothing for {key.decode()}")
+
+
+@contextlib.contextmanager
+def _as_damage() -> Iterator[None]:
+    """Turn what Orbax and TensorStore raise for missing and cut files into one type."""
+    try:
+        yield
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise DamagedError(_one_line(error)) from error
+    except Exception as error:
+        # Orbax raises the bare class for an array that it cannot read.
+        if type(error) is not Exception:
+            raise
+        raise DamagedError(_one_line(error)) from error
+
+
+def _one_line(error: Exception, *, length: int = 160) -> str:
+    """The ends of a message: the first says what went wrong, the last says why."""
+    text = " ".join(str(error).split())
+    if len(text) <= length:
+        return text
+    return f"{text[: length // 2]} ... {text[-length // 2 :]}"

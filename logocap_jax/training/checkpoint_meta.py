@@ -1,0 +1,83 @@
+"""What a checkpoint tells of itself, beside its arrays: settings and checksums."""
+
+import zlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from logocap_jax.training.errors import MismatchError
+from logocap_jax.training.state import TrainState
+
+
+def describe_leaves(state: TrainState) -> dict[str, dict[str, Any]]:
+    """Shape and checksum of each array, as JSON holds them."""
+    return {
+        path: {
+            "shape": list(leaf.shape),
+            "crc32": zlib.crc32(np.ascontiguousarray(leaf).data),
+        }
+        for path, leaf in _leaves(state)
+    }
+
+
+def check_fit(
+    meta: dict[str, Any],
+    like: TrainState,
+    settings: dict[str, Any],
+    *,
+    name: str,
+    shapes_suffice: bool,
+) -> None:
+    """Check that a checkpoint is of these settings.
+
+    Args:
+      meta: what it tells of itself.
+      like: a state with the wanted shapes.
+      settings: the wanted settings, as JSON gives them back.
+      name: how to call the checkpoint.
+      shapes_suffice: whether settings may differ as long as the shapes are right.
+
+    Raises:
+      MismatchError: if it is not.
+    """
+    saved = {path: leaf["shape"] for path, leaf in meta["leaves"].items()}
+    fits = saved == {path: list(leaf.shape) for path, leaf in _leaves(like)}
+    differing = _differences(meta["settings"], settings)
+    if differing and not (fits and shapes_suffice):
+        raise MismatchError(
+            f"{name} was made with {', '.join(differing)}; use its settings, or "
+            "another --workdir"
+        )
+    if not fits:
+        raise MismatchError(
+            f"{name} holds other arrays than this version of the method; evaluate "
+            "it with the version that made it, or use another --workdir"
+        )
+
+
+def _leaves(state: TrainState) -> list[tuple[str, Any]]:
+    return [
+        (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+        for path, leaf in jax.tree.leaves_with_path(vars(state))
+    ]
+
+
+def _differences(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """The settings that differ, one text each."""
+    saved, wanted = _flatten(saved), _flatten(wanted)
+    return [
+        f"{key}={saved.get(key)!r} (config: {wanted.get(key)!r})"
+        for key in sorted(saved.keys() | wanted.keys())
+        if saved.get(key) != wanted.get(key)
+    ]
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

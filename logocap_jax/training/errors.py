@@ -1,0 +1,40 @@
+"""Why a run ends early, each with the exit code that tells it to a script.
+
+Any other mistake of the user's is a plain `ValueError` or `OSError`: exit code 2.
+"""
+
+
+class MismatchError(ValueError):
+    """A checkpoint is of another config or architecture."""
+
+    exit_code = 3
+
+
+class DataError(ValueError):
+    """Images or annotations cannot be used."""
+
+    exit_code = 4
+
+
+class NoUsableCheckpointError(ValueError):
+    """There are checkpoints, and all are damaged."""
+
+    exit_code = 5
+
+
+class DivergedError(ValueError):
+    """Loss or gradients are not finite."""
+
+    exit_code = 6
+
+
+class SaveError(OSError):
+    """A file of the run could not be written, most likely for want of space."""
+
+    exit_code = 7
+
+
+class LockedError(ValueError):
+    """Another process trains this run."""
+
+    exit_code = 8

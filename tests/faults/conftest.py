@@ -1,0 +1,127 @@
+import json
+import os
+import pathlib
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import pytest
+
+from data_pipeline.drawn import write_drawn_dataset
+from logocap_jax.experiment import build
+from logocap_jax.sharding import make_mesh
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONFIG = "tests/faults/quick_config.py"
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "",
+    # Sums depend on the number of threads.
+    "NPROC": "1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+}
+
+
+@pytest.fixture(scope="session")
+def drawn_dir(tmp_path_factory) -> pathlib.Path:
+    """Two batches of drawn people and a bit, and one image to evaluate."""
+    out = tmp_path_factory.mktemp("drawn") / "data"
+    write_drawn_dataset(out, num_train=18, num_val=1, size=96, seed=0, progress=False)
+    return out
+
+
+class Ended(NamedTuple):
+    """How a run has ended."""
+
+    code: int
+    out: str
+    error: str
+
+
+class Run:
+    """`train.py` in a process group of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._seen = ""
+
+    def wait_for(self, text: str) -> None:
+        """Read until a line has a text."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._seen += line
+            if text in line:
+                return
+        raise AssertionError(f"no {text!r} in {self._seen!r} {self.end().error}")
+
+    def send(self, number: signal.Signals, *, to_group: bool = False) -> None:
+        if to_group:
+            os.killpg(self._process.pid, number)
+        else:
+            self._process.send_signal(number)
+
+    def end(self, *, timeout_s: float = 120) -> Ended:
+        """Wait for its end and that of its workers, which hold its output open."""
+        try:
+            out, error = self._process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            raise
+        return Ended(self._process.returncode, self._seen + out, error)
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture(scope="session")
+def start(drawn_dir, tmp_path_factory) -> Start:
+    """Starts a training on one device; programs are compiled once for all."""
+    cache = tmp_path_factory.mktemp("compiled_by_runs")
+    environment = ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+
+    def start_(workdir: pathlib.Path, *flags: str) -> Run:
+        return Run(
+            subprocess.Popen(
+                [
+                    *(sys.executable, "train.py", f"--config={CONFIG}"),
+                    *(f"--config.data.dir={drawn_dir}", f"--workdir={workdir}"),
+                    *flags,
+                ],
+                cwd=ROOT,
+                env=os.environ | environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+
+    return start_
+
+
+@pytest.fixture(scope="session")
+def outcome() -> Callable[[pathlib.Path], tuple[Any, list[dict[str, float]]]]:
+    """The arrays that a run has ended with, and what it wrote but for times."""
+
+    def outcome_(workdir: pathlib.Path) -> tuple[Any, list[dict[str, float]]]:
+        config = runpy.run_path(str(ROOT / CONFIG))["get_config"]()
+        checkpoints = build.open_checkpoints(config, workdir, read_only=True)
+        method = build.make_method(config)
+        state = checkpoints.restore_last(
+            build.state_shapes(config, method, make_mesh())
+        )
+        checkpoints.close()
+        arrays = [leaf.tobytes() for leaf in jax.tree.leaves(jax.device_get(state))]
+        lines = (workdir / "metrics.jsonl").read_text().splitlines()
+        times = {"images_per_second", "data_wait_share", "seconds_per_step"}
+        return arrays, [
+            {k: v for k, v in json.loads(line).items() if k not in times}
+            for line in lines
+        ]
+
+    return outcome_

@@ -1,0 +1,82 @@
+"""Runs that are killed and stopped again and again end as if nothing had been."""
+
+import itertools
+import pathlib
+import random
+import signal
+import threading
+
+import pytest
+
+KILL, STOP = signal.SIGKILL, signal.SIGTERM
+SHARED_MEMORY = pathlib.Path("/dev/shm")
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
+    start, outcome, tmp_path
+):
+    assert_unharmed(start, outcome, tmp_path, "--config.epochs=12.0", ends=[KILL] * 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="shared memory is no folder")
+def test_20_kills_and_5_stops_with_any_number_of_workers_change_no_bit(
+    start, outcome, tmp_path
+):
+    before = set(SHARED_MEMORY.iterdir())
+    flags = ("--config.epochs=60.0", "--config.eval_every=4.0")
+    ends = [KILL] * 20 + [STOP] * 5
+    random.Random(0).shuffle(ends)
+    cut_saves = assert_unharmed(
+        *(start, outcome, tmp_path, *flags), ends=ends, workers=(0, 1, 2), damaged=(9,)
+    )
+    assert cut_saves > 0
+    assert not unused(set(SHARED_MEMORY.iterdir()) - before)
+
+
+def assert_unharmed(start, outcome, folder, *flags, ends, workers=(0,), damaged=()):
+    """Compare a run with one that went through; how many saves kills have cut."""
+    chance = random.Random(0)
+    cut_saves = 0
+    last = folder / "run" / "checkpoints" / "last"
+    assert start(folder / "whole", *flags).end().code == 0
+    for turn, (number, count) in enumerate(
+        zip(ends, itertools.cycle(workers), strict=False)
+    ):
+        run = start(folder / "run", *flags, f"--config.data.num_workers={count}")
+        for _ in range(chance.randint(1, 2)):
+            run.wait_for("step ")
+        # Up to the time that a few steps and their saves take.
+        threading.Timer(chance.uniform(0, 0.2), run.send, [number]).start()
+        ended = run.end()
+        assert ended.code == (143 if number == STOP else -KILL), ended
+        assert ("is damaged" in ended.out) == (turn - 1 in damaged)
+        cut_saves += len(list(last.glob("*tmp*")))
+        if turn in damaged:
+            flip_a_bit(last)
+    assert start(folder / "run", *flags).end().code == 0
+    assert outcome(folder / "run") == outcome(folder / "whole")
+    return cut_saves
+
+
+def flip_a_bit(last):
+    """Change the largest file of the newest checkpoint's arrays."""
+    newest = max(
+        (p for p in last.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
+    )
+    files = (newest / "state" / "ocdbt.process_0" / "d").iterdir()
+    path = max(files, key=lambda file: file.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def unused(paths):
+    """Those of the files that no process has mapped."""
+    maps = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/maps"):
+        try:
+            maps.append(path.read_text())
+        except OSError:  # the process has ended
+            continue
+    return [path for path in paths if not any(str(path) in text for text in maps)]

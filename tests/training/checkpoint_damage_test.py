@@ -1,0 +1,175 @@
+"""Checkpoints whose files are missing, cut short or changed."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from logocap_jax.training.errors import NoUsableCheckpointError
+
+
+def steps(folder):
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+
+
+def assert_equal_bits(got, expected):
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == other.dtype
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+def saved(opened, make_state, *steps, size=3):
+    """Saves states of these steps, as `last`."""
+    checkpoints = opened()
+    for step in steps:
+        checkpoints.save_last(make_state(step, size=size))
+    checkpoints.close()
+
+
+def warnings(caplog):
+    """Of damaged checkpoints; Orbax has warnings of its own."""
+    return [text for text in caplog.messages if " is damaged (" in text]
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_whichever_file_is_missing_or_cut_a_state_is_whole_or_passed_over(
+    opened, make_state, tmp_path, caplog
+):
+    size = 2000  # arrays of some KiB have files of their own
+    saved(opened, make_state, 1, 2, size=size)
+    states = {step: make_state(step, size=size) for step in (0, 1, 2)}
+    passed_over = 0
+    for path in files(tmp_path / "last" / "2"):
+        content = path.read_bytes()
+        for kept in (None, 0, len(content) // 2):
+            path.unlink()
+            if kept is not None:
+                path.write_bytes(content[:kept])
+            caplog.clear()
+            state = opened(read_only=True).restore_last(states[0])
+            assert_equal_bits(state, states[int(state.step)])
+            assert len(warnings(caplog)) == (0 if int(state.step) == 2 else 1)
+            passed_over += len(warnings(caplog))
+            path.write_bytes(content)
+    assert passed_over > 15
+    assert_equal_bits(opened().restore_last(states[0]), states[2])
+
+
+def flip_a_bit(step):
+    """Changes the largest array, wherever Orbax has put it."""
+    path = max(files(step / "state"), key=lambda file: file.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def lose_all(step):
+    shutil.rmtree(step)
+    step.mkdir()
+
+
+def lose_state(step):
+    shutil.rmtree(step / "state")
+
+
+def spoil_meta(step):
+    (step / "meta" / "metadata").write_text("{}")
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, lose_all, lose_state, spoil_meta])
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
+    opened, make_state, tmp_path, caplog, damage
+):
+    saved(opened, make_state, 1, 2, size=5000)
+    damage(tmp_path / "last" / "2")
+    content = files(tmp_path / "last" / "2")
+    checkpoints = opened()
+    like = make_state(0, size=5000)
+    assert_equal_bits(checkpoints.restore_last(like), make_state(1, size=5000))
+    (message,) = warnings(caplog)
+    assert message.startswith(f"checkpoint {tmp_path}/last/2 is damaged (")
+    assert message.endswith(
+        f"), and set aside as {tmp_path}/damaged/last-2; using checkpoint "
+        f"{tmp_path}/last/1"
+    )
+    assert "\n" not in message
+    assert len(files(tmp_path / "damaged" / "last-2")) == len(content)
+    checkpoints.save_last(make_state(2, size=5000))  # its step is free again
+    assert_equal_bits(checkpoints.restore_last(like), make_state(2, size=5000))
+    assert len(warnings(caplog)) == 1
+
+
+def test_a_step_may_be_set_aside_twice(opened, make_state, tmp_path):
+    saved(opened, make_state, 1)
+    for _ in range(2):
+        saved(opened, make_state, 2)
+        lose_state(tmp_path / "last" / "2")
+        checkpoints = opened()
+        assert int(checkpoints.restore_last(make_state(0)).step) == 1
+        checkpoints.close()
+    aside = {path.name for path in (tmp_path / "damaged").iterdir()}
+    assert aside == {"last-2", "last-2-2"}
+
+
+def test_a_reader_passes_a_damaged_checkpoint_over_and_moves_nothing(
+    opened, make_state, tmp_path, caplog
+):
+    saved(opened, make_state, 1, 2)
+    spoil_meta(tmp_path / "last" / "2")
+    before = sorted(tmp_path.rglob("*"))
+    reader = opened(read_only=True)
+    assert_equal_bits(reader.restore_last(make_state(0)), make_state(1))
+    assert warnings(caplog) == [
+        f"checkpoint {tmp_path}/last/2 is damaged (got no description of its arrays); "
+        f"using checkpoint {tmp_path}/last/1"
+    ]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_with_damaged_checkpoints_only_is_never_started_over(
+    opened, make_state, tmp_path
+):
+    saved(opened, make_state, 1, 2)
+    spoil_meta(tmp_path / "last" / "1")
+    lose_state(tmp_path / "last" / "2")
+    for _ in range(2):
+        checkpoints = opened()
+        with pytest.raises(NoUsableCheckpointError, match=r"last/2: .*last/1: ") as bad:
+            checkpoints.restore_last(make_state(0))
+        checkpoints.close()
+    assert bad.value.exit_code == 5
+    assert "\n" not in str(bad.value)
+    assert steps(tmp_path / "last") == [1, 2]
+
+
+def test_a_damaged_best_is_passed_over_for_the_last(
+    opened, make_state, tmp_path, caplog
+):
+    writer = opened()
+    writer.save_best(make_state(1), 0.5)
+    writer.save_last(make_state(2))
+    writer.close()
+    lose_state(tmp_path / "best" / "1")
+    reader = opened(read_only=True)
+    assert_equal_bits(reader.restore_best(make_state(0)), make_state(2))
+    (message,) = warnings(caplog)
+    assert f"{tmp_path}/best/1 is damaged" in message
+    assert message.endswith(f"; using checkpoint {tmp_path}/last/2")
+
+
+def test_a_damaged_best_gives_way_to_the_next(opened, make_state, tmp_path, caplog):
+    writer = opened()
+    writer.save_best(make_state(1), 0.5)
+    writer.close()
+    spoil_meta(tmp_path / "best" / "1")
+    again = opened()
+    again.save_best(make_state(2), 0.4)
+    assert again.best_score() == 0.4
+    assert steps(tmp_path / "best") == [2]
+    (message,) = warnings(caplog)
+    assert message.endswith(f"aside as {tmp_path}/damaged/best-1; using none")
