@@ -8,8 +8,8 @@
 Trained from scratch on the 28 training photographs with people and scored on the same
 photographs (`--split val` scores the others).
 
-Expect, on 2 CPU cores and in about 50 minutes, an AP near 0.79 after an initial one near
-0.44 on the photographs it has learnt, and 0 on others: docs/coco_mini.
+Expect, on 2 CPU cores and in about 50 minutes, an AP near 0.79 after an initial one
+near 0.44 on the photographs it has learnt, and 0 on others: docs/coco_mini.
 """
 
 from ml_collections import ConfigDict

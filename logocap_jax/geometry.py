@@ -2,7 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from logocap_jax.ops.sampling import resize_weights
 
 STRIDE = 4  # input pixels per cell: two stride-2 convolutions in HRNet's stem
 
@@ -33,13 +36,30 @@ def cell_to_input(points_cell: Float[Array, "*prefix 2"]) -> Float[Array, "*pref
     return points_cell * STRIDE
 
 
-def upsample_to_input(maps: Float[Array, "h w C"]) -> Float[Array, "H W C"]:
+def upsample_to_input(
+    maps: Float[Array, "h w C"], extent: Int[Array, "2"] | None = None
+) -> Float[Array, "H W C"]:
     """Resize maps from cells to input px, bilinear, with half-pixel centres.
 
     Note that this places cell `i` at pixel `4 i + 1.5`, unlike `cell_to_input`
-    (reference behaviour; the heads learn the difference).
+    (reference behaviour; the heads learn the difference). At the border the two
+    outermost pixels are the outermost cell's, exactly.
+
+    Args:
+      maps: in cells.
+      extent: height and width of the image in them, input px; None: all.
     """
     height, width, channels = maps.shape
+    if extent is not None:
+        rows, columns = (
+            resize_weights(
+                jnp.arange(size * STRIDE), size=size, stride=STRIDE, within=end
+            )
+            for size, end in zip((height, width), extent // STRIDE, strict=True)
+        )
+        return jnp.einsum(
+            *("yh,hwc,xw->yxc", rows, maps, columns), precision=lax.Precision.HIGHEST
+        )
     shape = (height * STRIDE, width * STRIDE, channels)
     return jax.image.resize(maps, shape, "bilinear")
 

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ops": NUMERICS,
     "codecs": NUMERICS,
     "inference": NUMERICS | {"codecs"},
-    "models": set(),
+    "models": {"ops"},
     "sharding": set(),
     "processes": set(),
     "methods": NUMERICS

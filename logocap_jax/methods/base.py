@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from logocap_jax.structures import Batch, Poses
 
@@ -51,9 +51,16 @@ class PredictFn(Protocol):
     """Test-time inference."""
 
     def __call__(
-        self, variables: Variables, image: UInt8[Array, "B H W 3"]
+        self,
+        variables: Variables,
+        image: UInt8[Array, "B H W 3"],
+        extent: Int[Array, "B 2"] | None = None,
     ) -> dict[str, Poses]:
-        """Find the poses of input images, in input px; one entry per result set."""
+        """Find the poses of input images, in input px; one entry per result set.
+
+        Images of several sizes may share one input: `extent` is the height and width
+        of each, multiples of 32; what lies outside changes nothing.
+        """
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Int, UInt8
 
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import dense_loss, keypointer
@@ -38,18 +38,23 @@ def make_center_offset(config: KeypointerConfig) -> Method:
         )
 
     def predict(
-        variables: Variables, image: UInt8[Array, "B H W 3"]
+        variables: Variables,
+        image: UInt8[Array, "B H W 3"],
+        extent: Int[Array, "B 2"] | None = None,
     ) -> dict[str, Poses]:
         normalised = keypointer.normalise(image)
         maps = keypointer.predict_maps(
-            network, part(variables, "dense"), normalised, config
+            network, part(variables, "dense"), normalised, config, extent
         )
 
-        def decode(heatmaps: Array, offsets: Array) -> Poses:
-            initial = keypointer.decode_initial(heatmaps[..., -1], offsets, config)
-            return suppress(keypointer.score_initial(initial, heatmaps[..., :-1]))
+        def decode(heatmaps: Array, offsets: Array, extent: Array | None) -> Poses:
+            initial = keypointer.decode_initial(
+                heatmaps[..., -1], offsets, config, extent
+            )
+            keypoint_maps = heatmaps[..., :-1]
+            return suppress(keypointer.score_initial(initial, keypoint_maps, extent))
 
-        return {"initial": jax.vmap(decode)(maps.heatmaps, maps.offsets)}
+        return {"initial": jax.vmap(decode)(maps.heatmaps, maps.offsets, extent)}
 
     def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:
         return predict(variables, batch.image)

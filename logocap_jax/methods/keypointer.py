@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
@@ -19,6 +19,7 @@ from logocap_jax.inference import flip
 from logocap_jax.methods.base import Variables
 from logocap_jax.models.dense import DenseNetwork
 from logocap_jax.models.hrnet import W32, HRNetConfig
+from logocap_jax.ops.extent import inside
 from logocap_jax.ops.sampling import sample_upsampled
 from logocap_jax.skeletons import COCO, Skeleton
 from logocap_jax.structures import DenseMaps, Poses
@@ -119,6 +120,7 @@ def predict_maps(
     variables: Variables,
     image: Float[Array, "B H W 3"],
     config: KeypointerConfig,
+    extent: Int[Array, "B 2"] | None = None,
 ) -> DenseMaps:
     """Dense maps at test time, with the flip test where the config asks for it.
 
@@ -127,20 +129,27 @@ def predict_maps(
       variables: its own variables.
       image: normalised images; they and their mirror images run as one batch.
       config: settings.
+      extent: height and width of the images in it, px, multiples of 32; None: all.
 
     Returns:
       The maps.
     """
-    images = image
-    if config.flip_test:
-        images = jnp.concatenate([image, image[:, :, ::-1]])
-    maps = DenseMaps(*network.apply(variables, images, train=False))
+
+    def run(images: Array, extents: Array | None) -> DenseMaps:
+        return DenseMaps(*network.apply(variables, images, train=False, extent=extents))
+
     if not config.flip_test:
-        return maps
+        return run(image, extent)
+    width = None if extent is None else extent[:, 1]
+    maps = run(
+        jnp.concatenate([image, flip.mirror(image, width)]),
+        None if extent is None else jnp.tile(extent, (2, 1)),
+    )
     count = image.shape[0]
     straight = jax.tree.map(lambda x: x[:count], maps)
     mirrored = jax.tree.map(lambda x: x[count:], maps)
-    return flip.merge(straight, mirrored, config.skeleton.flip_index)
+    cells = None if width is None else width // geometry.STRIDE
+    return flip.merge(straight, mirrored, config.skeleton.flip_index, cells)
 
 
 def train_maps(
@@ -174,28 +183,39 @@ def decode_initial(
     center_map: Float[Array, "h w"],
     offsets: Float[Array, "h w K 2"],
     config: KeypointerConfig,
+    extent: Int[Array, "2"] | None = None,
 ) -> InitialPoses:
     """Centres of one image, and the keypoints that the offsets there point to.
 
-    Centres are looked for at input resolution, on the upsampled centre map.
+    Centres are looked for at input resolution, on the upsampled centre map, and only
+    within `extent`, px, where that is given.
     """
-    center_input = geometry.upsample_to_input(center_map[..., None])[..., 0]
+    center_input = geometry.upsample_to_input(center_map[..., None], extent)[..., 0]
+    if extent is not None:
+        center_input = jnp.where(inside(extent, *center_input.shape), center_input, 0)
     centers, values, valid = heatmap.decode_centers(
         center_input, count=config.num_slots, threshold=config.center_threshold
     )
     return InitialPoses(offset.decode(offsets, centers), values, valid)
 
 
-def score_initial(initial: InitialPoses, heatmaps: Float[Array, "h w K"]) -> Poses:
+def score_initial(
+    initial: InitialPoses,
+    heatmaps: Float[Array, "h w K"],
+    extent: Int[Array, "2"] | None = None,
+) -> Poses:
     """Initial poses of one image as an answer of their own.
 
     A keypoint's score is its heatmap there, upsampled to input px, times the centre
-    value.
+    value. Only `extent`, px, of the heatmaps is image; None: all.
     """
+    cells = None if extent is None else extent // geometry.STRIDE
 
     def sample(heatmap: Array, point: Array) -> Array:
         x, y = point[:1], point[1:]
-        return sample_upsampled(heatmap, x, y, stride=geometry.STRIDE)[0, 0]
+        return sample_upsampled(heatmap, x, y, stride=geometry.STRIDE, extent=cells)[
+            0, 0
+        ]
 
     per_keypoint = jax.vmap(sample, in_axes=(2, 0))
     values = jax.vmap(per_keypoint, in_axes=(None, 0))(heatmaps, initial.keypoints)

@@ -2,11 +2,12 @@
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from logocap_jax.models.heads import Head
 from logocap_jax.models.hrnet import HRNet, HRNetConfig
 from logocap_jax.models.layers import Dtype
+from logocap_jax.models.outside import zeros_outside
 
 
 class DenseNetwork(nn.Module):
@@ -30,7 +31,11 @@ class DenseNetwork(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "B H W 3"], *, train: bool
+        self,
+        image: Float[Array, "B H W 3"],
+        *,
+        train: bool,
+        extent: Int[Array, "B 2"] | None = None,
     ) -> tuple[
         Float[Array, "B h w K1"], Float[Array, "B h w K 2"], Float[Array, "B h w D"]
     ]:
@@ -39,11 +44,18 @@ class DenseNetwork(nn.Module):
         Args:
           image: normalised RGB.
           train: use and update batch statistics.
+          extent: height and width of the images in it, px, multiples of 32; None: all.
+            Outside of it the maps are arbitrary.
 
         Returns:
           Heatmaps (the pose centre's last), offsets and embedding (D may be 0).
         """
-        features = HRNet(self.backbone, self.dtype, name="backbone")(image, train=train)
+        backbone = HRNet(self.backbone, self.dtype, name="backbone")
+        if extent is None:
+            features = backbone(image, train=train)
+        else:
+            with zeros_outside(extent, height=image.shape[1]):
+                features = backbone(image, train=train, extent=extent)
 
         def head(hidden: int, outputs: int | None, name: str) -> Array:
             return Head(hidden, outputs, self.dtype, name=name)(features, train=train)

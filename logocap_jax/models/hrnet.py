@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from logocap_jax.models.layers import (
     BasicBlock,
@@ -17,6 +17,7 @@ from logocap_jax.models.layers import (
     Dtype,
     conv,
 )
+from logocap_jax.ops.extent import extend_edges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,18 +82,23 @@ class HRNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B H W 3"], *, train: bool
+        self,
+        x: Float[Array, "B H W 3"],
+        *,
+        train: bool,
+        extent: Int[Array, "B 2"] | None = None,
     ) -> Float[Array, "B h w C"]:
         """Compute the features.
 
         Args:
           x: normalised image; H and W are multiples of 32.
           train: use and update batch statistics.
+          extent: height and width of the images in it, multiples of 32; None: all.
 
         Returns:
           `15 * channels` features: the four branches, upsampled bilinearly.
         """
-        size, dtype = self.config, self.dtype
+        size, dtype, height = self.config, self.dtype, x.shape[1]
         for i in (1, 2):
             x = conv(size.stem_channels, 3, 2, dtype, name=f"stem_conv{i}")(x)
             norm = BatchNorm(dtype=dtype, name=f"stem_norm{i}")
@@ -108,6 +114,11 @@ class HRNet(nn.Module):
                     size.blocks, dtype, name=f"stage{stage}_module{m}"
                 )
                 branches = self._apply(exchange, branches, train)
+        if extent is not None:
+            branches = [
+                jax.vmap(extend_edges)(x, extent * x.shape[1] // height)
+                for x in branches
+            ]
         return _concatenate_upsampled(branches)
 
     def _apply(self, module: nn.Module, x: Any, train: bool) -> Any:

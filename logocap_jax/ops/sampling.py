@@ -2,11 +2,11 @@
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 
 def bilinear_taps(
-    position: Float[Array, "*points"], size: int
+    position: Float[Array, "*points"], size: int | Int[Array, ""]
 ) -> tuple[
     tuple[Int[Array, "*points"], Float[Array, "*points"]],
     tuple[Int[Array, "*points"], Float[Array, "*points"]],
@@ -35,18 +35,21 @@ def bilinear_taps(
 
 
 def bilinear_sample(
-    maps: Float[Array, "h w C"], points: Float[Array, "*points 2"]
+    maps: Float[Array, "h w C"],
+    points: Float[Array, "*points 2"],
+    extent: Int[Array, "2"] | None = None,
 ) -> Float[Array, "*points C"]:
     """Sample maps at points.
 
     Args:
       maps: the maps of one image.
       points: `(x, y)` in the maps' own pixels, pixel centres at integers.
+      extent: height and width of the image in the maps; None: all.
 
     Returns:
       One vector per point.
     """
-    height, width, _ = maps.shape
+    height, width = maps.shape[:2] if extent is None else extent
     x_taps = bilinear_taps(points[..., 0], width)
     y_taps = bilinear_taps(points[..., 1], height)
     return sum(  # type: ignore[return-value]
@@ -54,8 +57,31 @@ def bilinear_sample(
     )
 
 
+def resize_weights(
+    pixel: Num[Array, " X"], *, size: int, stride: int, within: int | Int[Array, ""]
+) -> Float[Array, "X {size}"]:
+    """Weights that upsample one axis: bilinear, half-pixel centres, edges repeated.
+
+    Args:
+      pixel: pixels of the upsampled axis.
+      size: length of the axis before.
+      stride: factor.
+      within: how many of its values are image, from the first on.
+
+    Returns:
+      For each pixel the weights of the `size` values.
+    """
+    cells = jnp.arange(size, dtype=jnp.float32)
+    place = jnp.clip((pixel + 0.5) / stride - 0.5, 0, within - 1)
+    return jnp.maximum(1 - jnp.abs(place[:, None] - cells[None]), 0)
+
+
 def upsampled_weights(
-    position: Float[Array, " X"], *, size: int, stride: int
+    position: Float[Array, " X"],
+    *,
+    size: int,
+    stride: int,
+    within: int | Int[Array, ""] | None = None,
 ) -> Float[Array, "X {size}"]:
     """Weights that sample one axis of a map as if it were upsampled first.
 
@@ -67,17 +93,17 @@ def upsampled_weights(
       position: positions on the upsampled axis.
       size: length of the axis before upsampling.
       stride: factor of the upsampling.
+      within: how many of its values are image, from the first on; None: all.
 
     Returns:
       For each position the weights of the `size` values.
     """
-    cells = jnp.arange(size, dtype=jnp.float32)
+    end = size if within is None else within
 
-    def rows(index: Array) -> Array:  # [X] -> [X, size]
-        place = jnp.clip((index + 0.5) / stride - 0.5, 0, size - 1)
-        return jnp.maximum(1 - jnp.abs(place[:, None] - cells[None]), 0)
+    def rows(index: Array) -> Array:
+        return resize_weights(index, size=size, stride=stride, within=end)
 
-    lower, upper = bilinear_taps(position, size * stride)
+    lower, upper = bilinear_taps(position, end * stride)
     return rows(lower[0]) * lower[1][:, None] + rows(upper[0]) * upper[1][:, None]
 
 
@@ -87,6 +113,7 @@ def sample_upsampled(
     y: Float[Array, " Y"],
     *,
     stride: int,
+    extent: Int[Array, "2"] | None = None,
 ) -> Float[Array, "Y X"]:
     """Sample a map, as if upsampled by `stride`, on the grid of all `y` and `x`.
 
@@ -98,13 +125,15 @@ def sample_upsampled(
       x: columns, in pixels of the upsampled map; they may lie outside.
       y: rows, likewise.
       stride: factor of the upsampling.
+      extent: height and width of the image in the map, in cells; None: all.
 
     Returns:
       The samples.
     """
     height, width = heatmap.shape
-    rows = upsampled_weights(y, size=height, stride=stride)  # [Y, h]
-    columns = upsampled_weights(x, size=width, stride=stride)  # [X, w]
+    ends = (None, None) if extent is None else extent
+    rows = upsampled_weights(y, size=height, stride=stride, within=ends[0])
+    columns = upsampled_weights(x, size=width, stride=stride, within=ends[1])
     # Full precision: keypoints are read off the peaks of what comes out.
     return jnp.einsum(
         "yh,hw,xw->yx", rows, heatmap, columns, precision=lax.Precision.HIGHEST

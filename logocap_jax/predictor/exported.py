@@ -42,7 +42,8 @@ def load_export(path: Path) -> tuple[ExportInfo, PredictFn]:
         )
     exported = jax.export.deserialize(bytearray(data))
 
-    def predict(image: jax.Array) -> Poses:
+    def predict(image: jax.Array, extent: jax.Array) -> Poses:
+        del extent  # its inputs fill their array
         return Poses(**exported.call(image))
 
     return info, jax.jit(predict)

@@ -34,6 +34,29 @@ def by_short_side(short_side: int) -> Fit:
     return fit
 
 
+def few_canvases(short_side: int) -> Callable[[Size], Size]:
+    """Canvases that inputs of many shapes share, each in the corner of its own.
+
+    The short side stays; the long side is 1.5 times as long, or 1.5 times that, and so
+    on. So images up to an aspect of 2.25, upright or lying, have four canvases.
+
+    Args:
+      short_side: as for `by_short_side`.
+    """
+
+    def canvas(size: Size) -> Size:
+        aspect, long = 1.5, 0
+        while long < max(size):
+            # As long as the input of an image of this aspect.
+            long = affine.eval_input_size(
+                (1000, round(1000 * aspect)), short_side=short_side
+            )[1]
+            aspect *= 1.5
+        return (long, min(size)) if size[0] >= size[1] else (min(size), long)
+
+    return canvas
+
+
 def letterbox(input_size: Size) -> Fit:
     """Inputs of one size: the whole image in its middle, black around it.
 

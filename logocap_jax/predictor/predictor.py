@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 
 from data_pipeline import affine
 from logocap_jax import structures
 from logocap_jax.inference.rescale import poses_of
-from logocap_jax.predictor.fitting import Fit, by_short_side
+from logocap_jax.predictor.fitting import Fit, Size, by_short_side, few_canvases
 from logocap_jax.predictor.images import ImageLike, read_image
 from logocap_jax.predictor.poses import Poses
 from logocap_jax.skeletons import COCO, Skeleton
@@ -26,12 +26,16 @@ _BATCHES_AHEAD = 4
 
 _Item = TypeVar("_Item")
 
-# Inputs `[B, H, W, 3]` -> their poses, in input px.
-PredictFn: TypeAlias = Callable[[UInt8[np.ndarray, "B H W 3"]], structures.Poses]
+# Inputs `[B, H, W, 3]`, of which the first rows and columns `[B, (height, width)]` are
+# image -> their poses, in input px.
+PredictFn: TypeAlias = Callable[
+    [UInt8[np.ndarray, "B H W 3"], Int32[np.ndarray, "B 2"]], structures.Poses
+]
 
 
 class _Input(NamedTuple):
     pixels: UInt8[np.ndarray, "H W 3"]
+    extent: tuple[int, int]
     input_to_image: Float[np.ndarray, "2 3"]
 
 
@@ -39,7 +43,7 @@ class Predictor:
     """Finds the people in images of any size.
 
     One image, or an iterable of them, goes in; `Poses`, or a list of them in the same
-    order, comes out. Each size of input is compiled for once.
+    order, comes out. Each size of canvas is compiled for once.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Predictor:
         predict: PredictFn,
         fit: Fit,
         *,
+        canvas: Callable[[Size], Size] = lambda size: size,
         skeleton: Skeleton = COCO,
         score_threshold: float = 0.0,
         batch_size: int | None = None,
@@ -56,6 +61,8 @@ class Predictor:
         Args:
           predict: finds poses in a batch of inputs; jitted.
           fit: chooses the size of an image's input, and the image's place in it.
+          canvas: size of an input -> size of the array that holds it; by default the
+            same.
           skeleton: keypoints of the poses.
           score_threshold: poses with a lower score are left out.
           batch_size: images that run together; by default 1 on a CPU, else 8.
@@ -72,6 +79,7 @@ class Predictor:
         self.batch_size = batch_size
         self._predict = predict
         self._fit = fit
+        self._canvas = canvas
 
     @classmethod
     def from_weights(
@@ -85,6 +93,9 @@ class Predictor:
         **options: Any,
     ) -> "Predictor":
         """Load weights, whatever they are.
+
+        Inputs of all shapes share a few canvases (`fitting.few_canvases`): four up to
+        an aspect of 2.25.
 
         Args:
           path: a run of `train.py`, or any file that `logocap convert` reads or
@@ -105,7 +116,8 @@ class Predictor:
         changes = {"flip_test": flip_test, "dtype": dtype, **(settings or {})}
         method, variables = load_method(Path(path), changes)
         predict = compile_method(method, variables)
-        return cls(predict, by_short_side(short_side), **options)
+        fit, canvas = by_short_side(short_side), few_canvases(short_side)
+        return cls(predict, fit, canvas=canvas, **options)
 
     @classmethod
     def from_export(
@@ -176,7 +188,10 @@ class Predictor:
         image_size = (pixels.shape[1], pixels.shape[0])
         size, transform = self._fit(image_size)
         inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
-        return _Input(affine.warp_image(pixels, transform, size=size), inverse)
+        width, height = self._canvas(size)
+        canvas = np.zeros((height, width, 3), np.uint8)
+        canvas[: size[1], : size[0]] = affine.warp_image(pixels, transform, size=size)
+        return _Input(canvas, (size[1], size[0]), inverse)
 
     def _chunk(self, inputs: Sequence[_Input]) -> list[Poses]:
         """Run inputs in batches of one size; all are under way before one is read."""
@@ -189,7 +204,9 @@ class Predictor:
                 # The last batch is filled up with copies, to be of the same shape.
                 filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
                 pixels = np.stack([inputs[position].pixels for position in filled])
-                under_way.append((batch, self._predict(pixels)))
+                extent = [inputs[position].extent for position in filled]
+                found = self._predict(pixels, np.array(extent, np.int32))
+                under_way.append((batch, found))
         results: dict[int, Poses] = {}
         for batch, found in under_way:
             poses = jax.device_get(found)

@@ -80,8 +80,8 @@ def build_fitting(path: Path, settings: dict[str, Any], variables: Variables) ->
 def compile_method(method: Method, variables: Variables) -> PredictFn:
     """The method's answer to inputs, jitted; the variables go to the device once."""
 
-    def predict(variables: Variables, image: jax.Array) -> Poses:
-        return method.predict(variables, image)[method.result]
+    def predict(variables: Variables, image: jax.Array, extent: jax.Array) -> Poses:
+        return method.predict(variables, image, extent)[method.result]
 
     return functools.partial(jax.jit(predict), jax.device_put(variables))
 

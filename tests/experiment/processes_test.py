@@ -1,4 +1,4 @@
-"""`train.py` and `eval.py` in two processes, beside one process with as many devices."""
+"""`train.py` and `eval.py` in two processes, and in one with as many devices."""
 
 import json
 import os

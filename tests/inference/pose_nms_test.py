@@ -1,5 +1,3 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,7 +125,7 @@ def test_batched_poses_are_suppressed_per_image(suppress_jitted):
     batched = jax.vmap(suppress_jitted)(jax.tree.map(lambda *x: jnp.stack(x), *crowds))
     for i, crowd in enumerate(crowds):
         alone = suppress_jitted(crowd)
-        for field in dataclasses.fields(alone):
-            np.testing.assert_array_equal(
-                getattr(batched, field.name)[i], getattr(alone, field.name)
-            )
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            *(jax.tree.map(lambda rows, i=i: rows[i], batched), alone),
+        )

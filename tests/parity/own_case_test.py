@@ -26,9 +26,9 @@ TINY = {
 W48 = {"backbone": {"channels": 48}, "heatmap_hidden": 48}
 
 
-def random_variables(settings):
+def random_variables(settings, name="logocap"):
     """Weights whose maps are neither flat nor out of bounds."""
-    method = build_method("logocap", settings)
+    method = build_method(name, settings)
     shapes = flatten(jax.eval_shape(method.init, jax.random.key(0)))
     rng = np.random.default_rng(1)
 

@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from data_pipeline.affine import eval_affine, eval_input_size, transform_points
-from logocap_jax.predictor.fitting import by_short_side, letterbox
+from logocap_jax.predictor.fitting import by_short_side, few_canvases, letterbox
 
 # 509 x 512 is one that the rounding of the input's size cuts by a fraction of a pixel.
 USUAL = [(640, 480), (480, 640), (500, 375), (333, 500), (509, 512), (64, 64)]
@@ -36,3 +38,29 @@ def test_a_fixed_size_holds_the_whole_image(image_size):
 def test_a_short_side_without_meaning_is_refused():
     with pytest.raises(ValueError, match="got short_side=0, expected 1 or more"):
         by_short_side(0)
+
+
+@pytest.mark.parametrize("short_side", [64, 200, 256, 512])
+def test_images_up_to_an_aspect_of_9_to_4_have_four_canvases(short_side):
+    fit, canvas = by_short_side(short_side), few_canvases(short_side)
+    found = set()
+    for long in range(100, 226):
+        for image_size in ((long, 100), (100, long)):
+            size, _ = fit(image_size)
+            room = canvas(size)
+            assert min(room) == min(size)
+            assert room[0] >= size[0]
+            assert room[1] >= size[1]
+            assert all(side % 64 == 0 for side in room)
+            found.add(room)
+    assert len(found) <= 4
+
+
+def test_photographs_of_a_data_set_share_few_canvases(coco_mini_dir):
+    folder = coco_mini_dir / "annotations"
+    content = json.loads((folder / "person_keypoints_val2017.json").read_text())
+    sizes = [(image["width"], image["height"]) for image in content["images"]]
+    fit, canvas = by_short_side(512), few_canvases(512)
+    assert len(sizes) == 40
+    assert len({fit(size)[0] for size in sizes}) > 8
+    assert len({canvas(fit(size)[0]) for size in sizes}) <= 4

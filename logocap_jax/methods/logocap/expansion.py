@@ -1,7 +1,7 @@
 """Local keypoint expansion maps (KEM): a mesh of candidates around each keypoint."""
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from logocap_jax import geometry
 from logocap_jax.ops.sampling import bilinear_sample
@@ -37,8 +37,14 @@ def expand(
 
 
 def sample_features(
-    embedding: Float[Array, "h w D"], mesh_input: Float[Array, "N E E K 2"]
+    embedding: Float[Array, "h w D"],
+    mesh_input: Float[Array, "N E E K 2"],
+    extent: Int[Array, "2"] | None = None,
 ) -> Float[Array, "N E E KD"]:
-    """Embedding at the mesh's positions, stacked keypoint-major (`k * D + c`)."""
-    features = bilinear_sample(embedding, mesh_input / geometry.STRIDE)
+    """Embedding at the mesh's positions, stacked keypoint-major (`k * D + c`).
+
+    Only `extent`, input px, of the embedding is image; None: all.
+    """
+    cells = None if extent is None else extent // geometry.STRIDE
+    features = bilinear_sample(embedding, mesh_input / geometry.STRIDE, cells)
     return features.reshape(*features.shape[:3], -1)  # [N, E, E, K * D]

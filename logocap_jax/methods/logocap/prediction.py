@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from logocap_jax import geometry
 from logocap_jax.inference.pose_nms import suppress
@@ -19,7 +19,10 @@ from logocap_jax.structures import Batch, DenseMaps, Poses
 
 
 def predict(
-    parts: Parts, variables: Variables, image: UInt8[Array, "B H W 3"]
+    parts: Parts,
+    variables: Variables,
+    image: UInt8[Array, "B H W 3"],
+    extent: Int[Array, "B 2"] | None = None,
 ) -> dict[str, Poses]:
     """Find poses, in input px, after pose NMS.
 
@@ -27,11 +30,13 @@ def predict(
       parts: settings and networks.
       variables: parameters and batch statistics.
       image: input images; H and W are multiples of 32.
+      extent: height and width of what of each is image, from the first row and column
+        on, multiples of 32; None: all.
 
     Returns:
       `initial`: the fast keypointer's poses; `logocap`: those poses refined.
     """
-    return _suppress_each(_predict_slots(parts, variables, image))
+    return _suppress_each(_predict_slots(parts, variables, image, extent))
 
 
 def evaluate(parts: Parts, variables: Variables, batch: Batch) -> dict[str, Poses]:
@@ -41,7 +46,7 @@ def evaluate(parts: Parts, variables: Variables, batch: Batch) -> dict[str, Pose
     most similar to the person whom the slot can reach best, and keeps the refined
     pose's scores (the paper's empirical bound, appendix C).
     """
-    slots = _predict_slots(parts, variables, batch.image)
+    slots = _predict_slots(parts, variables, batch.image, None)
     height, width = batch.image.shape[1:3]
 
     def bound(initial: Array, example: Batch) -> Array:
@@ -69,31 +74,42 @@ def _suppress_each(sets: dict[str, Poses]) -> dict[str, Poses]:
 
 
 def _predict_slots(
-    parts: Parts, variables: Variables, image: UInt8[Array, "B H W 3"]
+    parts: Parts,
+    variables: Variables,
+    image: UInt8[Array, "B H W 3"],
+    extent: Int[Array, "B 2"] | None,
 ) -> dict[str, Poses]:
     """Both result sets before pose NMS, slot by slot."""
     maps = keypointer.predict_maps(
-        parts.dense, part(variables, "dense"), keypointer.normalise(image), parts.config
+        *(parts.dense, part(variables, "dense"), keypointer.normalise(image)),
+        *(parts.config, extent),
     )
     initial = jax.vmap(
-        lambda center, offsets: keypointer.decode_initial(center, offsets, parts.config)
-    )(maps.heatmaps[..., -1], maps.offsets)
-    kam = predict_kam(parts, part(variables, "maps"), maps, initial)
+        lambda center, offsets, extent: keypointer.decode_initial(
+            center, offsets, parts.config, extent
+        )
+    )(maps.heatmaps[..., -1], maps.offsets, extent)
+    kam = predict_kam(parts, part(variables, "maps"), maps, initial, extent)
+    heatmaps = maps.heatmaps[..., :-1]
     refined = jax.vmap(lambda *args: refine_image(parts, *args))(
-        maps.heatmaps[..., :-1], initial, kam
+        heatmaps, initial, kam, extent
     )
-    scored = jax.vmap(keypointer.score_initial)(initial, maps.heatmaps[..., :-1])
+    scored = jax.vmap(keypointer.score_initial)(initial, heatmaps, extent)
     return {"initial": scored, "logocap": refined}
 
 
 def predict_kam(
-    parts: Parts, map_variables: Variables, maps: DenseMaps, initial: InitialPoses
+    parts: Parts,
+    map_variables: Variables,
+    maps: DenseMaps,
+    initial: InitialPoses,
+    extent: Int[Array, "B 2"] | None = None,
 ) -> Float[Array, "B N E E K"]:
     """The attraction maps of all slots, clipped to 0..1."""
     mesh = jax.vmap(expansion.expand, in_axes=(0, None))(
         initial.keypoints, parts.mesh_offsets
     )
-    features = jax.vmap(expansion.sample_features)(maps.embedding, mesh)
+    features = jax.vmap(expansion.sample_features)(maps.embedding, mesh, extent)
     stacked = features.reshape(-1, *features.shape[2:])  # [B * N, E, E, K * D]
     kam = jnp.asarray(parts.maps.apply(map_variables, stacked, train=False))
     return jnp.clip(kam, 0, 1).reshape(*features.shape[:-1], -1)
@@ -104,8 +120,9 @@ def refine_image(
     heatmaps: Float[Array, "h w K"],
     initial: InitialPoses,
     kam: Float[Array, "N E E K"],
+    extent: Int[Array, "2"] | None = None,
 ) -> Poses:
-    """Refine the poses of one image.
+    """Refine the poses of one image, of whose maps `extent`, input px, is image.
 
     A keypoint's score is that of its refined peak times the pose's centre value;
     poses whose mean score is not above 0 are dropped.
@@ -115,6 +132,7 @@ def refine_image(
         initial.keypoints,
         radius=parts.config.window_radius,
         sigma=parts.config.window_sigma,
+        extent=extent,
     )
     keypoints, scores = refine.read_peaks(refine.adapt(windows, kam), initial.keypoints)
     scores = scores * initial.center_values[:, None]

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from logocap_jax import geometry
 from logocap_jax.ops import gaussian
@@ -18,6 +18,7 @@ def global_windows(
     radius: int = 48,
     sigma: float = 16.0,
     cutoff: float = 1e-4,
+    extent: Int[Array, "2"] | None = None,
 ) -> Float[Array, "N K G G"]:
     """Global KEM: reweighed heatmap windows around each initial keypoint.
 
@@ -28,15 +29,17 @@ def global_windows(
       radius: half the window's side, input px.
       sigma: sigma of the Gaussian that the window is multiplied with, input px.
       cutoff: Gaussian values below it are 0 (reference behaviour).
+      extent: height and width of the image, input px; None: all.
 
     Returns:
       The windows, `[y, x]`.
     """
+    cells = None if extent is None else extent // geometry.STRIDE
     steps = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
 
     def window(heatmap: Array, center: Array) -> Array:
         x, y = center[0] + steps, center[1] + steps
-        return sample_upsampled(heatmap, x, y, stride=geometry.STRIDE)
+        return sample_upsampled(heatmap, x, y, stride=geometry.STRIDE, extent=cells)
 
     per_keypoint = jax.vmap(window, in_axes=(2, 0))  # one heatmap for each keypoint
     windows = jax.vmap(per_keypoint, in_axes=(None, 0))(heatmaps, keypoints_input)

@@ -1,0 +1,43 @@
+"""Convolutions that read zeros outside of an image, wherever it ends."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Int
+
+from logocap_jax.ops import extent as extents
+
+
+def zeros_outside(
+    extent: Int[Array, "B 2"], *, height: int
+) -> AbstractContextManager[None]:
+    """Within this context each convolution reads zeros outside of its images.
+
+    Norms and activations put other values there; setting them to zero before every
+    convolution makes it the zero padding of a smaller image.
+
+    Args:
+      extent: `(height, width)` of each image, px of the network's input.
+      height: of the network's input, to tell the stride of a map.
+    """
+
+    def read_zeros(
+        call: Callable[..., Any],
+        inputs: tuple[Any, ...],
+        options: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
+        if not isinstance(context.module, nn.Conv) or context.method_name != "__call__":
+            return call(*inputs, **options)
+        (x,) = inputs
+        stride = height // x.shape[1]
+        seen = jax.vmap(lambda one: extents.inside(one, *x.shape[1:3]))(
+            extent // stride
+        )
+        return call(jnp.where(seen[..., None], x, 0), **options)
+
+    return nn.intercept_methods(read_zeros)
