@@ -28,7 +28,9 @@ class StoredMaps(DenseNetwork):
     """A dense network whose maps are its parameters, whatever the image."""
 
     @nn.compact
-    def __call__(self, image: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
+    def __call__(
+        self, image: jax.Array, *, train: bool, extent: jax.Array | None = None
+    ) -> tuple[jax.Array, ...]:
         zeros = nn.initializers.zeros
         maps = (image.shape[0], CELLS, CELLS)
         self.variable("batch_stats", "none", jnp.zeros, ())
