@@ -99,7 +99,10 @@ def make_eval_batches(
             groups[eval_input_size(size, short_side=short_side)].append(position)
         except ValueError as error:
             raise ValueError(f"{source[position].name}: {error}") from error
-    share = slice(host_index, None, num_hosts)
+    # As devices hold a batch: first those of host 0. So an image has the same
+    # neighbours on its device, and the same bits, on any number of hosts.
+    per_host = batch_size // num_hosts
+    share = slice(host_index * per_host, (host_index + 1) * per_host)
     batches: list[tuple[int, ...]] = []
     for _, group in sorted(groups.items()):
         padding = [~group[-1]] * (-len(group) % batch_size)

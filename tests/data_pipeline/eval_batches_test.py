@@ -66,7 +66,9 @@ def test_hosts_share_out_the_same_batches(source):
     for batch, *parts in zip(whole, *shares, strict=True):
         for host, part in enumerate(parts):
             for name, values in part.items():
-                np.testing.assert_array_equal(values, batch[name][host::2])
+                np.testing.assert_array_equal(
+                    values, batch[name][2 * host : 2 * host + 2]
+                )
 
 
 def test_iterating_twice_gives_the_same(source):
