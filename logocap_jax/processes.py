@@ -19,6 +19,7 @@ def start(
     *,
     environment: Mapping[str, str] = os.environ,
     timeout_s: int = 60,
+    heartbeat_s: int = 30,
 ) -> bool:
     """Join the processes of a run; must come before anything else asks JAX for devices.
 
@@ -32,6 +33,8 @@ def start(
       process_id: which of them this is.
       environment: where schedulers tell what they have started.
       timeout_s: give up if the others are not there by then.
+      heartbeat_s: a process not heard of for so long is dead; it ends the others,
+        which would wait for it; JAX's own 100 s make a dead process cost minutes.
 
     Returns:
       Whether there are several processes to join.
@@ -49,7 +52,11 @@ def start(
         return False
     try:
         jax.distributed.initialize(
-            coordinator, num_processes, process_id, initialization_timeout=timeout_s
+            coordinator,
+            num_processes,
+            process_id,
+            initialization_timeout=timeout_s,
+            heartbeat_timeout_seconds=heartbeat_s,
         )
     except (RuntimeError, ValueError) as error:
         raise ValueError(

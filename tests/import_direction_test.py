@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "methods": NUMERICS
     | {"codecs", "inference", "models", "methods.base"}
     | {"methods.keypointer", "methods.dense_loss"},
-    "training": {"methods.base", "structures", "sharding", "atomic"},
+    "training": {"methods.base", "structures", "sharding", "processes", "atomic"},
     "evaluation": {
         *("methods.base", "structures", "inference", "skeletons", "sharding"),
         *("atomic", "processes"),
@@ -39,7 +39,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # The front doors; they may import everything.
-FREE = {"cli", "experiment", "parity", "predictor"}
+FREE = {
+    *("benchmark", "cli", "experiment", "parity", "planning", "predictor", "serving"),
+}
 
 # Optax and Orbax start JAX.
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}

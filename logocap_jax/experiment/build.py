@@ -1,6 +1,7 @@
 """What training and evaluation both build from a config."""
 
 import functools
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,10 +140,28 @@ def state_shapes(config: ConfigDict, method: Method, mesh: Mesh) -> TrainState:
     return jax.tree.map(lambda leaf: leaf.update(sharding=replicated(mesh)), shapes)
 
 
+def data_fingerprint(config: ConfigDict) -> str:
+    """What tells the config's training data from others: a hash of its annotations.
+
+    Raises:
+      ValueError: if the config names no data folder.
+      OSError: if it holds no annotations of the training split.
+    """
+    path = ground_truth_file(data_dir(config), config.data.train_split)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
 def open_checkpoints(
-    config: ConfigDict, workdir: Path, *, read_only: bool = False
+    config: ConfigDict, workdir: Path, *, data: str | None
 ) -> Checkpoints:
-    """The checkpoints of a run; `close()` them."""
+    """The checkpoints of a run; `close()` them.
+
+    Args:
+      config: the run's config.
+      workdir: the run's folder.
+      data: `data_fingerprint` of what it trains on; None: to read only.
+    """
     method = config.method.to_dict()
     method["backbone"].pop("remat", None)  # changes memory and time only
     return Checkpoints(
@@ -155,8 +174,9 @@ def open_checkpoints(
             # What the order of the batches depends on: a resumed run needs the same.
             "seed": config.seed,
             "batch_size": config.batch_size,
+            **({} if data is None else {"data": data}),
         },
-        read_only=read_only,
+        read_only=data is None,
     )
 
 

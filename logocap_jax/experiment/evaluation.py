@@ -93,7 +93,7 @@ def _load(
     assert workdir is not None
     if not workdir.is_dir():
         raise ValueError(f"{workdir}: got no such run, expected one of train.py")
-    checkpoints = build.open_checkpoints(config, workdir, read_only=True)
+    checkpoints = build.open_checkpoints(config, workdir, data=None)
     with contextlib.closing(checkpoints):
         state = checkpoints.restore_best(like)
     if state is None:

@@ -22,7 +22,7 @@ from logocap_jax.experiment import build
 from logocap_jax.methods.base import Method
 from logocap_jax.processes import check_same
 from logocap_jax.sharding import check_batch_size, make_mesh
-from logocap_jax.training.errors import DataError
+from logocap_jax.training.errors import DataError, WorkerError
 from logocap_jax.training.loop import Evaluate, Schedule, train
 from logocap_jax.training.metric_writer import MetricWriter
 from logocap_jax.training.signals import StopRequest, stop_on_signals
@@ -57,13 +57,15 @@ def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | Non
         skeletons.COCO,
         with_people_only=True,
     )
+    data = build.data_fingerprint(config)
+    check_same("training data", data)
     schedule = _make_schedule(config, num_images=len(source))
     train_step = build.make_step(config, method, schedule.learning_rate, mesh)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
         evaluate = _make_evaluator(config, method, mesh, stop)
         workdir.mkdir(parents=True, exist_ok=True)
-        checkpoints = build.open_checkpoints(config, workdir)
+        checkpoints = build.open_checkpoints(config, workdir, data=data)
         stack.callback(checkpoints.close)
         state = checkpoints.restore_last(
             build.state_shapes(config, method, mesh)
@@ -127,6 +129,8 @@ def _make_batches(
         num_workers=config.data.num_workers,
         host_index=jax.process_index(),
         num_hosts=jax.process_count(),
+        max_bad_records=config.data.max_bad_records,
+        stall_s=config.data.stall_s,
     )
 
     def checked() -> Generator[Example, None, None]:
@@ -143,6 +147,8 @@ def _blaming_data() -> Iterator[None]:
         yield
     except ValueError as error:
         raise DataError(*error.args) from error
+    except ChildProcessError as error:
+        raise WorkerError(*error.args) from error
 
 
 def _report_start(

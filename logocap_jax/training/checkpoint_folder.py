@@ -4,18 +4,22 @@ import contextlib
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
 from jax.experimental import multihost_utils
 
+from logocap_jax.processes import gather_rows
 from logocap_jax.training.checkpoint_meta import describe_leaves
 from logocap_jax.training.errors import SaveError
 from logocap_jax.training.state import TrainState
+
+T = TypeVar("T")
 
 # Orbax deletes an old checkpoint file by file; a process killed meanwhile would
 # leave half of one under a valid name. Moved in here first, it never does.
@@ -91,7 +95,8 @@ class CheckpointFolder:
         Raises:
           DamagedError: if it does not.
         """
-        with _as_damage():
+
+        def read() -> dict[str, Any]:
             restored = self._manager.restore(
                 step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
             )
@@ -99,6 +104,8 @@ class CheckpointFolder:
             if not isinstance(meta, dict) or not {"leaves", "settings"} <= meta.keys():
                 raise ValueError("got no description of its arrays")
             return meta
+
+        return _on_all_processes(read)
 
     def restore(self, step: int, meta: dict[str, Any], like: TrainState) -> TrainState:
         """The state of a checkpoint.
@@ -112,8 +119,8 @@ class CheckpointFolder:
           DamagedError: if the state is not what was saved.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, vars(like))
-        with _as_damage():
-            _read_all(self._directory / str(step) / "state")
+
+        def read() -> TrainState:
             restored = self._manager.restore(
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
             )
@@ -121,7 +128,11 @@ class CheckpointFolder:
             # Orbax does not notice flipped bits in arrays.
             if describe_leaves(state) != meta["leaves"]:
                 raise ValueError("got other numbers than were saved")
-        return state
+            return state
+
+        # First: Orbax waits for all processes, also for one that has failed.
+        _on_all_processes(lambda: _read_all(self._directory / str(step) / "state"))
+        return _on_all_processes(read)
 
     def set_aside(self, step: int, folder: Path) -> Path:
         """Move a checkpoint out of the way, to a free name in `folder`; return that."""
@@ -188,6 +199,24 @@ def _read_all(folder: Path) -> None:
     for key in keys:
         if not store.read(key).result().value:  # so it tells of a missing file
             raise ValueError(f"got nothing for {key.decode()}")
+
+
+def _on_all_processes(read: Callable[[], T]) -> T:
+    """Read something; if one process cannot, none goes on as if it were whole.
+
+    Raises:
+      DamagedError: on all processes.
+    """
+    result, damage = None, None
+    try:
+        with _as_damage():
+            result = read()
+    except DamagedError as error:
+        damage = error
+    failed = np.flatnonzero(gather_rows(np.asarray([damage is not None])))
+    if failed.size:
+        raise damage or DamagedError(f"process {failed[0]} could not read it")
+    return cast(T, result)
 
 
 @contextlib.contextmanager

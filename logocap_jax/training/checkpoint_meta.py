@@ -43,7 +43,11 @@ def check_fit(
     """
     saved = {path: leaf["shape"] for path, leaf in meta["leaves"].items()}
     fits = saved == {path: list(leaf.shape) for path, leaf in _leaves(like)}
-    differing = _differences(meta["settings"], settings)
+    of_saved = meta["settings"]
+    if shapes_suffice:
+        # A reader need not know all that a run was made with.
+        of_saved = {key: of_saved[key] for key in settings.keys() & of_saved.keys()}
+    differing = _differences(of_saved, settings)
     if differing and not (fits and shapes_suffice):
         raise MismatchError(
             f"{name} was made with {', '.join(differing)}; use its settings, or "

@@ -38,3 +38,9 @@ class LockedError(ValueError):
     """Another process trains this run."""
 
     exit_code = 8
+
+
+class WorkerError(OSError):
+    """An input worker has died or is stuck; the same command may well work again."""
+
+    exit_code = 9

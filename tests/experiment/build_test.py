@@ -115,6 +115,27 @@ def test_a_checkpoint_of_another_kind_of_state_is_refused(
     assert "\n" not in str(caught.value)
 
 
+def test_a_checkpoint_of_other_training_data_is_refused_by_a_run_and_read_by_others(
+    config, tmp_path, mesh
+):
+    _save(config, tmp_path, mesh)
+    other = re.escape("was made with data='one' (config: 'two')")
+    with pytest.raises(ValueError, match=other):
+        _restore(config, tmp_path, mesh, data="two")
+    assert _restore(config, tmp_path, mesh, data=None) is not None
+
+
+def test_a_fingerprint_tells_other_annotations(config, tmp_path):
+    config.data.dir = str(tmp_path)
+    path = tmp_path / "annotations" / "person_keypoints_train2017.json"
+    path.parent.mkdir()
+    fingerprints = set()
+    for text in ("{}", "[]", "{}"):
+        path.write_text(text)
+        fingerprints.add(build.data_fingerprint(config))
+    assert len(fingerprints) == 2
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -153,15 +174,15 @@ def _zeros(config, mesh):
     return jax.device_put(zeros, replicated(mesh))
 
 
-def _save(config, workdir, mesh):
-    checkpoints = build.open_checkpoints(config, workdir)
+def _save(config, workdir, mesh, data="one"):
+    checkpoints = build.open_checkpoints(config, workdir, data=data)
     checkpoints.save_last(_zeros(config, mesh))
     checkpoints.close()
 
 
-def _restore(config, workdir, mesh):
+def _restore(config, workdir, mesh, data="one"):
     shapes = build.state_shapes(config, build.make_method(config), mesh)
-    checkpoints = build.open_checkpoints(config, workdir)
+    checkpoints = build.open_checkpoints(config, workdir, data=data)
     try:
         return checkpoints.restore_last(shapes)
     finally:

@@ -112,7 +112,7 @@ def test_a_run_starts_from_the_weights_and_later_goes_on_without_them(
     assert any("start from" in line for line in caplog.messages)
     weights.unlink()
     like = build.state_shapes(config, build.make_method(config), make_mesh())
-    checkpoints = build.open_checkpoints(config, workdir)
+    checkpoints = build.open_checkpoints(config, workdir, data=None)
     state = checkpoints.restore_last(like)
     checkpoints.close()
     assert_equal(state.params, other["params"])

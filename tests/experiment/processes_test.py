@@ -1,4 +1,4 @@
-"""`train.py` and `eval.py` in two processes, and in one with as many devices."""
+"""`train.py` and `eval.py` on several devices and in several processes."""
 
 import json
 import os
@@ -50,20 +50,25 @@ def run(script, *arguments, processes, devices, programs_dir):
     return outputs
 
 
+# Processes, and devices of each.
+LAYOUTS = ((1, 1), (1, 2), (1, 4), (1, 8), (2, 1))
+
+
 @pytest.fixture(scope="module")
 def workdirs(drawn_dir, programs_dir, tmp_path_factory):
-    """Runs of one process with two devices, and of two processes with one each."""
+    """One run on each layout."""
     root = tmp_path_factory.mktemp("processes")
-    for name, processes, devices in (("one", 1, 2), ("two", 2, 1)):
+    workdirs = {layout: root / "x".join(map(str, layout)) for layout in LAYOUTS}
+    for (processes, devices), workdir in workdirs.items():
         run(
             "train.py",
             *(f"--config={CONFIG}", f"--config.data.dir={drawn_dir}"),
-            *(f"--workdir={root / name}", "--config.epochs=2.5"),
+            *(f"--workdir={workdir}", "--config.epochs=2.5"),
             processes=processes,
             devices=devices,
             programs_dir=programs_dir,
         )
-    return root / "one", root / "two"
+    return workdirs
 
 
 def losses(workdir):
@@ -76,32 +81,41 @@ def losses(workdir):
     }
 
 
-def test_two_processes_take_the_steps_of_one(workdirs):
-    one, two = map(losses, workdirs)
-    assert one.keys() == two.keys() == set(range(1, 6))
+@pytest.mark.parametrize("layout", LAYOUTS[1:], ids=str)
+def test_any_number_of_devices_and_processes_takes_the_steps_of_one(workdirs, layout):
+    one, several = losses(workdirs[1, 1]), losses(workdirs[layout])
+    assert one.keys() == several.keys() == set(range(1, 6))
     for step in one:
-        assert two[step] == pytest.approx(one[step], rel=1e-5)
+        assert several[step] == pytest.approx(one[step], rel=1e-5)
 
 
-def test_two_processes_find_the_poses_and_exactly_the_scores_of_one(
-    workdirs, drawn_dir, programs_dir, tmp_path
-):
-    metrics, poses = [], []
-    for processes, devices in ((1, 2), (2, 1)):
-        out = tmp_path / str(processes)
+@pytest.fixture(scope="module")
+def evaluated(workdirs, drawn_dir, programs_dir, tmp_path_factory):
+    """What each layout makes of the same weights."""
+    root = tmp_path_factory.mktemp("evaluated")
+    outs = {layout: root / "x".join(map(str, layout)) for layout in LAYOUTS}
+    for (processes, devices), out in outs.items():
         run(
             "eval.py",
             *(f"--config={CONFIG}", f"--config.data.dir={drawn_dir}"),
-            *(f"--workdir={workdirs[0]}", f"--out={out}", "--draw=2"),
+            *(f"--workdir={workdirs[1, 1]}", f"--out={out}", "--draw=2"),
             processes=processes,
             devices=devices,
             programs_dir=programs_dir,
         )
-        metrics.append(json.loads((out / "metrics.json").read_text()))
-        poses.append(json.loads((out / "results_logocap.json").read_text()))
-        assert len(list((out / "overlays").iterdir())) == 2
+    return outs
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[1:], ids=str)
+def test_any_layout_finds_the_poses_and_exactly_the_scores_of_one(evaluated, layout):
+    folders = evaluated[1, 1], evaluated[layout]
+    metrics, poses = (
+        [json.loads((folder / name).read_text()) for folder in folders]
+        for name in ("metrics.json", "results_logocap.json")
+    )
     assert metrics[0] == metrics[1]
-    for one, two in zip(*poses, strict=True):
-        assert one["image_id"] == two["image_id"]
-        # Two programs of the same sums: the last bit may differ.
-        np.testing.assert_allclose(one["keypoints"], two["keypoints"], atol=1e-4)
+    for one, other in zip(*poses, strict=True):
+        assert one["image_id"] == other["image_id"]
+        # Other programs of the same sums: the last bit may differ.
+        np.testing.assert_allclose(one["keypoints"], other["keypoints"], atol=1e-4)
+    assert len(list((folders[1] / "overlays").iterdir())) == 2

@@ -16,7 +16,7 @@ from logocap_jax.sharding import make_mesh
 
 def final_state(config, workdir):
     like = build.state_shapes(config, build.make_method(config), make_mesh())
-    checkpoints = build.open_checkpoints(config, workdir)
+    checkpoints = build.open_checkpoints(config, workdir, data=None)
     state = checkpoints.restore_last(like)
     checkpoints.close()
     return jax.device_get(state)

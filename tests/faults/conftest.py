@@ -3,6 +3,7 @@ import os
 import pathlib
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,12 +106,36 @@ def start(drawn_dir, tmp_path_factory) -> Start:
 
 
 @pytest.fixture(scope="session")
+def start_two(start) -> Callable[..., list[Run]]:
+    """Starts one training of two processes."""
+
+    def start_two_(workdir: pathlib.Path, *flags: str) -> list[Run]:
+        address = f"localhost:{free_port()}"
+        return [
+            start(
+                workdir,
+                *(f"--coordinator={address}", "--num_processes=2"),
+                *(f"--process_id={index}", *flags),
+            )
+            for index in range(2)
+        ]
+
+    return start_two_
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
 def outcome() -> Callable[[pathlib.Path], tuple[Any, list[dict[str, float]]]]:
     """The arrays that a run has ended with, and what it wrote but for times."""
 
     def outcome_(workdir: pathlib.Path) -> tuple[Any, list[dict[str, float]]]:
         config = runpy.run_path(str(ROOT / CONFIG))["get_config"]()
-        checkpoints = build.open_checkpoints(config, workdir, read_only=True)
+        checkpoints = build.open_checkpoints(config, workdir, data=None)
         method = build.make_method(config)
         state = checkpoints.restore_last(
             build.state_shapes(config, method, make_mesh())
