@@ -3,6 +3,9 @@
 import hashlib
 import json
 import os
+import socket
+import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +35,8 @@ def start(
       num_processes: number of processes.
       process_id: which of them this is.
       environment: where schedulers tell what they have started.
-      timeout_s: give up if the others are not there by then.
+      timeout_s: if the others are not there by then, this process ends, with one line
+        and exit code 2. (JAX would abort it, with a page.)
       heartbeat_s: a process not heard of for so long is dead; it ends the others,
         which would wait for it; JAX's own 100 s make a dead process cost minutes.
 
@@ -40,7 +44,8 @@ def start(
       Whether there are several processes to join.
 
     Raises:
-      ValueError: if only some arguments are given, or the others cannot be reached.
+      ValueError: if only some arguments are given, or they are refused, or the
+        coordinator's port is in use.
     """
     given = (coordinator, num_processes, process_id)
     if None in given and given != (None, None, None):
@@ -50,21 +55,54 @@ def start(
         )
     if coordinator is None and not scheduled(environment):
         return False
+    if coordinator is not None:
+        _check_address(coordinator, serves=process_id == 0)
+    address = coordinator or "the address that the scheduler gives"
+    too_late = threading.Timer(timeout_s, _give_up, (address, timeout_s))
+    too_late.start()
     try:
         jax.distributed.initialize(
             coordinator,
             num_processes,
             process_id,
-            initialization_timeout=timeout_s,
+            initialization_timeout=2 * timeout_s,
             heartbeat_timeout_seconds=heartbeat_s,
         )
     except (RuntimeError, ValueError) as error:
         raise ValueError(
-            f"got no connection to the other processes at "
-            f"{coordinator or 'the address that the scheduler gives'} within "
-            f"{timeout_s} s: {' '.join(str(error).split())[:200]}"
+            f"got no connection to the other processes at {address}: "
+            f"{' '.join(str(error).split())[:200]}"
         ) from error
+    finally:
+        too_late.cancel()
     return True
+
+
+def _check_address(coordinator: str, *, serves: bool) -> None:
+    """Check what makes JAX crash: an address without a port, a port in use."""
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"got --coordinator={coordinator}, expected HOST:PORT")
+    if serves:
+        try:
+            with socket.create_server(("", int(port))):
+                pass
+        except OSError as error:
+            raise ValueError(
+                f"got --coordinator={coordinator}, whose port cannot be opened here "
+                f"({error}); choose a free one"
+            ) from error
+
+
+def _give_up(address: str, timeout_s: int) -> None:
+    print(
+        f"error: got no connection to all other processes at {address} within "
+        f"{timeout_s} s; start all of them, with the same --coordinator, and check "
+        "that hosts reach its port",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(2)  # the main thread waits in JAX and cannot be interrupted
 
 
 def is_first() -> bool:

@@ -97,6 +97,36 @@ def test_another_config_is_told_to_all(results):
         assert "another config in processes [1] than in process 0" in result["error"]
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_process_that_finds_no_other_ends_with_one_line(index):
+    address = f"localhost:{free_port()}"
+    code = f"processes.start({address!r}, 2, {index}, timeout_s=2)"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"from logocap_jax import processes; {code}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "within 2 s; start all of them" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "coordinator", ["localhost", "localhost:http", "localhost:70000", ":80"]
+)
+def test_an_address_that_is_none_is_refused(coordinator):
+    with pytest.raises(ValueError, match="expected HOST:PORT"):
+        processes.start(coordinator, 2, 0)
+
+
+def test_a_port_in_use_is_refused():
+    with socket.create_server(("", 0)) as taken:
+        address = f"localhost:{taken.getsockname()[1]}"
+        with pytest.raises(ValueError, match="choose a free one"):
+            processes.start(address, 2, 0)
+
+
 def test_gathering_in_one_process_changes_nothing():
     images = [
         ImagePoses(
