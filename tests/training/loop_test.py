@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from jax._src.array import ArrayImpl
 
 from logocap_jax.sharding import make_mesh, replicated
 from logocap_jax.training.checkpoint import Checkpoints
@@ -33,6 +34,7 @@ def run(tmp_path, toy_method, make_arrays):
         eval_every=3,
         stop_after=(),
         bad_steps=(),
+        on_batch=lambda: None,
     ):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
@@ -54,6 +56,7 @@ def run(tmp_path, toy_method, make_arrays):
 
         def batches():
             for step in itertools.count(start):
+                on_batch()
                 arrays = make_arrays()
                 bad = step + 1 in bad_steps
                 arrays["area"][:] = math.nan if bad else 5 + math.sin(step)
@@ -101,6 +104,21 @@ def steps(folder, metric):
 
 def losses(folder):
     return [line["loss/total"] for line in lines(folder) if "loss/total" in line]
+
+
+def test_nothing_is_read_from_the_device_between_log_lines(run, monkeypatch):
+    reads = []  # the steps begun before each
+    begun = []
+    value = ArrayImpl._value.fget
+
+    def spied(array):
+        reads.append(len(begun))
+        return value(array)
+
+    monkeypatch.setattr(ArrayImpl, "_value", property(spied))
+    run("one", 6, log_every=3, eval_every=6, on_batch=lambda: begun.append(1))
+    assert {1, 2, 4, 5}.isdisjoint(reads)
+    assert {3, 6} <= set(reads)  # it would have been seen
 
 
 def test_lines_come_at_their_steps_and_evaluations_at_theirs(run, tmp_path):
