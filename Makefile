@@ -19,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all lint format
+.PHONY: help install demo test test-all faults docs lint format
 
 help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=/path/to/python3.11]"
@@ -45,6 +45,15 @@ test-all: $(STAMP) ## run all tests, the slow ones too
 	@echo "==> all tests"
 	$(PYTEST) -m "" $(PYTEST_ARGS)
 
+faults: $(STAMP) ## try to break runs; writes the table of docs/reliability.md
+	@echo "==> faults"
+	JAX_PLATFORMS=cpu $(RUN) -m tests.promises $(PYTEST_ARGS)
+
+docs: $(STAMP) ## build the pages: docs/_build/index.html
+	@echo "==> docs"
+	JAX_PLATFORMS=cpu $(RUN) -m sphinx -W --keep-going -n -q -b html docs docs/_build
+	@echo "==> done: docs/_build/index.html"
+
 lint: $(STAMP) ## check format, style and types
 	@echo "==> format"
 	$(RUN) -m ruff format --check .
@@ -66,5 +75,5 @@ $(STAMP): pyproject.toml
 	"PYTHON=/path/to/python3.11" % v[:3])'
 	@echo "==> installing into $(VENV) (about two minutes)"
 	@if [ -e $@ ]; then rm $@; else "$(PYTHON)" -m venv --clear $(VENV); fi
-	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[dev]'
+	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[dev,docs]'
 	@touch $@

@@ -4,7 +4,9 @@
     python eval.py --config configs/NAME.py --weights FILE --out DIR
 
 Prints one row per result set; under `--out` go `metrics.json`, COCO result files,
-the loss curve of the run and overlays of the first N images.
+the loss curve of the run and overlays of the first N images. With `--analyse` also
+where poses are wrong, `errors.json` and `errors.png`. With `--test-dev` nothing but the
+file that COCO's server takes.
 """
 
 from pathlib import Path
@@ -24,6 +26,16 @@ _WEIGHTS = flags.DEFINE_string(
 _OUT = flags.DEFINE_string("out", None, "Where to write; default: the workdir.")
 _SPLIT = flags.DEFINE_string("split", None, "Split; default: the config's.")
 _DRAW = flags.DEFINE_integer("draw", 0, "Number of images to draw poses on.")
+_ANALYSE = flags.DEFINE_bool("analyse", False, "Say where poses are wrong, and how.")
+_PEOPLE_ONLY = flags.DEFINE_bool(
+    "people-only", False, "Score only images in which people have labelled keypoints."
+)
+_TEST_DEV = flags.DEFINE_bool(
+    "test-dev", False, "Write a submission to COCO's server instead; scores nothing."
+)
+_ALGORITHM = flags.DEFINE_string(
+    "algorithm", "logocap-jax", "What a submission calls the method."
+)
 
 
 def _evaluate() -> None:
@@ -33,15 +45,30 @@ def _evaluate() -> None:
             f"got --workdir={_WORKDIR.value} --weights={_WEIGHTS.value} --out={out}; "
             "expected --workdir, or --weights and --out"
         )
+    workdir = Path(_WORKDIR.value) if _WORKDIR.value else None
+    weights = Path(_WEIGHTS.value) if _WEIGHTS.value else None
+    if _TEST_DEV.value:
+        from logocap_jax.experiment.submission import submit_test_dev
+
+        submit_test_dev(
+            _CONFIG.value,
+            workdir=workdir,
+            weights=weights,
+            out=Path(out),
+            algorithm=_ALGORITHM.value,
+        )
+        return
     from logocap_jax.experiment.evaluation import evaluate_from_config
 
     evaluate_from_config(
         _CONFIG.value,
-        workdir=Path(_WORKDIR.value) if _WORKDIR.value else None,
-        weights=Path(_WEIGHTS.value) if _WEIGHTS.value else None,
+        workdir=workdir,
+        weights=weights,
         out=Path(out),
         split=_SPLIT.value or _CONFIG.value.data.eval_split,
         num_drawn=_DRAW.value,
+        people_only=_PEOPLE_ONLY.value,
+        analyse=_ANALYSE.value,
     )
 
 

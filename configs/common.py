@@ -17,6 +17,8 @@ def get_config(method: str = "logocap") -> ConfigDict:
     config.data.input_size = 512
     config.data.max_people = 30
     config.data.num_workers = 0
+    config.data.stall_s = 45.0  # without a batch from the workers: the run ends
+    config.data.max_bad_records = 0  # unreadable ones to replace, in each process
     config.data.augmentation = ConfigDict(
         {
             "rotation_deg": 30.0,

@@ -18,12 +18,13 @@ from data_pipeline.coco_checks import (
     annotation_faults,
     image_faults,
     integer_field,
+    with_area,
 )
+from data_pipeline.faults import Fault
 from data_pipeline.ignore_mask import is_ignored
+from data_pipeline.layouts import find_layout
 from data_pipeline.records import ImageRecord
 from logocap_jax.skeletons import Skeleton
-
-SPLITS = {"train": "train2017", "val": "val2017"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,46 +33,65 @@ class CocoSplit:
 
     Attributes:
       records: images whose every annotation is sound.
-      faults: one line per fault: file, record, what was got, what was expected.
+      faults: what was bad.
       left_out: number of images that are listed but not in `records`.
     """
 
     records: tuple[ImageRecord, ...]
-    faults: tuple[str, ...]
+    faults: tuple[Fault, ...]
     left_out: int
 
 
 def annotation_file(root: pathlib.Path, split: str) -> pathlib.Path:
-    """Where COCO's layout keeps the keypoint annotations of `train` or `val`."""
-    return root / "annotations" / f"person_keypoints_{SPLITS[split]}.json"
-
-
-def image_folder(root: pathlib.Path, split: str) -> pathlib.Path:
-    """Find the image folder of `train` or `val`: `root/images/` or `root` itself.
-
-    Raises:
-      ValueError: if there is none, or it is empty.
-    """
-    tried = [root / "images" / SPLITS[split], root / SPLITS[split]]
-    for folder in tried:
-        if folder.is_dir() and any(folder.iterdir()):
-            return folder
-    names = " or ".join(repr(str(folder)) for folder in tried)
-    raise ValueError(f"{root}: got no images, expected them in {names}")
+    """Where the folder of a data set keeps the annotations of a split."""
+    return find_layout(root, split).annotation_file(root, split)
 
 
 def read_coco_split(root: pathlib.Path, split: str, skeleton: Skeleton) -> CocoSplit:
-    """Read `train` or `val` of a folder in COCO's layout; see `read_coco`.
+    """Read a split of a folder in a layout of `layouts`; see `read_coco`.
 
     Raises:
       ValueError: if the folder or the annotation file as a whole is unusable.
     """
-    images = image_folder(root, split)
-    return read_coco(annotation_file(root, split), images, skeleton)
+    layout = find_layout(root, split)
+    images = layout.image_folder(root, split)
+    annotations = layout.annotation_file(root, split)
+    if split in layout.unlabelled:
+        return read_image_list(annotations, images, skeleton)
+    return read_coco(annotations, images, skeleton, area_of_box=layout.area_of_box)
+
+
+def read_image_list(
+    path: pathlib.Path, images: pathlib.Path, skeleton: Skeleton
+) -> CocoSplit:
+    """Read a list of images without annotations, such as COCO's test-dev.
+
+    Args:
+      path: COCO-style JSON of which only `images` counts.
+      images: folder that `file_name`s are relative to.
+      skeleton: of people that are not there; sets the arrays' shape.
+
+    Raises:
+      ValueError: if the file is not JSON, or lists no images.
+    """
+    content = _load(path, parts=("images",))
+    folder = images.resolve()
+    good, _, found = _checked(
+        "image", content["images"], functools.partial(image_faults, folder=folder)
+    )
+    return CocoSplit(
+        tuple(_record(entry, [], folder, skeleton.num_keypoints) for entry in good),
+        tuple(Fault(str(path), *fault) for fault in found),
+        left_out=len(content["images"]) - len(good),
+    )
 
 
 def read_coco(
-    annotations: pathlib.Path, images: pathlib.Path, skeleton: Skeleton
+    annotations: pathlib.Path,
+    images: pathlib.Path,
+    skeleton: Skeleton,
+    *,
+    area_of_box: float | None = None,
 ) -> CocoSplit:
     """Read and check an annotation file; faulty records are reported, not raised.
 
@@ -82,13 +102,19 @@ def read_coco(
       annotations: COCO-style JSON.
       images: folder that `file_name`s are relative to.
       skeleton: what `keypoints` must hold.
+      area_of_box: the area of a person, as a share of the box; if not given,
+        annotations must have areas.
 
     Raises:
       ValueError: if the file is not JSON, lacks a part, or holds other keypoints.
     """
     content = _load(annotations)
+    if area_of_box is not None:
+        content["annotations"] = [
+            with_area(entry, area_of_box) for entry in content["annotations"]
+        ]
     folder = images.resolve()
-    good_images, _, image_lines = _checked(
+    good_images, _, image_found = _checked(
         "image", content["images"], functools.partial(image_faults, folder=folder)
     )
     by_id = {entry["id"]: entry for entry in good_images}
@@ -99,7 +125,7 @@ def read_coco(
         category=_keypoint_category(annotations, content["categories"], skeleton),
         num_keypoints=skeleton.num_keypoints,
     )
-    good, bad, lines = _checked("annotation", content["annotations"], check_annotation)
+    good, bad, found = _checked("annotation", content["annotations"], check_annotation)
     spoiled = {integer_field(entry, "image_id") for entry in bad}
     people = collections.defaultdict(list)
     for entry in good:
@@ -111,31 +137,23 @@ def read_coco(
     )
     return CocoSplit(
         records=records,
-        faults=tuple(f"{annotations}: {line}" for line in image_lines + lines),
+        faults=tuple(Fault(str(annotations), *fault) for fault in image_found + found),
         left_out=len(content["images"]) - len(records),
     )
 
 
-def raise_faults(faults: Sequence[str], *, shown: int = 20) -> None:
-    """Report all bad records at once, the first `shown` in words.
-
-    Raises:
-      ValueError: unless `faults` is empty.
-    """
-    if faults:
-        more = [f"... and {len(faults) - shown} more"] if len(faults) > shown else []
-        lines = [f"{len(faults)} bad records:", *faults[:shown], *more]
-        raise ValueError("\n  ".join(lines))
-
-
-def _load(path: pathlib.Path) -> dict[str, Any]:
+def _load(
+    path: pathlib.Path,
+    *,
+    parts: Sequence[str] = ("images", "annotations", "categories"),
+) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: got no such file, expected COCO-style annotations")
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: got no JSON: {error!s:.200}") from error
-    for part in ("images", "annotations", "categories"):
+    for part in parts:
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
             raise ValueError(f"{path}: got no list `{part}`, expected COCO-style JSON")
     return content
@@ -169,24 +187,24 @@ def _keypoint_category(
 
 def _checked(
     kind: str, entries: list[Any], find_faults: Callable[[Any], list[str]]
-) -> tuple[list[dict[str, Any]], list[Any], list[str]]:
-    """Split entries into sound and unsound ones, and say what is wrong with them."""
+) -> tuple[list[dict[str, Any]], list[Any], list[tuple[str, str]]]:
+    """Split entries into sound and unsound ones; what is wrong with which."""
     times = collections.Counter(_id(entry) for entry in entries)
     good: list[dict[str, Any]] = []
     bad: list[Any] = []
-    lines: list[str] = []
+    found: list[tuple[str, str]] = []
     for index, entry in enumerate(entries):
         number = _id(entry)
         faults = find_faults(entry)
         if number is not None and times[number] > 1:
             faults.append(f"got this id {times[number]} times, expected it once")
         name = f"{kind}s[{index}]" if number is None else f"{kind} {number!r:.40}"
-        lines.extend(f"{name}: {fault}" for fault in faults)
+        found.extend((name, fault) for fault in faults)
         if faults:
             bad.append(entry)
         else:
             good.append(entry)
-    return good, bad, lines
+    return good, bad, found
 
 
 def _id(entry: Any) -> int | None:

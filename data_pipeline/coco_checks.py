@@ -72,6 +72,14 @@ def integer_field(entry: Any, name: str) -> int | None:
     return number if type(number) is int else None
 
 
+def with_area(entry: Any, share: float) -> Any:
+    """The entry with `share` of its box as its area, if it has a sound box."""
+    if not isinstance(entry, dict) or not _is_box(entry.get("bbox")):
+        return entry
+    _, _, width, height = entry["bbox"]
+    return {**entry, "area": width * height * share}
+
+
 def image_faults(entry: Any, *, folder: pathlib.Path) -> list[str]:
     """List what is wrong with an entry of `images`; empty where nothing is.
 

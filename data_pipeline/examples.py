@@ -4,6 +4,7 @@ Keypoints are shipped in input px also where they lie outside the input, people
 padded to a fixed number; what a method makes of them is not decided here.
 """
 
+import cv2
 import numpy as np
 from jaxtyping import Float32, Float64
 
@@ -141,8 +142,8 @@ def _largest(
 def _mirror(example: Example, skeleton: Skeleton) -> None:
     """Mirror an example in place: pixels, points, and which side they are of."""
     width = example["image"].shape[1]
-    example["image"] = np.ascontiguousarray(example["image"][:, ::-1])
-    example["mask"] = np.ascontiguousarray(example["mask"][:, ::-1])
+    for name in ("image", "mask"):
+        example[name] = cv2.flip(example[name], 1)  # around the vertical axis
     example["keypoints"][..., 0] = width - 1 - example["keypoints"][..., 0]
     example["keypoints"] = example["keypoints"][:, skeleton.flip_index]
     example["labelled"] = example["labelled"][:, skeleton.flip_index]

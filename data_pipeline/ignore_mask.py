@@ -33,7 +33,7 @@ def loss_mask(
     Raises:
       ValueError: if a segmentation cannot be decoded.
     """
-    counts = (~ignored_region(record)).astype(np.uint8) * 255
+    counts = ~ignored_region(record) * np.uint8(255)
     cells = (size[0] // stride, size[1] // stride)
     # Reference behaviour: bilinear on 0..255, then more than half counts.
     warped = cv2.warpAffine(counts, affine / stride, cells, flags=cv2.INTER_LINEAR)

@@ -6,20 +6,16 @@ state of the loader is ever saved.
 """
 
 import functools
-import os
-import signal
-import threading
-import time
 from collections.abc import Generator
 
-import cv2
 import grain
 import numpy as np
-from absl import flags
 
 from data_pipeline.augment import Augmentation
+from data_pipeline.bad_records import Substituting
 from data_pipeline.examples import Example, train_example
 from data_pipeline.sources import Source, check_share
+from data_pipeline.workers import batches_of_workers, in_workers
 
 
 def make_train_dataset(
@@ -35,6 +31,8 @@ def make_train_dataset(
     num_threads: int = 4,
     host_index: int = 0,
     num_hosts: int = 1,
+    max_bad_records: int = 0,
+    stall_s: float = 45.0,
 ) -> Generator[Example, None, None]:
     """Yield training batches without end; `close()` it to stop the workers.
 
@@ -50,13 +48,17 @@ def make_train_dataset(
       num_threads: threads that load, in each process.
       host_index: which of the hosts this is; it gets its share of each batch.
       num_hosts: number of hosts.
+      max_bad_records: unreadable records to put others in place of, in each process;
+        0: the first one ends the iteration.
+      stall_s: seconds without a batch after which workers count as stuck.
 
     Yields:
       The arrays of `examples.train_example`, each with a batch axis in front.
 
     Raises:
       ValueError: if the source is empty or a number makes no sense; while iterating,
-        if an image is unreadable (there is no going on without it).
+        if more records are unreadable than may be.
+      ChildProcessError: while iterating, if a worker is dead or stuck.
     """
     check_share(source, batch_size, host_index, num_hosts)
     # 32 is the stride of the deepest branch of the networks.
@@ -64,9 +66,12 @@ def make_train_dataset(
         raise ValueError(f"got input_size={input_size}, expected a multiple of 32")
     if max_people < 1:
         raise ValueError(f"got max_people={max_people}, expected 1 or more")
-    for name, value in (("start_step", start_step), ("seed", seed)):
+    numbers = {"start_step": start_step, "seed": seed, "num_workers": num_workers}
+    for name, value in {**numbers, "max_bad_records": max_bad_records}.items():
         if value < 0:
             raise ValueError(f"got {name}={value}, expected >= 0")
+    if not stall_s > 0:
+        raise ValueError(f"got stall_s={stall_s}, expected more than 0")
     augment = functools.partial(
         train_example,
         skeleton=source.skeleton,
@@ -74,59 +79,32 @@ def make_train_dataset(
         augmentation=augmentation,
         max_people=max_people,
     )
-    # Augment before the slices, so that they do not move the random numbers; batch
+    load = Substituting(source, augment, max_bad=max_bad_records)
+    # Load before the slices, so that they do not move the random numbers; batch
     # before workers, so that their number does not change which images meet.
     dataset = (
-        grain.MapDataset.source(source)
+        grain.MapDataset.range(len(source))
         .seed(seed)
         .shuffle()
         .repeat(None)
-        .random_map(augment)[host_index::num_hosts]
+        .random_map(load)[host_index::num_hosts]
         .batch(batch_size // num_hosts, drop_remainder=True)[start_step:]
     )
     iterable = dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
     )
     if num_workers:
-        iterable = _in_workers(iterable, num_workers)
-    return _closing(iterable)
+        iterable = in_workers(iterable, num_workers)
+    return _closing(iterable, stall_s=stall_s if num_workers else None)
 
 
-def _in_workers(iterable: grain.IterDataset, num_workers: int) -> grain.IterDataset:
-    # grain 0.2.18 reads a flag that nobody has parsed outside `absl.app.run`.
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-    return iterable.mp_prefetch(
-        grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2),
-        worker_init_fn=functools.partial(_start_worker, parent=os.getpid()),
-    )
-
-
-def _start_worker(
-    index: int, count: int, *, parent: int, poll_seconds: float = 0.25
-) -> None:
-    """Make a worker live exactly as long as its parent.
-
-    A signal to the process group must reach the trainer first, and a killed trainer
-    must not leave it behind.
-    """
-    del index, count
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(poll_seconds)
-        os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _closing(iterable: grain.IterDataset) -> Generator[Example, None, None]:
+def _closing(
+    iterable: grain.IterDataset, *, stall_s: float | None
+) -> Generator[Example, None, None]:
     iterator = iter(iterable)
+    batches = iterator if stall_s is None else batches_of_workers(iterator, stall_s)
     try:
-        for batch in iterator:
+        for batch in batches:
             # Copies: a worker's arrays are views of shared memory that it reuses.
             yield {name: np.array(values) for name, values in batch.items()}
     finally:

@@ -8,17 +8,23 @@ import io
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import tensorflow_datasets as tfds
 import tqdm
 
 from data_pipeline import coco
+from data_pipeline.faults import Fault, image_fault, raise_faults
 from data_pipeline.ground_truth import prepared_ground_truth, write_ground_truth
 from data_pipeline.images import decode_image
+from data_pipeline.layouts import SPLITS
 from data_pipeline.records import ImageRecord
 from data_pipeline.tfds_builder import PersonKeypoints
 from logocap_jax.skeletons import Skeleton
+
+if TYPE_CHECKING:
+    from data_pipeline.beam_jobs import BeamJobs
 
 INFO_FILE = "dataset_info.json"
 
@@ -30,12 +36,12 @@ class Prepared:
     Attributes:
       written: images written, per split; empty where nothing was to be done.
       left_out: images left out, per split.
-      faults: why; one line each.
+      faults: why.
     """
 
     written: dict[str, int]
     left_out: dict[str, int]
-    faults: tuple[str, ...]
+    faults: tuple[Fault, ...]
 
 
 def is_prepared(folder: pathlib.Path) -> bool:
@@ -50,6 +56,7 @@ def prepare_coco(
     skeleton: Skeleton,
     skip_bad: bool = False,
     progress: bool = True,
+    beam_options: Sequence[str] | None = None,
 ) -> Prepared:
     """Check every record and image of a data set and write it as ArrayRecord.
 
@@ -62,6 +69,7 @@ def prepare_coco(
       skeleton: what `keypoints` must hold.
       skip_bad: leave bad records out instead of refusing them.
       progress: show a progress bar.
+      beam_options: prepare with Apache Beam, with these options of its own.
 
     Raises:
       ValueError: names all bad records, unless `skip_bad`; or says why the folder as
@@ -74,26 +82,37 @@ def prepare_coco(
     splits = _read_splits(coco_dir, skeleton)
     faults = [fault for split in splits.values() for fault in split.faults]
     kept_ids: dict[str, list[int]] = {name: [] for name in splits}
-    generators = {
-        name: functools.partial(
-            _readable,
-            split.records,
-            faults,
-            kept_ids[name],
-            title=name if progress else None,
-        )
-        for name, split in splits.items()
-    }
     out = out.resolve()  # "." has no parent to write beside
     with _staging(out) as staging:
+        jobs = None
+        if beam_options is not None:
+            jobs = _beam_jobs(coco_dir, skeleton, beam_options)
+        generators = {
+            name: functools.partial(
+                _readable,
+                split.records,
+                coco_dir,
+                faults,
+                kept_ids[name],
+                check=jobs.checker(name, staging / "bad") if jobs else decode_image,
+                title=name if progress and not jobs else None,
+            )
+            for name, split in splits.items()
+        }
         builder = PersonKeypoints(
-            skeleton=skeleton, splits=generators, data_dir=staging
+            skeleton=skeleton,
+            splits=generators,
+            beam_examples=jobs.examples if jobs else None,
+            data_dir=staging,
         )
         tfds.disable_progress_bar()
+        config = tfds.download.DownloadConfig(
+            beam_options=jobs.options if jobs else None
+        )
         with contextlib.redirect_stdout(io.StringIO()):  # it talks about `staging`
-            builder.download_and_prepare()
+            builder.download_and_prepare(download_config=config)
         if not skip_bad:
-            coco.raise_faults(faults)
+            raise_faults(faults)
         for name, image_ids in kept_ids.items():
             target = prepared_ground_truth(pathlib.Path(builder.data_path), name)
             write_ground_truth(coco.annotation_file(coco_dir, name), target, image_ids)
@@ -102,6 +121,19 @@ def prepare_coco(
     written = {name: len(image_ids) for name, image_ids in kept_ids.items()}
     left_out = {name: listed[name] - written[name] for name in splits}
     return Prepared(written, left_out, tuple(faults))
+
+
+def _beam_jobs(
+    coco_dir: pathlib.Path, skeleton: Skeleton, options: Sequence[str]
+) -> "BeamJobs":
+    try:
+        from data_pipeline.beam_jobs import BeamJobs
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"got no module {error.name!r}, expected Apache Beam: "
+            "pip install 'logocap-jax[beam]'"
+        ) from error
+    return BeamJobs(coco_dir, skeleton, options)
 
 
 @contextlib.contextmanager
@@ -128,7 +160,7 @@ def _staging(out: pathlib.Path) -> Iterator[pathlib.Path]:
 def _read_splits(
     coco_dir: pathlib.Path, skeleton: Skeleton
 ) -> dict[str, coco.CocoSplit]:
-    names = [n for n in coco.SPLITS if coco.annotation_file(coco_dir, n).is_file()]
+    names = [n for n in SPLITS if coco.annotation_file(coco_dir, n).is_file()]
     if not names:
         expected = str(coco.annotation_file(coco_dir, "train"))
         raise ValueError(f"{coco_dir}: got no annotations, expected {expected!r}")
@@ -137,20 +169,22 @@ def _read_splits(
 
 def _readable(
     records: Sequence[ImageRecord],
-    faults: list[str],
+    folder: pathlib.Path,
+    faults: list[Fault],
     kept_ids: list[int],
     *,
+    check: Callable[[ImageRecord], object],
     title: str | None,
 ) -> Iterator[ImageRecord]:
-    """Records whose image decodes, noted in `kept_ids`; the others go to `faults`."""
+    """Records whose image passes, noted in `kept_ids`; the others go to `faults`."""
     for record in tqdm.tqdm(records, desc=title, unit="image", disable=title is None):
         try:
-            decode_image(record)
+            check(record)
         except ValueError as error:
-            faults.append(str(error))
+            faults.append(image_fault(record, folder, error))
         else:
             kept_ids.append(record.image_id)
             yield record
     if not kept_ids:
-        coco.raise_faults(faults)
+        raise_faults(faults)
         raise ValueError("got a split that lists no images, expected at least one")

@@ -1,14 +1,18 @@
 """Random-access sources of records, whatever a folder holds them as."""
 
 import pathlib
+import pickle
+import threading
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 
 from data_pipeline import coco
+from data_pipeline.faults import raise_faults
+from data_pipeline.layouts import LAYOUTS
 from data_pipeline.prepare import is_prepared
 from data_pipeline.records import ImageRecord
 from data_pipeline.tfds_builder import from_example
@@ -37,8 +41,17 @@ class RecordSource:
 
     def __init__(self, records: Sequence[ImageRecord], skeleton: Skeleton) -> None:
         self._records = records
+        self._pickled: bytes | None = None
+        self._lock = threading.Lock()
         self.skeleton = skeleton
         self.sizes = [(record.width, record.height) for record in records]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle once for all input workers: COCO's records take seconds each time."""
+        with self._lock:
+            if self._pickled is None:
+                self._pickled = pickle.dumps((self._records, self.skeleton))
+        return _unpickle_records, (self._pickled,)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -47,6 +60,10 @@ class RecordSource:
     def __getitem__(self, index: int) -> ImageRecord:
         """One record."""
         return self._records[index]
+
+
+def _unpickle_records(pickled: bytes) -> RecordSource:
+    return RecordSource(*pickle.loads(pickled))
 
 
 class PreparedSource:
@@ -74,9 +91,11 @@ class PreparedSource:
                 "`logocap prepare`"
             )
         if metadata["keypoints"] != list(skeleton.keypoints):
+            name = metadata.get("skeleton", "unknown")
             raise ValueError(
-                f"{folder}: got keypoints {metadata['keypoints']}, expected those of "
-                f"skeleton {skeleton.name!r}"
+                f"{folder}: got skeleton {name!r} with keypoints "
+                f"{metadata['keypoints']}, expected those of skeleton "
+                f"{skeleton.name!r}"
             )
         if split not in builder.info.splits:
             raise ValueError(
@@ -150,11 +169,12 @@ def open_source(
     *,
     with_people_only: bool = False,
 ) -> Source:
-    """Open `train` or `val` of a prepared data set or of a folder in COCO's layout.
+    """Open a split of a prepared data set, or of one as it is downloaded.
 
     Args:
-      folder: what `prepare_coco` wrote, or a folder in COCO's layout.
-      split: `train` or `val`.
+      folder: what `prepare_coco` wrote, or a folder in a layout of `layouts`.
+      split: `train`, `val`, `test`, or COCO's `test-dev`, of which nobody has the
+        annotations.
       skeleton: what the keypoints must be.
       with_people_only: only images in which a person has a labelled keypoint, as
         training wants them.
@@ -163,8 +183,9 @@ def open_source(
       ValueError: if the folder holds neither, has bad records (all are named), or
         nobody is there to train on.
     """
-    if split not in coco.SPLITS:
-        raise ValueError(f"got split {split!r}, expected one of {list(coco.SPLITS)}")
+    known = {name for layout in LAYOUTS for name in layout.annotations}
+    if split not in known:
+        raise ValueError(f"got split {split!r}, expected one of {sorted(known)}")
     source = _open(folder, split, skeleton, with_people_only)
     if with_people_only and len(source) == 0:
         raise ValueError(
@@ -182,12 +203,13 @@ def _open(
             folder, split, skeleton, with_people_only=with_people_only
         )
     if not coco.annotation_file(folder, split).is_file():
+        known = [each.annotations for each in LAYOUTS if split in each.annotations]
+        names = " or ".join(f"annotations/{files[split]}" for files in known)
         raise ValueError(
             f"{folder}: got neither a prepared data set nor COCO's layout, expected "
-            f"the output of `logocap prepare` or "
-            f"{str(coco.annotation_file(folder, split))!r}"
+            f"the output of `logocap prepare` or {names}"
         )
     read = coco.read_coco_split(folder, split, skeleton)
-    coco.raise_faults(read.faults)
+    raise_faults(read.faults)
     records = [r for r in read.records if r.has_people or not with_people_only]
     return RecordSource(records, skeleton)

@@ -7,7 +7,7 @@ it reads one (their sizes, and whether people are in them) is in the metadata.
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
         *,
         skeleton: Skeleton,
         splits: Mapping[str, Callable[[], Iterable[ImageRecord]]],
+        beam_examples: Callable[[str, Sequence[int]], Any] | None = None,
         **kwargs: Any,
     ) -> None:
         """Set up; nothing is read yet.
@@ -41,10 +42,13 @@ class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
         Args:
           skeleton: what the keypoints are.
           splits: for each split what yields its records.
+          beam_examples: from a split and its image ids to a Beam transform that makes
+            the examples; by default they are made here.
           **kwargs: as of `tfds.core.GeneratorBasedBuilder`.
         """
         self._skeleton = skeleton
         self._record_iterables = splits
+        self._beam_examples = beam_examples
         self._index: dict[str, list[list[int]]] = {split: [] for split in splits}
         super().__init__(file_format="array_record", **kwargs)
 
@@ -63,7 +67,11 @@ class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
             "iscrowd": _per_person(np.bool_),
             "segmentation": tfds.features.Text(doc="JSON: one text per person"),
         }
-        metadata = {"keypoints": list(self._skeleton.keypoints), "index": self._index}
+        metadata = {
+            "skeleton": self._skeleton.name,
+            "keypoints": list(self._skeleton.keypoints),
+            "index": self._index,
+        }
         return tfds.core.DatasetInfo(
             builder=self,
             description="Images and the keypoints of the people in them.",
@@ -73,15 +81,21 @@ class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[Any]]:
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager
         return {split: self._generate_examples(split) for split in self._index}
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for position, record in enumerate(self._record_iterables[split]()):
+    def _generate_examples(self, split: str) -> Any:
+        records = self._noted_records(split)
+        if self._beam_examples is not None:
+            return self._beam_examples(split, [record.image_id for record in records])
+        return ((i, to_example(record)) for i, record in enumerate(records))
+
+    def _noted_records(self, split: str) -> Iterator[ImageRecord]:
+        for record in self._record_iterables[split]():
             entry = [record.width, record.height, int(record.has_people)]
             self._index[split].append(entry)
-            yield position, to_example(record)
+            yield record
 
 
 def to_example(record: ImageRecord) -> dict[str, Any]:

@@ -53,7 +53,9 @@ def upsample_to_input(
     if extent is not None:
         rows, columns = (
             resize_weights(
-                jnp.arange(size * STRIDE), size=size, stride=STRIDE, within=end
+                *(jnp.arange(size * STRIDE), jnp.arange(size)),
+                stride=STRIDE,
+                within=end,
             )
             for size, end in zip((height, width), extent // STRIDE, strict=True)
         )

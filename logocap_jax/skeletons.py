@@ -19,24 +19,36 @@ class Skeleton:
       sigmas: K standard deviations of annotators, as a share of the object's
         scale (the square root of its area): the `s_k` of the OKS.
       limbs: pairs of keypoint indices that a drawing joins.
+      flip_pairs: pairs of keypoint indices that mirror each other; where not given,
+        the names tell: `left_*` and `right_*`.
+      sigmas_from: where the sigmas come from.
     """
 
     name: str
     keypoints: tuple[str, ...]
     sigmas: tuple[float, ...]
     limbs: tuple[tuple[int, int], ...]
+    flip_pairs: tuple[tuple[int, int], ...] | None = None
+    sigmas_from: str = "given"
 
     def __post_init__(self) -> None:
         """Check that the parts belong together.
 
         Raises:
-          ValueError: if the numbers of keypoints and sigmas differ.
+          ValueError: if the numbers of keypoints and sigmas differ, or a keypoint has a
+            side but no mirror image.
         """
         if len(self.sigmas) != len(self.keypoints):
             raise ValueError(
                 f"skeleton {self.name!r}: got {len(self.sigmas)} sigmas, "
                 f"expected one for each of its {len(self.keypoints)} keypoints"
             )
+        for name in self.keypoints:
+            if self.flip_pairs is None and _mirror_name(name) not in self.keypoints:
+                raise ValueError(
+                    f"skeleton {self.name!r}: got keypoint {name!r} without "
+                    f"{_mirror_name(name)!r}, expected both, or flip pairs"
+                )
 
     @property
     def num_keypoints(self) -> int:
@@ -50,15 +62,20 @@ class Skeleton:
 
     @property
     def flip_index(self) -> Int[np.ndarray, " K"]:
-        """For each keypoint the index of its mirror image, `left_*` <-> `right_*`."""
-        swapped = {"left": "right", "right": "left"}
-
-        def mirror(name: str) -> str:
-            side, _, rest = name.partition("_")
-            return f"{swapped[side]}_{rest}" if side in swapped else name
-
-        index = [self.keypoints.index(mirror(name)) for name in self.keypoints]
+        """For each keypoint the index of its mirror image."""
+        if self.flip_pairs is not None:
+            mirrors = np.arange(self.num_keypoints, dtype=np.int32)
+            for one, other in self.flip_pairs:
+                mirrors[[one, other]] = other, one
+            return mirrors
+        index = [self.keypoints.index(_mirror_name(name)) for name in self.keypoints]
         return np.asarray(index, np.int32)
+
+
+def _mirror_name(name: str) -> str:
+    swapped = {"left": "right", "right": "left"}
+    side, _, rest = name.partition("_")
+    return f"{swapped[side]}_{rest}" if side in swapped else name
 
 
 # Names, order and limbs: COCO's `categories`; sigmas: pycocotools' `kpt_oks_sigmas`.
@@ -92,4 +109,36 @@ COCO = Skeleton(
         *((5, 6), (5, 7), (6, 8), (7, 9), (8, 10), (1, 2), (0, 1), (0, 2)),
         *((1, 3), (2, 4), (3, 5), (4, 6)),
     ),
+    sigmas_from="pycocotools",
+)
+
+# Names and order: CrowdPose's `categories`; sigmas: its official evaluation,
+# crowdposetools. The `skeleton` of its files is COCO's and does not fit its keypoints.
+CROWDPOSE = Skeleton(
+    name="crowdpose",
+    keypoints=(
+        "left_shoulder",
+        "right_shoulder",
+        "left_elbow",
+        "right_elbow",
+        "left_wrist",
+        "right_wrist",
+        "left_hip",
+        "right_hip",
+        "left_knee",
+        "right_knee",
+        "left_ankle",
+        "right_ankle",
+        "head",
+        "neck",
+    ),
+    sigmas=(
+        *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107),
+        *(0.087, 0.087, 0.089, 0.089, 0.079, 0.079),
+    ),
+    limbs=(
+        *((12, 13), (13, 0), (13, 1), (0, 2), (2, 4), (1, 3), (3, 5)),
+        *((0, 6), (1, 7), (6, 7), (6, 8), (8, 10), (7, 9), (9, 11)),
+    ),
+    sigmas_from="crowdposetools",
 )

@@ -84,7 +84,7 @@ def test_a_run_that_is_trained_killed_resumed_and_evaluated(start, data_dir, tmp
     assert rows.keys() == {"initial", "logocap", "bound"}
     truth = COCO(str(data_dir / "annotations/person_keypoints_val2017.json"))
     for name, row in rows.items():
-        assert row.keys() == {"AP", "AP50", "AP75", "APM", "APL", "AR"}
+        assert row.keys() >= {"AP", "AP50", "AP75", "APM", "APL", "AR"}
         assert all(value is None or 0 <= value <= 1 for value in row.values())
         truth.loadRes(str(out / f"results_{name}.json"))
     pictures = [out / "loss_curve.png", *(out / "overlays").iterdir()]

@@ -9,15 +9,30 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from logocap_jax.cli import convert, doctor, export, parity, predict, prepare
+from logocap_jax.cli import (
+    benchmark,
+    convert,
+    doctor,
+    export,
+    parity,
+    plan,
+    predict,
+    prepare,
+    serve,
+    validate,
+)
 
 COMMANDS: dict[str, ModuleType] = {
+    "benchmark": benchmark,
     "convert": convert,
     "doctor": doctor,
     "export": export,
     "parity": parity,
+    "plan": plan,
     "predict": predict,
     "prepare": prepare,
+    "serve": serve,
+    "validate": validate,
 }
 
 

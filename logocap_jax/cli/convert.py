@@ -3,7 +3,8 @@
 Reads state dicts and training checkpoints of `torch.save` (without PyTorch, and
 without running what they contain), ImageNet HRNets, `.npz`, `.safetensors` and Orbax
 checkpoints. Prints what became of the arrays; unless `--partial`, refuses anything but
-a one-to-one fit.
+a one-to-one fit. Of a run that keeps a moving average of its weights the average is
+taken, unless `--raw`.
 """
 
 import argparse
@@ -24,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--partial", action="store_true", help="take what fits, leave out the rest"
     )
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="of a run, the weights themselves, not their moving average",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.source}: no such file")
     if args.target.exists():
         raise ValueError(f"{args.target}: exists; remove it or name another target")
-    variables, report = files.read_weights(args.source, partial=True)
+    variables, report = files.read_weights(args.source, partial=True, raw=args.raw)
     print(report.format())
     if not args.partial:
         with containers.errors_naming(args.source):

@@ -1,8 +1,9 @@
-"""Export a model as StableHLO, to run without this project.
+"""Export a model as StableHLO or ONNX, to run without this project.
 
-Writes one file for CPU, CUDA and TPU together, with the weights inside, and a JSON
-beside it that says what goes in and comes out. `jax.export.deserialize` reads the file
-in any process; so does `Predictor.from_export`. See docs/export.md.
+Writes one file with the weights inside, and a JSON beside it that says what goes in and
+comes out. StableHLO is for CPU, CUDA and TPU together: `jax.export.deserialize` reads
+it in any process, and so does `Predictor.from_export`. ONNX (a target that ends in
+`.onnx`) has one size. See docs/export.md.
 """
 
 import argparse
@@ -27,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="full",
         help="full: to poses after NMS; dense: to heatmaps and offsets",
     )
+    parser.add_argument(
+        "--format",
+        choices=("stablehlo", "onnx"),
+        help="by default what the target's suffix says, else stablehlo",
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--short-side",
@@ -38,11 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", metavar="HxW", help="input px, multiples of 64, or `dynamic`"
     )
     parser.add_argument(
-        "--batch", default="dynamic", metavar="N", help="images, or `dynamic`"
+        "--batch",
+        metavar="N",
+        help="images, or `dynamic`; by default dynamic in StableHLO, 1 in ONNX",
     )
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--no-flip-test", action="store_true", help="half the work")
-    parser.add_argument("--platforms", default="cpu,cuda,tpu", metavar="NAME,...")
+    parser.add_argument(
+        "--platforms", metavar="NAME,...", help="StableHLO: cpu,cuda,tpu by default"
+    )
     add_settings(parser)
 
 
@@ -55,7 +65,13 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.out, args.out.with_name(f"{args.out.name}.json")):
         if path.exists():
             raise ValueError(f"{path}: exists; remove it or name another target")
-    size, batch = _parse_size(args), _parse_batch(args.batch)
+    by_suffix = "onnx" if args.out.suffix == ".onnx" else "stablehlo"
+    file_format = args.format or by_suffix
+    if file_format == "onnx" and args.platforms:
+        raise ValueError(
+            f"--platforms {args.platforms}: ONNX is not made for some only"
+        )
+    batch = args.batch or ("1" if file_format == "onnx" else "dynamic")
     changes = {"flip_test": not args.no_flip_test, "dtype": args.dtype}
     changes |= parse_settings(args.set)
 
@@ -63,16 +79,21 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     options = export.ExportOptions(
-        args.what, size, batch, tuple(args.platforms.split(","))
+        what=args.what,
+        size=_parse_size(args),
+        batch=_parse_batch(batch),
+        platforms=tuple((args.platforms or "cpu,cuda,tpu").split(",")),
+        file_format=file_format,
     )
     info = export.export_weights(args.weights, args.out, options, changes)
     for kind, arrays in (("in", info.inputs), ("out", info.outputs)):
         for array in arrays:
             shape = ", ".join(map(str, array.shape))
             print(f"{kind:4} {array.name:18} {array.dtype:8} [{shape}]")
+    made_for = ", ".join(info.platforms) or "onnxruntime and its like"
     print(
-        f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB, for "
-        f"{', '.join(info.platforms)}) in {time.perf_counter() - start:.1f} s"
+        f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB, for {made_for}) in "
+        f"{time.perf_counter() - start:.1f} s"
     )
     return 0
 

@@ -1,17 +1,25 @@
 """Find the people in photographs and films.
 
-Takes images (JPEG, PNG), films, folders and patterns. With `--out` it draws the poses
-over each image or film, with `--json` it writes them as COCO keypoint results, with
-`--csv` as a table; `--track` gives the people of a film ids. What cannot be read is
-named and left out; the exit code is then 1.
+Takes images (JPEG, PNG), films, folders, patterns, and the number of a camera. With
+`--out` it draws the poses over each image or film, with `--json` it writes them as COCO
+keypoint results, with `--csv` as a table; `--show` shows them as they come; `--track`
+gives the people of a film ids. What cannot be read is named and left out; the exit code
+is then 1. Ctrl-C stops after the image under way, and leaves complete files.
 """
 
 import argparse
-import collections
 import pathlib
+import signal
 import sys
+from typing import TYPE_CHECKING, Any
 
 from logocap_jax.cli.settings import add_settings, parse_settings
+
+if TYPE_CHECKING:
+    from logocap_jax.predictor.output import Output
+    from logocap_jax.predictor.pictures import Pictures
+
+_VIEWS = ("refined", "initial", "heatmaps", "kam")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=pathlib.Path, help="folder for the drawn poses")
     parser.add_argument("--json", type=pathlib.Path, help="COCO keypoint results")
     parser.add_argument("--csv", type=pathlib.Path, help="one row per pose")
+    parser.add_argument("--show", action="store_true", help="show them in a window")
     parser.add_argument("--short-side", type=int, default=512, help="input px")
     parser.add_argument("--score-threshold", type=float, default=0.02)
     parser.add_argument("--batch-size", type=int)
@@ -37,9 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
     parser.add_argument(
         "--draw",
-        choices=("refined", "initial"),
         default="refined",
-        help="initial: draw the poses before refinement thin over the refined ones",
+        metavar="VIEW[,VIEW...]",
+        help=f"of {', '.join(_VIEWS)}: initial draws the poses before refinement, thin "
+        "where the refined ones are drawn, too; heatmaps (which keypoint fires where) "
+        "and kam (the attraction maps of each person) are pictures of their own, and "
+        "take one image at a time",
     )
 
 
@@ -47,61 +59,104 @@ def run(args: argparse.Namespace) -> int:
     """Predict, image after image.
 
     Returns:
-      1 if an image was left out, else 0.
+      1 if an image was left out, 130 if stopped by Ctrl-C, else 0.
 
     Raises:
       ValueError: no images, unusable weights, or nowhere to write.
     """
-    outputs = [path for path in (args.out, args.json, args.csv) if path is not None]
-    if not outputs:
-        raise ValueError("got nothing to write; give --out DIR, --json or --csv FILE")
-    for path in (args.json, args.csv):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: no such folder")
-
+    views, outputs = _parse_views(args.draw), _outputs(args)
     settings = parse_settings(args.set)
 
     import jax
-    import tqdm
 
-    from logocap_jax.predictor import Predictor
     from logocap_jax.predictor.compiled import keep_compiled
     from logocap_jax.predictor.output import Output
-    from logocap_jax.predictor.pictures import Picture, Pictures, find_files
+    from logocap_jax.predictor.pictures import Pictures, find_sources, path_of
+    from logocap_jax.visualization.window import Window
 
-    paths = find_files(args.inputs)
+    sources = find_sources(args.inputs)
+    window = Window("logocap predict") if args.show else None
     keep_compiled()
-    predictor = Predictor.from_weights(
-        args.weights,
-        short_side=args.short_side,
-        flip_test=not args.no_flip_test,
-        score_threshold=args.score_threshold,
-        batch_size=args.batch_size,
-        dtype=args.dtype,
-        settings=settings,
+    model = _load(args, views, settings)
+    print(
+        f"{len(sources)} inputs, {len(jax.devices())} {jax.default_backend()} devices"
     )
-    print(f"{len(paths)} files, {len(jax.devices())} {jax.default_backend()} devices")
+    pictures = Pictures(sources, check=model.input_size)
     output = Output(
-        *(args.out, args.json, args.csv),
-        initial=args.draw == "initial",
+        [path_of(source) for source in sources],
+        folder=args.out,
+        json_file=args.json,
+        csv_file=args.csv,
+        views=views,
         track=args.track,
+        window=window,
     )
-    pictures = Pictures(paths)
-    waiting: collections.deque[Picture] = collections.deque()
-
-    def pixels():
-        for picture in pictures:
-            waiting.append(picture)
-            yield picture.pixels
-
-    with output, tqdm.tqdm(unit="image", disable=None) as bar:
-        for poses in predictor.stream(pixels()):
-            output.add(waiting.popleft(), poses)
-            bar.update()
-    for line in pictures.faults:
-        print(f"left out: {line}", file=sys.stderr)
+    with output:
+        stopped = _process(model, pictures, output)
+    for line in (*(f"left out: {fault}" for fault in pictures.faults), *output.notes):
+        print(line, file=sys.stderr)
     print(
         f"{output.num_images} images, {output.num_people} people, "
-        f"{len(pictures.faults)} left out; wrote {', '.join(map(str, outputs))}"
+        f"{len(pictures.faults)} left out; wrote {', '.join(outputs) or 'nothing'}"
     )
+    if stopped:
+        print("stopped before the end", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 1 if pictures.faults else 0
+
+
+def _parse_views(text: str) -> list[str]:
+    views = text.split(",")
+    unknown = sorted(set(views) - set(_VIEWS))
+    if unknown:
+        raise ValueError(f"--draw: got {unknown}, expected some of {', '.join(_VIEWS)}")
+    return views
+
+
+def _outputs(args: argparse.Namespace) -> list[str]:
+    """What will be written; checked now, so that no work is lost later."""
+    for path in (args.json, args.csv):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ValueError(f"{path}: no such folder")
+    outputs = [str(path) for path in (args.out, args.json, args.csv) if path]
+    if not outputs and not args.show:
+        raise ValueError(
+            "got nothing to write; give --out DIR, --json or --csv FILE, or --show"
+        )
+    return outputs
+
+
+def _load(
+    args: argparse.Namespace, views: list[str], settings: dict[str, object]
+) -> Any:
+    """A `Predictor`, or an `Explainer` where a view needs one."""
+    from logocap_jax.predictor import Predictor
+    from logocap_jax.predictor.explainer import Explainer
+    from logocap_jax.predictor.views import EXPLAINING
+
+    shared: dict[str, Any] = {
+        "short_side": args.short_side,
+        "score_threshold": args.score_threshold,
+        "flip_test": not args.no_flip_test,
+        "dtype": args.dtype,
+        "settings": settings,
+    }
+    if set(views) & set(EXPLAINING):
+        return Explainer.from_weights(args.weights, **shared)
+    return Predictor.from_weights(args.weights, batch_size=args.batch_size, **shared)
+
+
+def _process(model: Any, pictures: "Pictures", output: "Output") -> bool:
+    """Take pictures through the model to the output; whether Ctrl-C ended it."""
+    import tqdm
+
+    from logocap_jax.predictor.results import find_people
+    from logocap_jax.training.signals import stop_on_signals
+
+    with stop_on_signals() as stop, tqdm.tqdm(unit="image", disable=None) as bar:
+        for picture, poses, explained in find_people(model, pictures):
+            output.add(picture, poses, explained)
+            bar.update()
+            if stop.signal is not None or output.window_closed:
+                break
+    return stop.signal is not None

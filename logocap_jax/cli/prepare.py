@@ -1,25 +1,30 @@
 """Write a data set in the form that training reads.
 
-`prepare coco` checks a folder in COCO's layout and writes it as ArrayRecord;
-`prepare synthetic` draws people and writes them in COCO's layout.
+`prepare coco`, `ochuman` and `crowdpose` check what was downloaded and write it as
+ArrayRecord; `prepare NAME --help` says what to download. `prepare synthetic` draws
+people and writes them in COCO's layout.
 """
 
 import argparse
 import pathlib
+import shlex
 import sys
+
+from logocap_jax.cli import downloads
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `logocap prepare` takes."""
     kinds = parser.add_subparsers(required=True, metavar="kind", dest="kind")
 
-    coco = kinds.add_parser("coco", help="COCO's layout to ArrayRecord")
-    coco.add_argument("--coco-dir", type=pathlib.Path, required=True)
-    coco.add_argument("--out", type=pathlib.Path, required=True)
-    coco.add_argument(
-        "--skip-bad", action="store_true", help="leave bad records out and count them"
-    )
-    coco.set_defaults(prepare=_prepare_coco)
+    for name, text in downloads.TEXTS.items():
+        kind = kinds.add_parser(
+            name,
+            help=text.partition(",")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _add_folder_arguments(kind, name)
 
     synthetic = kinds.add_parser("synthetic", help="drawn people in COCO's layout")
     synthetic.add_argument("--out", type=pathlib.Path, required=True)
@@ -28,6 +33,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synthetic.add_argument("--size", type=int, default=256, help="side in pixels")
     synthetic.add_argument("--seed", type=int, default=0)
     synthetic.set_defaults(prepare=_prepare_synthetic)
+
+
+def _add_folder_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
+        f"--{name}-dir",
+        dest="folder",
+        type=pathlib.Path,
+        required=True,
+        help="folder of what was downloaded",
+    )
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave bad records out and count them"
+    )
+    parser.add_argument(
+        "--beam",
+        metavar="OPTIONS",
+        help="prepare with Apache Beam and its options, all in one text, such as "
+        "--beam='--runner=FlinkRunner --flink_master=HOST:PORT'; see docs/scaling.md",
+    )
+    parser.set_defaults(prepare=_prepare_folder)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,12 +66,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare_coco(args: argparse.Namespace) -> None:
+def _prepare_folder(args: argparse.Namespace) -> None:
+    from data_pipeline.layouts import LAYOUTS
     from data_pipeline.prepare import prepare_coco
-    from logocap_jax.skeletons import COCO
 
+    (layout,) = (layout for layout in LAYOUTS if layout.name == args.kind)
     result = prepare_coco(
-        args.coco_dir, args.out, skeleton=COCO, skip_bad=args.skip_bad
+        args.folder,
+        args.out,
+        skeleton=layout.skeleton,
+        skip_bad=args.skip_bad,
+        beam_options=None if args.beam is None else shlex.split(args.beam),
     )
     if not result.written:
         print(f"{args.out} is already prepared: nothing to do")

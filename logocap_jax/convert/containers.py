@@ -6,6 +6,7 @@ import math
 import os
 import pathlib
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -74,8 +75,10 @@ def errors_naming(path: str | os.PathLike[str]) -> Iterator[None]:
         OverflowError,
         RuntimeError,  # how zipfile refuses encrypted members
         SafetensorError,
+        SyntaxError,  # NumPy reads the header of an array as Python
         ValueError,
         struct.error,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

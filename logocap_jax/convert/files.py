@@ -60,9 +60,10 @@ def load_weights(
     *,
     expected: Variables | None = None,
     partial: bool = False,
+    raw: bool = False,
 ) -> dict[str, Any]:
     """Load variables from any weights; see `read_weights`, which also reports."""
-    return read_weights(path, expected=expected, partial=partial)[0]
+    return read_weights(path, expected=expected, partial=partial, raw=raw)[0]
 
 
 def read_weights(
@@ -70,6 +71,7 @@ def read_weights(
     *,
     expected: Variables | None = None,
     partial: bool = False,
+    raw: bool = False,
 ) -> tuple[dict[str, Any], Report]:
     """Read variables and what became of each array.
 
@@ -80,13 +82,14 @@ def read_weights(
         by default a PyTorch file is checked against the sizes that it tells itself,
         and ours is taken as it is.
       partial: take what fits instead of refusing anything but a one-to-one fit.
+      raw: as for `load_variables`.
 
     Raises:
       ValueError: unreadable, or no fit; see `state_dict_to_variables`.
       OSError: cannot be opened.
     """
     folder = os.path.isdir(path)
-    arrays = flatten(load_variables(path)) if folder else read_arrays(path)
+    arrays = flatten(load_variables(path, raw=raw)) if folder else read_arrays(path)
     if not _is_ours(arrays):
         state = _reference_keys(arrays, path)
         with errors_naming(path):
@@ -121,12 +124,15 @@ def save_variables(path: Path, variables: Variables) -> None:
     ocp.save(path, variables)
 
 
-def load_variables(path: Path) -> dict[str, Any]:
+def load_variables(path: Path, *, raw: bool = False) -> dict[str, Any]:
     """Read an Orbax checkpoint as NumPy arrays.
+
+    Of a run that keeps a moving average of its variables the average is taken.
 
     Args:
       path: what `save_variables` wrote, or a run of `train.py`, of whose best
         checkpoint (or, without one, the last) the optimizer's state is left out.
+      raw: take the variables themselves, even if there is an average of them.
 
     Raises:
       ValueError: no Orbax checkpoint, or a damaged one.
@@ -141,8 +147,10 @@ def load_variables(path: Path) -> dict[str, Any]:
             lambda leaf: np.empty(leaf.shape, leaf.dtype), ocp.metadata(folder).metadata
         )
         loaded = ocp.load(folder, like)
-        kept = {name: tree for name, tree in loaded.items() if _is_ours([f"{name}/"])}
-    _check_digests(folder / "meta" / "metadata", flatten(kept))
+    average = None if raw else loaded.get("ema")
+    prefix, tree = ("ema/", average) if average else ("", loaded)
+    kept = {name: tree[name] for name in tree if _is_ours([f"{name}/"])}
+    _check_digests(folder / "meta" / "metadata", prefix, flatten(kept))
     return kept
 
 
@@ -156,14 +164,17 @@ def checkpoint_folder(path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def _check_digests(digests: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+def _check_digests(
+    digests: pathlib.Path, prefix: str, arrays: Mapping[str, np.ndarray]
+) -> None:
     """Hold arrays against what training wrote beside them: Orbax does not."""
     if not digests.exists():
         return
     with errors_naming(digests):
         leaves = json.loads(digests.read_bytes())["leaves"]
         for name, array in arrays.items():
-            if zlib.crc32(np.ascontiguousarray(array).data) != leaves[name]["crc32"]:
+            saved = leaves[f"{prefix}{name}"]["crc32"]
+            if zlib.crc32(np.ascontiguousarray(array).data) != saved:
                 raise ValueError(f"{name}: got other numbers than were saved")
 
 

@@ -164,6 +164,11 @@ def _read_tensors(
     arrays: dict[str, np.ndarray] = {}
     for storage, keys in keys_of.items():
         data = read_storage(storage)
+        if len(data) != storage.num_bytes:  # an archive whose lists disagree
+            raise ValueError(
+                f"storage {storage.key[:80]!r} has {len(data)} bytes, expected "
+                f"{storage.num_bytes}"
+            )
         arrays.update((key, _copy_out(views[key], data)) for key in keys)
     return {key: arrays[key] for key in views}
 

@@ -5,7 +5,6 @@ perfect poses where an annotation has the id 0 or the id of another one.
 """
 
 import logging
-import math
 import numbers
 from typing import Any
 
@@ -13,6 +12,9 @@ PERSON_FIELDS = (
     *("id", "image_id", "category_id", "iscrowd", "area", "bbox"),
     *("num_keypoints", "keypoints"),
 )
+# No pixel, area or score is as large. Beyond, squares are infinite and integers break
+# pycocotools.
+MAX_NUMBER = 1e12
 RESULT_FIELDS = ("image_id", "category_id", "keypoints", "score")
 
 _logger = logging.getLogger(__name__)
@@ -115,10 +117,10 @@ def _person_problem(
     if problem:
         return problem
     area, box, triplets = person["area"], person["bbox"], person["keypoints"]
-    if not _is_finite(area) or area < 0:
-        return f"got area {_shown(area)}, expected a number of 0 or more"
     if not _is_finite_list(box, 4) or min(box[2:]) < 0:
         return f"got bbox {_shown(box)}, expected x, y, width >= 0, height >= 0"
+    if not _is_finite(area) or area < 0:
+        return f"got area {_shown(area)}, expected a number of 0 or more"
     if not _is_finite_list(triplets, 3 * num_keypoints):
         return (
             f"got keypoints {_shown(triplets)}, expected {3 * num_keypoints} finite "
@@ -178,7 +180,8 @@ def _shown(value: Any) -> str:
     """Show the type of a value and the start of it."""
     if isinstance(value, list):
         return f"a list of {len(value)} ({str(value[:6])[1:60]}, ...)"
-    return f"{str(value)[:60]} ({type(value).__name__})"
+    text = repr(value) if isinstance(value, str) else str(value)  # one line
+    return f"{text[:60]} ({type(value).__name__})"
 
 
 def _is_integer(value: Any) -> bool:
@@ -186,15 +189,13 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # An integer that no float can hold.
-        return False
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and bool(abs(value) <= MAX_NUMBER)  # NaN is not
 
 
 def _is_finite_list(values: Any, length: int) -> bool:
     if not isinstance(values, list) or len(values) != length:
         return False
+    if set(map(type, values)) <= {int, float}:  # as from JSON: millions, so quickly
+        return all(map(MAX_NUMBER.__ge__, map(abs, values)))  # NaN is not
     return all(_is_finite(value) for value in values)

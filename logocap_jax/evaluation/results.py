@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from logocap_jax.atomic import replacing
+from logocap_jax.evaluation.checks import MAX_NUMBER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ def to_coco(poses: Iterable[ImagePoses], *, category_id: int = 1) -> list[dict]:
       keypoints, image px.
 
     Raises:
-      ValueError: if a number of a pose is NaN or infinite.
+      ValueError: if a number of a pose is NaN, or too large to be one.
     """
     return [result for image in poses for result in _image_results(image, category_id)]
 
@@ -53,7 +54,8 @@ def _image_results(image: ImagePoses, category_id: int) -> Iterator[dict[str, An
     for index, score in enumerate(image.scores):
         points = image.keypoints[index]  # [K, 2]
         triplets = np.column_stack([points, image.keypoint_scores[index]])  # [K, 3]
-        if not (np.isfinite(triplets).all() and np.isfinite(score)):
+        # NaN is not.
+        if not ((abs(triplets) <= MAX_NUMBER).all() and abs(score) <= MAX_NUMBER):
             raise ValueError(
                 f"image {image.image_id}, pose {index}: got a NaN or infinite keypoint "
                 "or score, expected finite numbers; check the weights of the model"

@@ -1,6 +1,6 @@
 """Metrics of several result sets side by side, for people and for programs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from logocap_jax.evaluation.results import write_json
@@ -11,12 +11,13 @@ COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
 Rows = Mapping[str, Mapping[str, float | None]]
 
 
-def format_table(rows: Rows) -> str:
+def format_table(rows: Rows, columns: Sequence[str] = COLUMNS) -> str:
     """Lay out metrics as a plain-text table in percent.
 
     Args:
-      rows: for each result set, in the order to show, its metrics 0..1; more than
-        `COLUMNS` may be given. `None` shows as `-`.
+      rows: for each result set, in the order to show, its metrics 0..1; more than the
+        columns may be given. `None` shows as `-`.
+      columns: metrics to show.
 
     Returns:
       Lines without a newline at the end.
@@ -24,14 +25,16 @@ def format_table(rows: Rows) -> str:
     Raises:
       ValueError: if a metric is missing or outside 0..1.
     """
+    _check(rows, columns)
     names = ["poses", *rows]
     width = max(len(name) for name in names)
-    cells = [list(COLUMNS)] + [
-        [_percent(value) for value in metrics.values()]
-        for metrics in _selected(rows).values()
+    cells = [list(columns)] + [
+        [_percent(metrics[column]) for column in columns] for metrics in rows.values()
     ]
+    widths = [max(7, len(column) + 2) for column in columns]
     return "\n".join(
-        f"{name:<{width}}" + "".join(f"{cell:>7}" for cell in line)
+        f"{name:<{width}}"
+        + "".join(f"{cell:>{size}}" for cell, size in zip(line, widths, strict=True))
         for name, line in zip(names, cells, strict=True)
     )
 
@@ -41,31 +44,29 @@ def write_metrics(path: Path, rows: Rows) -> None:
 
     Args:
       path: the JSON file; an old one is replaced.
-      rows: as for `format_table`; `COLUMNS` are written, `None` as `null`.
+      rows: by result set, all of its metrics, 0..1; `None` is written as `null`.
 
     Raises:
-      ValueError: if a metric is missing or outside 0..1.
+      ValueError: if a metric is outside 0..1.
     """
-    write_json(path, _selected(rows), indent=2)
-
-
-def _selected(rows: Rows) -> dict[str, dict[str, float | None]]:
     for name, metrics in rows.items():
-        for column in COLUMNS:
+        _check({name: metrics}, list(metrics))
+    write_json(path, rows, indent=2)
+
+
+def _check(rows: Rows, columns: Sequence[str]) -> None:
+    for name, metrics in rows.items():
+        for column in columns:
             if column not in metrics:
                 raise ValueError(
                     f"result set {name!r}: lacks {column}, expected the metrics "
-                    f"{', '.join(COLUMNS)}"
+                    f"{', '.join(columns)}"
                 )
             value = metrics[column]
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(
                     f"result set {name!r}: got {column} {value}, expected 0..1 or None"
                 )
-    return {
-        name: {column: metrics[column] for column in COLUMNS}
-        for name, metrics in rows.items()
-    }
 
 
 def _percent(value: float | None) -> str:

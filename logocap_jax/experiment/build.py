@@ -24,7 +24,8 @@ from logocap_jax.evaluation.results import to_coco
 from logocap_jax.evaluation.runner import ResultSets
 from logocap_jax.experiment.init_from import start_from
 from logocap_jax.methods import build_method
-from logocap_jax.methods.base import Method
+from logocap_jax.methods.base import Method, Variables
+from logocap_jax.models.folding import fold_batch_norm
 from logocap_jax.sharding import replicated
 from logocap_jax.training.checkpoint import Checkpoints
 from logocap_jax.training.optim import (
@@ -178,6 +179,11 @@ def open_checkpoints(
         },
         read_only=data is None,
     )
+
+
+def inference_variables(variables: Variables, mesh: Mesh) -> Variables:
+    """Variables for many batches at test time: batch norms folded, on the mesh."""
+    return jax.jit(fold_batch_norm, out_shardings=replicated(mesh))(variables)
 
 
 def make_batches(config: ConfigDict, split: str) -> EvalBatches:

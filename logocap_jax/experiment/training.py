@@ -61,6 +61,7 @@ def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | Non
     check_same("training data", data)
     schedule = _make_schedule(config, num_images=len(source))
     train_step = build.make_step(config, method, schedule.learning_rate, mesh)
+    averaged = "_ema" if config.ema_decay > 0 else ""
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
         evaluate = _make_evaluator(config, method, mesh, stop)
@@ -82,7 +83,7 @@ def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | Non
             train_step,
             batches,
             evaluate,
-            best_by=f"eval/{method.result}/AP",
+            best_by=f"eval/{method.result}{averaged}/AP",
             schedule=schedule,
             checkpoints=checkpoints,
             writer=writer,
@@ -180,7 +181,8 @@ def _make_evaluator(
         rows: build.Rows = {}
         for suffix, variables in state.evaluated.items():
             until_stop = itertools.takewhile(lambda _: stop.signal is None, batches)
-            sets = run_evaluation(evaluate, variables, until_stop, mesh)
+            folded = build.inference_variables(variables, mesh)
+            sets = run_evaluation(evaluate, folded, until_stop, mesh)
             if stop.signal is not None:
                 return None
             scored = build.score(truth, sets)

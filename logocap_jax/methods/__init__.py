@@ -42,11 +42,17 @@ def build_method(name: str, settings: Mapping[str, Any]) -> Method:
     Raises:
       ValueError: if the name or a field is unknown; lists those that are known.
     """
-    config_type, make = _find(name)
+    _, make = _find(name)
+    return make(build_config(name, settings))
+
+
+def build_config(name: str, settings: Mapping[str, Any]) -> Any:
+    """Build a method's config from plain settings, as `build_method` takes them."""
+    config_type, _ = _find(name)
     settings = dict(settings)
     if "backbone" in settings:
         settings["backbone"] = _make_config(HRNetConfig, settings["backbone"])
-    return make(_make_config(config_type, settings))
+    return _make_config(config_type, settings)
 
 
 def _find(name: str) -> tuple[Any, Any]:

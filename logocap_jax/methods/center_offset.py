@@ -51,8 +51,7 @@ def make_center_offset(config: KeypointerConfig) -> Method:
             initial = keypointer.decode_initial(
                 heatmaps[..., -1], offsets, config, extent
             )
-            keypoint_maps = heatmaps[..., :-1]
-            return suppress(keypointer.score_initial(initial, keypoint_maps, extent))
+            return suppress(keypointer.score_initial(initial, heatmaps, extent))
 
         return {"initial": jax.vmap(decode)(maps.heatmaps, maps.offsets, extent)}
 

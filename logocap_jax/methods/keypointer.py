@@ -20,7 +20,7 @@ from logocap_jax.methods.base import Variables
 from logocap_jax.models.dense import DenseNetwork
 from logocap_jax.models.hrnet import W32, HRNetConfig
 from logocap_jax.ops.extent import inside
-from logocap_jax.ops.sampling import sample_upsampled
+from logocap_jax.ops.sampling import sample_window
 from logocap_jax.skeletons import COCO, Skeleton
 from logocap_jax.structures import DenseMaps, Poses
 
@@ -201,24 +201,26 @@ def decode_initial(
 
 def score_initial(
     initial: InitialPoses,
-    heatmaps: Float[Array, "h w K"],
+    heatmaps: Float[Array, "h w K1"],
     extent: Int[Array, "2"] | None = None,
 ) -> Poses:
     """Initial poses of one image as an answer of their own.
 
     A keypoint's score is its heatmap there, upsampled to input px, times the centre
-    value. Only `extent`, px, of the heatmaps is image; None: all.
+    value. The heatmaps are those of the keypoints first; only `extent`, px, of them
+    is image, None: all.
     """
     cells = None if extent is None else extent // geometry.STRIDE
 
-    def sample(heatmap: Array, point: Array) -> Array:
-        x, y = point[:1], point[1:]
-        return sample_upsampled(heatmap, x, y, stride=geometry.STRIDE, extent=cells)[
-            0, 0
-        ]
+    def sample(point: Array, kind: Array) -> Array:
+        return sample_window(
+            *(heatmaps, point, kind), radius=0, stride=geometry.STRIDE, extent=cells
+        )
 
-    per_keypoint = jax.vmap(sample, in_axes=(2, 0))
-    values = jax.vmap(per_keypoint, in_axes=(None, 0))(heatmaps, initial.keypoints)
+    channels = jnp.arange(initial.keypoints.shape[1])
+    values = jax.vmap(lambda points: jax.vmap(sample)(points, channels))(
+        initial.keypoints
+    )[..., 0, 0]
     scores = values * initial.center_values[:, None]
     pose_scores = jnp.mean(scores, axis=-1)
     valid = initial.valid & (pose_scores > 0)

@@ -18,6 +18,7 @@ from logocap_jax.models.layers import (
     conv,
 )
 from logocap_jax.ops.extent import extend_edges
+from logocap_jax.ops.upsampling import upsample_bilinear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,9 +200,7 @@ def _upsample_nearest(x: Float[Array, "B h w C"], factor: int) -> Array:
 
 def _concatenate_upsampled(branches: Sequence[Array]) -> Float[Array, "B h w C"]:
     """Upsample all branches to the first one's size (half-pixel bilinear), stack."""
-    batch, height, width, _ = branches[0].shape
-    resized = [
-        jax.image.resize(x, (batch, height, width, x.shape[-1]), "bilinear")
-        for x in branches[1:]
-    ]
-    return jnp.concatenate([branches[0], *resized], axis=-1)
+    # Without the barrier XLA on a CPU computes the last sums anew for each pixel.
+    first, *others = jax.lax.optimization_barrier(list(branches))
+    upsampled = [upsample_bilinear(x, 2**b) for b, x in enumerate(others, 1)]
+    return jnp.concatenate([first, *upsampled], axis=-1)

@@ -14,24 +14,28 @@ Dtype = Any
 torch_default_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
+# Added to variances by every batch norm (PyTorch's default).
+EPSILON = 1e-5
+
+
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last, as PyTorch computes it.
 
     Differs from `nn.BatchNorm` in what PyTorch checkpoints expect: the running
     variance is the unbiased one, and the variance is computed in two passes.
     Under `jit` with a sharded batch the statistics are those of the global batch.
+    Where there is a bias but no scale, `folding.fold_batch_norm` has put all else into
+    the convolution before: at test time only the bias is added.
 
     Attributes:
       affine: whether to learn a scale and a bias.
       momentum: share of the running statistics that a step keeps
         (1 - PyTorch's momentum of 0.1).
-      epsilon: added to the variance.
       dtype: dtype of the result; statistics are float32 always.
     """
 
     affine: bool = True
     momentum: float = 0.9
-    epsilon: float = 1e-5
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -54,6 +58,9 @@ class BatchNorm(nn.Module):
           The normalised activations.
         """
         channels = (x.shape[-1],)
+        if not train and self._is_folded():
+            bias = self.param("bias", nn.initializers.zeros, channels)
+            return x + bias.astype(self.dtype)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         var = self.variable("batch_stats", "var", jnp.ones, channels)
         values = x.astype(jnp.float32)
@@ -66,12 +73,16 @@ class BatchNorm(nn.Module):
                 var.value = keep * var.value + (1 - keep) * unbiased
         else:
             batch_mean, batch_var = mean.value, var.value
-        normalised = (values - batch_mean) * jax.lax.rsqrt(batch_var + self.epsilon)
+        normalised = (values - batch_mean) * jax.lax.rsqrt(batch_var + EPSILON)
         if self.affine:
             scale = self.param("scale", nn.initializers.ones, channels)
             bias = self.param("bias", nn.initializers.zeros, channels)
             normalised = normalised * scale + bias
         return normalised.astype(self.dtype)
+
+    def _is_folded(self) -> bool:
+        known = self.is_initializing() or self.has_variable("params", "scale")
+        return self.affine and not known
 
 
 def _masked_moments(

@@ -49,8 +49,8 @@ def _correlate(
 ) -> Float[Array, "M G G"]:
     """`result[m, y, x] = sum_ij windows[m, y + i - E//2, x + j - E//2] k[m, i, j]`."""
     extent = kernels.shape[-1]
-    # Without the barrier XLA fuses whatever made the inputs into each of the E * E
-    # products and computes it as often.
+    # Without the barriers XLA fuses whatever made the inputs into each of the E * E
+    # products, and those into whatever reads the result, and computes it as often.
     padded, kernels = lax.optimization_barrier((_pad(windows, extent), kernels))
     side = windows.shape[-1]
     result = jnp.zeros_like(windows)
@@ -58,7 +58,7 @@ def _correlate(
         for j in range(extent):
             tap = kernels[:, i, j, None, None]
             result = result + tap * padded[:, i : i + side, j : j + side]
-    return result
+    return lax.optimization_barrier(result)
 
 
 def _correlate_windows(

@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from logocap_jax.ops.largest import largest
+
 
 def top_peaks(
     heatmap: Float[Array, "H W"], *, count: int, window: int = 3
@@ -21,7 +23,7 @@ def top_peaks(
     """
     clamped = jnp.maximum(heatmap, 0)
     highest = lax.reduce_window(clamped, 0.0, lax.max, (window, window), (1, 1), "SAME")
-    values, index = lax.top_k(jnp.where(clamped == highest, clamped, 0).ravel(), count)
+    values, index = largest(jnp.where(clamped == highest, clamped, 0).ravel(), count)
     y, x = jnp.divmod(index, heatmap.shape[1])
     return jnp.stack([x, y], axis=-1).astype(jnp.float32), values
 
@@ -35,11 +37,17 @@ def top_two(
     first unless they are the map's very first two, as in a map of zeros (reference
     behaviour: the order of PyTorch's `topk` on a CPU).
     """
-    flat = heatmap.ravel()
-    first = jnp.argmax(flat)
-    # Two passes of argmax: far cheaper than a sort of all values.
-    second = jnp.argmax(jnp.where(jnp.arange(flat.size) == first, -jnp.inf, flat))
-    turned = (flat[first] == flat[second]) & (second > 1)
-    index = jnp.where(turned, jnp.stack([second, first]), jnp.stack([first, second]))
-    y, x = jnp.divmod(index, heatmap.shape[1])
-    return jnp.stack([x, y], axis=-1).astype(jnp.float32), flat[index]
+    height, width = heatmap.shape
+    rows = jnp.max(heatmap, axis=1)  # the only pass over all values
+    y1 = jnp.argmax(rows)
+    row = heatmap[y1]
+    x1 = jnp.argmax(row)
+    rest = jnp.where(jnp.arange(width) == x1, -jnp.inf, row)
+    others = jnp.where(jnp.arange(height) == y1, jnp.max(rest), rows)
+    y2 = jnp.argmax(others)
+    x2 = jnp.argmax(jnp.where(y2 == y1, rest, heatmap[y2]))
+    positions = jnp.stack([jnp.stack([x1, y1]), jnp.stack([x2, y2])])
+    values = jnp.stack([rows[y1], others[y2]])
+    turned = (values[0] == values[1]) & (y2 * width + x2 > 1)
+    positions = jnp.where(turned, positions[::-1], positions)
+    return positions.astype(jnp.float32), values

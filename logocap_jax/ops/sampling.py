@@ -35,54 +35,63 @@ def bilinear_taps(
 
 
 def bilinear_sample(
-    maps: Float[Array, "h w C"],
+    maps: Float[Array, "*images h w C"],
     points: Float[Array, "*points 2"],
     extent: Int[Array, "2"] | None = None,
+    *,
+    image: tuple[Int[Array, ""], ...] = (),
 ) -> Float[Array, "*points C"]:
     """Sample maps at points.
 
     Args:
-      maps: the maps of one image.
+      maps: the maps of one image, or of several.
       points: `(x, y)` in the maps' own pixels, pixel centres at integers.
       extent: height and width of the image in the maps; None: all.
+      image: index of the image among several. Unlike `maps[image]` it makes no copy
+        of an image's maps for each point set where this is `vmap`ed.
 
     Returns:
       One vector per point.
     """
-    height, width = maps.shape[:2] if extent is None else extent
+    height, width = maps.shape[-3:-1] if extent is None else extent
     x_taps = bilinear_taps(points[..., 0], width)
     y_taps = bilinear_taps(points[..., 1], height)
     return sum(  # type: ignore[return-value]
-        (wy * wx)[..., None] * maps[iy, ix] for iy, wy in y_taps for ix, wx in x_taps
+        (wy * wx)[..., None] * maps[(*image, iy, ix)]
+        for iy, wy in y_taps
+        for ix, wx in x_taps
     )
 
 
 def resize_weights(
-    pixel: Num[Array, " X"], *, size: int, stride: int, within: int | Int[Array, ""]
-) -> Float[Array, "X {size}"]:
+    pixel: Num[Array, " X"],
+    cells: Num[Array, " w"],
+    *,
+    stride: int,
+    within: int | Int[Array, ""],
+) -> Float[Array, "X w"]:
     """Weights that upsample one axis: bilinear, half-pixel centres, edges repeated.
 
     Args:
       pixel: pixels of the upsampled axis.
-      size: length of the axis before.
+      cells: positions of the axis before.
       stride: factor.
       within: how many of its values are image, from the first on.
 
     Returns:
-      For each pixel the weights of the `size` values.
+      For each pixel the weights of the cells.
     """
-    cells = jnp.arange(size, dtype=jnp.float32)
     place = jnp.clip((pixel + 0.5) / stride - 0.5, 0, within - 1)
     return jnp.maximum(1 - jnp.abs(place[:, None] - cells[None]), 0)
 
 
 def upsampled_weights(
     position: Float[Array, " X"],
+    cells: Num[Array, " w"],
     *,
-    size: int,
     stride: int,
-    within: int | Int[Array, ""] | None = None,
-) -> Float[Array, "X {size}"]:
+    within: int | Int[Array, ""],
+) -> Float[Array, "X w"]:
     """Weights that sample one axis of a map as if it were upsampled first.
 
     Upsampling by `stride` is bilinear with half-pixel centres, sampling follows
@@ -91,50 +100,81 @@ def upsampled_weights(
 
     Args:
       position: positions on the upsampled axis.
-      size: length of the axis before upsampling.
+      cells: positions of the axis before upsampling.
       stride: factor of the upsampling.
-      within: how many of its values are image, from the first on; None: all.
+      within: how many of its values are image, from the first on.
 
     Returns:
-      For each position the weights of the `size` values.
+      For each position the weights of the cells.
     """
-    end = size if within is None else within
 
     def rows(index: Array) -> Array:
-        return resize_weights(index, size=size, stride=stride, within=end)
+        return resize_weights(index, cells, stride=stride, within=within)
 
-    lower, upper = bilinear_taps(position, end * stride)
+    lower, upper = bilinear_taps(position, within * stride)
     return rows(lower[0]) * lower[1][:, None] + rows(upper[0]) * upper[1][:, None]
 
 
-def sample_upsampled(
-    heatmap: Float[Array, "h w"],
-    x: Float[Array, " X"],
-    y: Float[Array, " Y"],
+def sample_window(
+    heatmaps: Float[Array, "*images h w K"],
+    center: Float[Array, "2"],
+    channel: Int[Array, ""],
     *,
+    radius: int,
     stride: int,
     extent: Int[Array, "2"] | None = None,
-) -> Float[Array, "Y X"]:
-    """Sample a map, as if upsampled by `stride`, on the grid of all `y` and `x`.
+    image: tuple[Int[Array, ""], ...] = (),
+) -> Float[Array, "G G"]:
+    """Sample a heatmap, as if upsampled by `stride`, on whole steps around a point.
 
-    Equals `bilinear_sample` of the upsampled map; two small matrix products instead
-    of a gather from a map `stride**2` times as large.
+    Equals `bilinear_sample` of the upsampled map. As the steps are pixels, the window
+    covers few cells: those are read, and two small matrix products do the rest.
 
     Args:
-      heatmap: one map, in cells.
-      x: columns, in pixels of the upsampled map; they may lie outside.
-      y: rows, likewise.
+      heatmaps: the heatmaps of one image, or of several, in cells.
+      center: `(x, y)`, in pixels of the upsampled map; it may lie outside.
+      channel: which heatmap.
+      radius: `G = 2 * radius + 1`.
       stride: factor of the upsampling.
-      extent: height and width of the image in the map, in cells; None: all.
+      extent: height and width of the image in the maps, in cells; None: all.
+      image: index of the image among several, as for `bilinear_sample`.
 
     Returns:
-      The samples.
+      The samples, `[y, x]`.
     """
-    height, width = heatmap.shape
-    ends = (None, None) if extent is None else extent
-    rows = upsampled_weights(y, size=height, stride=stride, within=ends[0])
-    columns = upsampled_weights(x, size=width, stride=stride, within=ends[1])
+    size = heatmaps.shape[-3:-1]
+    columns, rows = (
+        _window_axis(
+            center[1 - axis],
+            radius=radius,
+            stride=stride,
+            size=size[axis],
+            within=size[axis] if extent is None else extent[axis],
+        )
+        for axis in (1, 0)
+    )
+    cells = heatmaps[(*image, rows[0][:, None], columns[0], channel)]
     # Full precision: keypoints are read off the peaks of what comes out.
     return jnp.einsum(
-        "yh,hw,xw->yx", rows, heatmap, columns, precision=lax.Precision.HIGHEST
+        *("yh,hw,xw->yx", rows[1], cells, columns[1]), precision=lax.Precision.HIGHEST
     )
+
+
+def _window_axis(
+    center: Float[Array, ""],
+    *,
+    radius: int,
+    stride: int,
+    size: int,
+    within: int | Int[Array, ""],
+) -> tuple[Int[Array, " w"], Float[Array, "G w"]]:
+    """The cells that a window reads along one axis, and their weights."""
+    position = center + jnp.arange(-radius, radius + 1, dtype=jnp.float32)
+    first = jnp.floor((jnp.floor(position[0]) + 0.5) / stride - 0.5)
+    # Positions outside read the nearest cell inside; so must a window all outside.
+    first = jnp.clip(first, 0, within - 1).astype(jnp.int32)
+    # One cell more at either end than the window is long: it starts within a cell.
+    count = -(-(2 * radius + 1) // stride) + 2
+    cells = first + jnp.arange(count)
+    weights = upsampled_weights(position, cells, stride=stride, within=within)
+    return jnp.minimum(cells, size - 1), weights  # beyond the map all weights are 0

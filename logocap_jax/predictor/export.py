@@ -1,4 +1,4 @@
-"""Export a model as StableHLO: weights, network and decoding in one file."""
+"""Export a model: weights, network and decoding in one file."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -16,11 +16,14 @@ from logocap_jax.atomic import replacing
 from logocap_jax.methods import keypointer
 from logocap_jax.methods.base import Method, Variables, part
 from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.logocap.config import LogoCapConfig
+from logocap_jax.models.folding import fold_batch_norm
 from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.predictor.export_info import ArrayInfo, ExportInfo, write_info
 from logocap_jax.predictor.weights import build_fitting, load_settings
 
 WHAT = ("full", "dense")
+FILE_FORMATS = ("stablehlo", "onnx")
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 # Arrays by name: any process can read a dict, only this project knows its own types.
@@ -50,13 +53,15 @@ class ExportOptions:
         offsets.
       size: `(height, width)` of the input, multiples of 64; None: dynamic.
       batch: images that go in together; None: dynamic.
-      platforms: what it shall run on, of `PLATFORMS`.
+      platforms: what StableHLO shall run on, of `PLATFORMS`; ONNX asks its runtime.
+      file_format: of `FILE_FORMATS`; in ONNX size and batch are fixed.
     """
 
     what: str = "full"
     size: tuple[int, int] | None = (512, 704)
     batch: int | None = None
     platforms: Sequence[str] = ("cpu", "cuda", "tpu")
+    file_format: str = "stablehlo"
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -80,6 +85,24 @@ class ExportOptions:
                 f"got platforms {list(self.platforms)}, expected some of "
                 f"{list(PLATFORMS)}"
             )
+        if self.file_format not in FILE_FORMATS:
+            raise ValueError(
+                f"got file_format={self.file_format!r}, expected one of {FILE_FORMATS}"
+            )
+        if self.file_format == "onnx" and None in (self.size, self.batch):
+            raise ValueError("got a dynamic size or batch, ONNX needs fixed ones")
+
+    @property
+    def image(self) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of the input."""
+        batch, size = self.batch, self.size
+        axes = [
+            "batch" if batch is None else str(batch),
+            *(("64*height", "64*width") if size is None else map(str, size)),
+            "3",
+        ]
+        shape = jax.export.symbolic_shape(", ".join(axes))
+        return jax.ShapeDtypeStruct(shape, jnp.uint8)
 
 
 def export_weights(
@@ -100,34 +123,46 @@ def export_weights(
       ValueError: unreadable weights, or settings that do not fit them.
     """
     settings, variables = load_settings(weights, changes)
+    if options.file_format == "onnx" and settings["name"] == "logocap":
+        # All slots at once: ONNX gets no loop whose length depends on the image.
+        every = settings.get("num_slots", LogoCapConfig.num_slots)
+        settings = settings | {"slots_per_step": every}
     method = build_fitting(weights, settings, variables)
-    variables = jax.tree.map(jnp.asarray, variables)
+    variables = jax.jit(fold_batch_norm)(variables)
     dense = options.what == "dense"
-    function = _dense(settings, variables) if dense else _full(method, variables)
-    exported = export_function(function, options)
-    data = bytes(exported.serialize())
-    info = _describe(exported, options, settings)
+    # Jitted, so that it is traced once.
+    function = jax.jit(
+        dense_function(settings, variables)
+        if dense
+        else full_function(method, variables)
+    )
+    data = _serialized(function, options, settings)
+    info = _describe(function, options, settings)
     with replacing(out) as temporary:
         temporary.write_bytes(data)
     write_info(out, info, data)
     return info
 
 
-def export_function(function: ExportFn, options: ExportOptions) -> jax.export.Exported:
+def _serialized(
+    function: ExportFn, options: ExportOptions, settings: dict[str, Any]
+) -> bytes:
     """Trace and lower a function of images; what it closes over becomes constants."""
-    size, batch = options.size, options.batch
-    axes = [
-        "batch" if batch is None else str(batch),
-        *(("64*height", "64*width") if size is None else map(str, size)),
-        "3",
-    ]
-    shape = jax.export.symbolic_shape(", ".join(axes))
-    image = jax.ShapeDtypeStruct(shape, jnp.uint8)
-    export = jax.export.export(jax.jit(function), platforms=options.platforms)
-    return export(image)
+    if options.file_format == "stablehlo":
+        export = jax.export.export(jax.jit(function), platforms=options.platforms)
+        return bytes(export(options.image).serialize())
+    if (dtype := settings.get("dtype", "float32")) != "float32":
+        raise ValueError(f"got dtype={dtype!r}, expected float32 for ONNX")
+    try:
+        from logocap_jax.predictor.to_onnx import to_onnx
+    except ImportError as error:
+        raise ValueError(f"{error}: pip install 'logocap-jax[onnx]'") from error
+    return to_onnx(function, options.image).SerializeToString()
 
 
-def _full(method: Method, variables: Variables) -> ExportFn:
+def full_function(method: Method, variables: Variables) -> ExportFn:
+    """Images to poses after pose NMS, in input px."""
+
     def full(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
         poses = method.predict(variables, image)[method.result]
         names = [field.name for field in dataclasses.fields(poses)]
@@ -136,7 +171,13 @@ def _full(method: Method, variables: Variables) -> ExportFn:
     return full
 
 
-def _dense(settings: dict[str, Any], variables: Variables) -> ExportFn:
+def dense_function(settings: dict[str, Any], variables: Variables) -> ExportFn:
+    """Images to heatmaps and offsets.
+
+    Args:
+      settings: of the method, as `load_settings` returns them.
+      variables: its variables.
+    """
     names = {field.name for field in dataclasses.fields(KeypointerConfig)}
     shared = {name: value for name, value in settings.items() if name in names}
     if "backbone" in shared:
@@ -156,16 +197,18 @@ def _dense(settings: dict[str, Any], variables: Variables) -> ExportFn:
 
 
 def _describe(
-    exported: jax.export.Exported, options: ExportOptions, settings: dict[str, Any]
+    function: ExportFn, options: ExportOptions, settings: dict[str, Any]
 ) -> ExportInfo:
-    outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    stablehlo = options.file_format == "stablehlo"
+    outputs = jax.eval_shape(function, options.image)
     return ExportInfo(
         what=options.what,
-        platforms=tuple(exported.platforms),
-        inputs=(_describe_array("image", exported.in_avals[0], _IMAGE),),
+        file_format=options.file_format,
+        platforms=tuple(options.platforms) if stablehlo else (),
+        inputs=(_describe_array("image", options.image, _IMAGE),),
         outputs=tuple(
             _describe_array(name, array, _MEANINGS[name])
-            for name, array in outputs.items()
+            for name, array in sorted(outputs.items())
         ),
         size_multiple=_MULTIPLE,
         normalisation={

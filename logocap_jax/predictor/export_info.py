@@ -10,7 +10,7 @@ from logocap_jax.atomic import replacing
 from logocap_jax.skeletons import Skeleton
 
 FORMAT = "logocap-jax export"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 # An axis is a number, or the name of a dynamic one, such as `batch` or `64*height`.
 Axis: TypeAlias = int | str
@@ -39,7 +39,8 @@ class ExportInfo:
 
     Attributes:
       what: `full` (images to poses) or `dense` (images to maps).
-      platforms: what it runs on, in JAX's words: `cpu`, `cuda`, `tpu`.
+      file_format: `stablehlo` or `onnx`.
+      platforms: what StableHLO runs on, in JAX's words: `cpu`, `cuda`, `tpu`.
       inputs: the one array that goes in: `[batch, height, width, 3]`.
       outputs: the arrays that come out, a dict by name.
       size_multiple: height and width are multiples of it.
@@ -50,6 +51,7 @@ class ExportInfo:
     """
 
     what: str
+    file_format: str
     platforms: tuple[str, ...]
     inputs: tuple[ArrayInfo, ...]
     outputs: tuple[ArrayInfo, ...]
@@ -151,6 +153,7 @@ def _parse(content: dict[str, Any]) -> ExportInfo:
     skeleton = content["skeleton"]
     return ExportInfo(
         what=content["what"],
+        file_format=content["file_format"],
         platforms=tuple(content["platforms"]),
         inputs=tuple(map(_parse_array, content["inputs"])),
         outputs=tuple(map(_parse_array, content["outputs"])),

@@ -19,10 +19,15 @@ def load_export(path: Path) -> tuple[ExportInfo, PredictFn]:
       What is known of it, and its jitted function.
 
     Raises:
-      ValueError: absent or damaged, of another version, for other devices, or of
-        dense maps only.
+      ValueError: absent or damaged, of another version, for other devices, of dense
+        maps only, or ONNX.
     """
     info, data = read_export(path)
+    if info.file_format != "stablehlo":
+        raise ValueError(
+            f"{path}: holds {info.file_format}, which onnxruntime runs; export with "
+            "--format stablehlo"
+        )
     if info.what != "full":
         raise ValueError(
             f"{path}: holds {info.what} maps only; export with --what full"

@@ -1,4 +1,4 @@
-"""Films: frames in, frames out."""
+"""Films and cameras: frames in, frames out."""
 
 import os
 from collections.abc import Iterator
@@ -14,23 +14,32 @@ SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 
 class Film:
-    """A film that is read frame by frame, once.
+    """A film, or what a camera sees, that is read frame by frame, once.
 
     Attributes:
       frames_per_second: as the file says; 25 where it does not.
       num_frames: as the file says; 0 where it does not.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open a film.
+    def __init__(self, source: Path | int) -> None:
+        """Open a film or a camera.
+
+        Args:
+          source: a file, or the number of a camera, from 0 on.
 
         Raises:
           ValueError: if it is none that OpenCV can read, or its frames are too large.
         """
-        self._path = path
-        self._capture = cv2.VideoCapture(str(path))
-        if not path.is_file() or not self._capture.isOpened():
-            raise ValueError(f"{path}: got no film that OpenCV can read")
+        if isinstance(source, int):
+            self._name = f"camera {source}"
+            self._capture = cv2.VideoCapture(source)
+        else:
+            self._name = str(source)
+            self._capture = cv2.VideoCapture(self._name)
+        absent = isinstance(source, Path) and not source.is_file()
+        if absent or not self._capture.isOpened():
+            kind = "camera" if isinstance(source, int) else "film"
+            raise ValueError(f"{self._name}: got no {kind} that OpenCV can read")
         width, height, count, rate = (
             self._capture.get(which)
             for which in (
@@ -41,7 +50,7 @@ class Film:
         try:
             check_size(int(width), int(height))
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{self._name}: {error}") from error
         self.num_frames = max(0, int(count))
         self.frames_per_second = rate if 0 < rate <= 1000 else 25.0
 
@@ -63,18 +72,23 @@ class Film:
             self._capture.release()
         if number < self.num_frames:
             raise ValueError(
-                f"{self._path}: got {number} frames, expected {self.num_frames}: it "
+                f"{self._name}: got {number} frames, expected {self.num_frames}: it "
                 "breaks off"
             )
 
 
 class FilmWriter:
-    """An MP4 that takes its name when it is closed, whole."""
+    """An MP4 that takes its name when it is closed, whole.
+
+    Attributes:
+      path: that name.
+    """
 
     def __init__(self, path: Path, *, frames_per_second: float) -> None:
         """Write nothing yet; the first frame sets the size."""
-        self._path = path
+        self.path = path
         self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+        self._size: tuple[int, int] | None = None
         self._rate = frames_per_second
         self._writer: cv2.VideoWriter | None = None
 
@@ -82,20 +96,25 @@ class FilmWriter:
         """Append a frame.
 
         Raises:
-          ValueError: if it cannot be written.
+          ValueError: if it cannot be written, or is of another size than the first.
         """
+        size = (frame.shape[1], frame.shape[0])
         if self._writer is None:
-            size = (frame.shape[1], frame.shape[0])
             codec = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(
                 str(self._temporary), codec, self._rate, size
             )
+            self._size = size
             if not self._writer.isOpened():
-                raise ValueError(f"{self._path}: got a film that cannot be written")
+                raise ValueError(f"{self.path}: got a film that cannot be written")
+        if size != self._size:
+            raise ValueError(
+                f"{self.path}: got a frame of {size}, expected {self._size} as before"
+            )
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
         """Finish the file."""
         if self._writer is not None:
             self._writer.release()
-            os.replace(self._temporary, self._path)
+            os.replace(self._temporary, self.path)

@@ -17,7 +17,9 @@ def read_image(image: ImageLike) -> UInt8[np.ndarray, "H W 3"]:
     """Turn a path, an array or a PIL image into RGB pixels.
 
     EXIF orientation of files and PIL images is applied, so that up is up; arrays are
-    taken as they are.
+    taken as they are. Grey, palette and CMYK become RGB, 16-bit values 8-bit, and
+    transparency is dropped. Of files JPEG and PNG are read; others (WebP, TIFF, ...)
+    come in as PIL images.
 
     Args:
       image: path of a JPEG or PNG, RGB array `[H, W, 3]` of uint8, or PIL image.
@@ -33,14 +35,27 @@ def read_image(image: ImageLike) -> UInt8[np.ndarray, "H W 3"]:
     if isinstance(image, np.ndarray):
         return _checked(image)
     if hasattr(image, "getexif") and hasattr(image, "convert"):
-        import PIL.ImageOps
-
         check_size(*image.size)
-        return _checked(np.asarray(PIL.ImageOps.exif_transpose(image).convert("RGB")))
+        return _checked(_from_pil(image))
     raise ValueError(
         f"got an image of type {type(image).__name__}, expected a path, an RGB array "
         "[H, W, 3] of uint8, or a PIL image"
     )
+
+
+def _from_pil(image: Any) -> np.ndarray:
+    import PIL.ImageOps
+
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"got a PIL image of mode {image.mode!r}, whose range is not known; "
+            "expected one of 8 or 16 bits: scale it and convert it to 'RGB'"
+        )
+    upright = PIL.ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):  # Pillow would clip it
+        grey = (np.asarray(upright) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.asarray(upright.convert("RGB"))
 
 
 def _checked(image: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:

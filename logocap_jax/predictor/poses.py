@@ -67,7 +67,11 @@ class Poses:
         """
         import supervision
 
-        return supervision.KeyPoints(xy=self.keypoints, confidence=self.keypoint_scores)
+        return supervision.KeyPoints(
+            xy=self.keypoints,
+            keypoint_confidence=self.keypoint_scores,
+            detection_confidence=self.scores,
+        )
 
     def draw(
         self,
@@ -78,6 +82,9 @@ class Poses:
     ) -> UInt8[np.ndarray, "H2 W2 3"]:
         """Draw the poses over their image.
 
+        Keypoints with less than a tenth of their pose's score are left out: these
+        scores are products with that of the pose's centre.
+
         Args:
           image: RGB, as it was given to the predictor; left unchanged.
           initial: draw the poses before refinement thin over the refined ones.
@@ -86,9 +93,13 @@ class Poses:
         Returns:
           RGB; see `visualization.overlay.draw_poses`.
         """
-        thin = dataclasses.replace(self, keypoints=self.initial_keypoints)
+        shares = self.keypoint_scores / np.maximum(self.scores, 1e-12)[:, None]
+        thick = dataclasses.replace(self, keypoint_scores=shares)
+        thin = dataclasses.replace(thick, keypoints=self.initial_keypoints)
         return draw_poses(
-            *(image, self, thin if initial else None),
+            *(image, thick, thin if initial else None),
             skeleton=self.skeleton,
+            min_keypoint_score=0.1,
+            min_score=-np.inf,
             labels=labels,
         )

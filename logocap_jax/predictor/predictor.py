@@ -6,17 +6,17 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Int32, UInt8
 
-from data_pipeline import affine
 from logocap_jax import structures
 from logocap_jax.inference.rescale import poses_of
 from logocap_jax.predictor.fitting import Fit, Size, by_short_side, few_canvases
-from logocap_jax.predictor.images import ImageLike, read_image
+from logocap_jax.predictor.images import ImageLike
+from logocap_jax.predictor.inputs import Input, make_input
 from logocap_jax.predictor.poses import Poses
 from logocap_jax.skeletons import COCO, Skeleton
 
@@ -31,12 +31,6 @@ _Item = TypeVar("_Item")
 PredictFn: TypeAlias = Callable[
     [UInt8[np.ndarray, "B H W 3"], Int32[np.ndarray, "B 2"]], structures.Poses
 ]
-
-
-class _Input(NamedTuple):
-    pixels: UInt8[np.ndarray, "H W 3"]
-    extent: tuple[int, int]
-    input_to_image: Float[np.ndarray, "2 3"]
 
 
 class Predictor:
@@ -183,17 +177,18 @@ class Predictor:
             for chunk in _batched(images, self.batch_size * _BATCHES_AHEAD):
                 yield from self._chunk(list(pool.map(self._prepare, chunk)))
 
-    def _prepare(self, image: ImageLike) -> _Input:
-        pixels = read_image(image)
-        image_size = (pixels.shape[1], pixels.shape[0])
-        size, transform = self._fit(image_size)
-        inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
-        width, height = self._canvas(size)
-        canvas = np.zeros((height, width, 3), np.uint8)
-        canvas[: size[1], : size[0]] = affine.warp_image(pixels, transform, size=size)
-        return _Input(canvas, (size[1], size[0]), inverse)
+    def input_size(self, image_size: Size) -> Size:
+        """Size of the network's input for an image, both `(width, height)`.
 
-    def _chunk(self, inputs: Sequence[_Input]) -> list[Poses]:
+        Raises:
+          ValueError: if the image is too narrow for any.
+        """
+        return self._fit(image_size)[0]
+
+    def _prepare(self, image: ImageLike) -> Input:
+        return make_input(image, self._fit, self._canvas)
+
+    def _chunk(self, inputs: Sequence[Input]) -> list[Poses]:
         """Run inputs in batches of one size; all are under way before one is read."""
         groups = collections.defaultdict(list)
         for position, given in enumerate(inputs):

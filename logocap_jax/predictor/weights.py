@@ -14,6 +14,7 @@ from logocap_jax.convert.trees import flatten
 from logocap_jax.experiment.settings import read_settings
 from logocap_jax.methods import build_method
 from logocap_jax.methods.base import Method, Variables
+from logocap_jax.models.folding import fold_batch_norm
 from logocap_jax.predictor.predictor import PredictFn
 from logocap_jax.structures import Poses
 
@@ -78,12 +79,15 @@ def build_fitting(path: Path, settings: dict[str, Any], variables: Variables) ->
 
 
 def compile_method(method: Method, variables: Variables) -> PredictFn:
-    """The method's answer to inputs, jitted; the variables go to the device once."""
+    """The method's answer to inputs, jitted; the variables go to the device once.
+
+    There batch norms are folded: inside of what is jitted that would gain nothing.
+    """
 
     def predict(variables: Variables, image: jax.Array, extent: jax.Array) -> Poses:
         return method.predict(variables, image, extent)[method.result]
 
-    return functools.partial(jax.jit(predict), jax.device_put(variables))
+    return functools.partial(jax.jit(predict), jax.jit(fold_batch_norm)(variables))
 
 
 def _saved_settings(path: Path) -> dict[str, Any] | None:

@@ -7,19 +7,17 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from logocap_jax.skeletons import Skeleton
-
-_Color = tuple[int, int, int]
+from logocap_jax.visualization import text
+from logocap_jax.visualization.canvas import DARK
+from logocap_jax.visualization.text import Color
 
 # RGB. Orange and blue stay apart for color-blind eyes too.
-_SIDE_COLORS: dict[str, _Color] = {
+_SIDE_COLORS: dict[str, Color] = {
     "left": (255, 140, 0),
     "right": (0, 150, 255),
     "center": (150, 230, 110),
 }
-_WHITE: _Color = (255, 255, 255)
-_DARK: _Color = (20, 20, 26)
-
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_WHITE: Color = (255, 255, 255)
 _SUBPIXEL_BITS = 4
 
 
@@ -42,7 +40,7 @@ class Figure:
     def line_width(self, canvas: UInt8[np.ndarray, "H W 3"]) -> int:
         """Width that follows the person's size within bounds of the canvas's, px."""
         long_side = max(canvas.shape)
-        width = np.clip(0.011 * self.size, 0.003 * long_side, 0.006 * long_side)
+        width = np.clip(0.011 * self.size, 0.002 * long_side, 0.006 * long_side)
         return max(1, round(width))
 
 
@@ -61,13 +59,13 @@ def draw_thick(
     border = max(1, round(0.3 * width))
     limbs, dots = _limbs(figure, skeleton), np.flatnonzero(figure.shown).tolist()
     for start, end in limbs:
-        _line(canvas, figure, (start, end), _DARK, width + 2 * border)
+        _line(canvas, figure, (start, end), DARK, width + 2 * border)
     for dot in dots:
-        _dot(canvas, figure.points[dot], radius + border, _DARK)
+        _dot(canvas, figure.points[dot], radius + border, DARK)
     for limb in limbs:
-        _line(canvas, figure, limb, _side_color(skeleton, *limb), width)
+        _line(canvas, figure, limb, side_color(skeleton, *limb), width)
     for dot in dots:
-        _dot(canvas, figure.points[dot], radius, _side_color(skeleton, dot))
+        _dot(canvas, figure.points[dot], radius, side_color(skeleton, dot))
 
 
 def draw_thin(
@@ -89,7 +87,7 @@ def draw_thin(
     color = _WHITE
     if outline:
         width += 2 * max(1, round(0.4 * width))
-        color = _DARK
+        color = DARK
     for limb in _limbs(figure, skeleton):
         _line(canvas, figure, limb, color, width)
 
@@ -109,29 +107,23 @@ def draw_label(canvas: UInt8[np.ndarray, "H W 3"], figure: Figure) -> None:
     long_side = max(height, width)
     text_height = np.clip(0.03 * figure.size, 0.014 * long_side, 0.021 * long_side)
     text_height = max(8, round(text_height))
-    thickness = max(1, round(0.09 * text_height))
-    scale = cv2.getFontScaleFromHeight(_FONT, text_height, thickness)
-    text = figure.label
-    text_width = cv2.getTextSize(text, _FONT, scale, thickness)[0][0]
+    line = text.measure(figure.label, text_height)
     pad = max(2, round(0.35 * text_height))
 
     top_x, top_y = shown[inside][shown[inside][:, 1].argmin()]
     gap = 3 * figure.line_width(canvas)
-    left = round(np.clip(top_x - text_width / 2 - pad, 0, width - text_width - 2 * pad))
+    left = round(np.clip(top_x - line.width / 2 - pad, 0, width - line.width - 2 * pad))
     top = round(max(0, top_y - gap - text_height - 2 * pad))
-    corner = (left + text_width + 2 * pad - 1, top + text_height + 2 * pad - 1)
-    cv2.rectangle(canvas, (left, top), corner, _DARK, cv2.FILLED)
-    baseline = (left + pad, top + pad + text_height - 1)
-    cv2.putText(
-        canvas, text, baseline, _FONT, scale, _WHITE, thickness, lineType=cv2.LINE_AA
-    )
+    corner = (left + line.width + 2 * pad - 1, top + text_height + 2 * pad - 1)
+    cv2.rectangle(canvas, (left, top), corner, DARK, cv2.FILLED)
+    text.write(canvas, line, (left + pad, top + pad))
 
 
 def _limbs(figure: Figure, skeleton: Skeleton) -> list[tuple[int, int]]:
     return [limb for limb in skeleton.limbs if figure.shown[list(limb)].all()]
 
 
-def _side_color(skeleton: Skeleton, *keypoints: int) -> _Color:
+def side_color(skeleton: Skeleton, *keypoints: int) -> Color:
     """Return the color of the one side that keypoints are on, or that of neither."""
     sides = {skeleton.keypoints[index].partition("_")[0] for index in keypoints}
     sides &= {"left", "right"}
@@ -142,7 +134,7 @@ def _line(
     canvas: UInt8[np.ndarray, "H W 3"],
     figure: Figure,
     limb: tuple[int, int],
-    color: _Color,
+    color: Color,
     width: int,
 ) -> None:
     start, end = (_subpixel(figure.points[index]) for index in limb)
@@ -153,7 +145,7 @@ def _dot(
     canvas: UInt8[np.ndarray, "H W 3"],
     point: Float[np.ndarray, "2"],
     radius: float,
-    color: _Color,
+    color: Color,
 ) -> None:
     scaled = round(radius * 2**_SUBPIXEL_BITS)
     cv2.circle(

@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 
 from logocap_jax.atomic import replacing
 from logocap_jax.skeletons import Skeleton
+from logocap_jax.visualization.canvas import enlarged, scaled_points
 from logocap_jax.visualization.figures import (
     Figure,
     draw_label,
@@ -72,7 +73,7 @@ def draw_poses(
     Raises:
       ValueError: if a pose has other than K keypoints, or a NaN or infinity.
     """
-    canvas, scale = _enlarged(image, min_side)
+    canvas, scale = enlarged(image, min_side)
     thick, thin = (
         _figures(some, skeleton, min_score, min_keypoint_score, scale, labels)
         for some in (poses, thin_poses)
@@ -107,18 +108,6 @@ def write_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
         temporary.write_bytes(encoded.tobytes())
 
 
-def _enlarged(
-    image: UInt8[np.ndarray, "H W 3"], min_side: int
-) -> tuple[UInt8[np.ndarray, "H2 W2 3"], float]:
-    """Return a copy whose long side has at least `min_side` pixels, and its scale."""
-    height, width = image.shape[:2]
-    scale = max(1.0, min_side / max(height, width))
-    if scale == 1.0:
-        return np.ascontiguousarray(image).copy(), scale
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), scale
-
-
 def _figures(
     poses: PoseArrays | None,
     skeleton: Skeleton,
@@ -142,8 +131,7 @@ def _figures(
         shown = poses.keypoint_scores[index] >= min_keypoint_score
         if poses.scores[index] < min_score or not shown.any():
             continue
-        # Half pixels: `cv2.resize` keeps the corners of the image, not the centers.
-        points = (poses.keypoints[index].astype(np.float64) + 0.5) * scale - 0.5
+        points = scaled_points(poses.keypoints[index], scale)
         points = np.clip(points, -_FAR, _FAR)
         size = float(np.hypot(*np.ptp(points[shown], axis=0)))
         label = f"{poses.scores[index]:.2f}" if labels is None else labels[index]

@@ -1,11 +1,14 @@
+import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from data_pipeline.layouts import LAYOUTS
 from data_pipeline.sources import open_source
 from logocap_jax import cli
-from logocap_jax.skeletons import COCO
+from logocap_jax.skeletons import COCO, CROWDPOSE
 
 
 def test_prepare_coco_writes_what_training_reads(coco_mini_dir, tmp_path, capsys):
@@ -16,6 +19,39 @@ def test_prepare_coco_writes_what_training_reads(coco_mini_dir, tmp_path, capsys
     assert len(open_source(out, "train", COCO)) == 36
     assert cli.main(arguments) == 0
     assert "already prepared: nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_help_says_what_to_download_for_each_data_set(layout, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["prepare", layout.name, "--help"])
+    text = capsys.readouterr().out
+    assert "http" in text
+    assert f"--{layout.name}-dir" in text
+    for split, name in layout.annotations.items():
+        assert f"annotations/{name}" in text
+        assert f"{layout.image_folders[split][-1]}" in text
+
+
+def test_prepare_crowdpose_writes_what_training_reads(shared_dir, tmp_path, capsys):
+    root, out = tmp_path / "crowdpose", tmp_path / "out"
+    sample = shared_dir / "data" / "samples" / "crowdpose"
+    (root / "annotations").mkdir(parents=True)
+    shutil.copytree(sample, root / "images")
+    annotations = (root / "images" / "test_crowdpose.json").rename(
+        root / "annotations" / "crowdpose_test.json"
+    )
+    arguments = ["--crowdpose-dir", str(root), "--out", str(out)]
+    assert cli.main(["prepare", "crowdpose", *arguments]) == 0
+    assert "test: 2 images written, 0 left out" in capsys.readouterr().out
+    assert json.loads((out / "dataset_info.json").read_text())["name"]
+    source = open_source(out, "test", CROWDPOSE)
+    assert len(source) == 2
+    assert source[0].keypoints.shape[1:] == (14, 2)
+    truth = json.loads((out / "ground_truth_test.json").read_text())
+    assert truth["images"] == json.loads(annotations.read_text())["images"]
+    with pytest.raises(ValueError, match="got skeleton 'crowdpose' with keypoints"):
+        open_source(out, "test", COCO)
 
 
 def test_prepare_synthetic_writes_what_training_reads(tmp_path):

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -92,6 +93,27 @@ def test_decompression_bomb_is_refused_before_it_is_read(write):
 def test_safetensors_above_the_cap_is_refused(write):
     with pytest.raises(ValueError, match="expected at most 1000"):
         read_arrays(write(save({"a": np.zeros(1000)})), max_bytes=1000)
+
+
+def test_array_header_that_python_cannot_read_is_refused(write):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        header = b"{'descr': '<f4', 'f" + b" " * 98 + b"\n"
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + bytes([118, 0]) + header)
+    with pytest.raises(ValueError, match=r"file\.npz: "):
+        read_arrays(write(stream.getvalue(), "file.npz"))
+
+
+def test_archive_that_holds_less_of_a_storage_than_it_lists_is_refused(
+    write, torch_files
+):
+    data = bytearray(torch_files.zip({"a": np.arange(4, dtype=np.float32)}))
+    entry = data.index(b"weights/data/0", data.index(b"PK\x01\x02")) - 46
+    shorter = np.arange(3, dtype=np.float32).tobytes()
+    data[entry + 16 : entry + 20] = zlib.crc32(shorter).to_bytes(4, "little")
+    data[entry + 20 : entry + 24] = len(shorter).to_bytes(4, "little")
+    with pytest.raises(ValueError, match="'0' has 12 bytes, expected 16"):
+        read_arrays(write(bytes(data), "file.pth"))
 
 
 def test_name_that_would_drive_the_terminal_is_refused(write):

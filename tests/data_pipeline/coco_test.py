@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipeline import coco
+from data_pipeline.faults import Fault, raise_faults
 from logocap_jax.skeletons import COCO
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -110,7 +111,7 @@ BAD_RECORDS = {
 def test_a_bad_record_is_named_and_its_image_left_out(write_coco, edit, message):
     split = coco.read_coco_split(write_coco(edit), "train", COCO)
     with pytest.raises(ValueError, match=message) as caught:
-        coco.raise_faults(split.faults)
+        raise_faults(split.faults)
     assert "person_keypoints_train2017.json: " in str(caught.value)
     assert {record.image_id for record in split.records} <= {1, 2, 3}
     assert 1 <= len(split.records) <= 3
@@ -125,7 +126,7 @@ def test_all_bad_records_are_reported_at_once(write_coco):
 
     split = coco.read_coco_split(write_coco(edit), "train", COCO)
     with pytest.raises(ValueError, match="3 bad records") as caught:
-        coco.raise_faults(split.faults)
+        raise_faults(split.faults)
     for part in ("image 1: got width -1", "annotation 2: got area", "image_id 99"):
         assert part in str(caught.value)
     assert [record.image_id for record in split.records] == [3]
@@ -134,8 +135,8 @@ def test_all_bad_records_are_reported_at_once(write_coco):
 
 def test_a_long_report_is_cut_but_counted():
     with pytest.raises(ValueError, match="25 bad records") as caught:
-        coco.raise_faults([f"fault {index}" for index in range(25)])
-    assert "fault 19" in str(caught.value)
+        raise_faults([Fault("a.json", "image 1", f"fault {n}") for n in range(25)])
+    assert "\n  a.json: image 1: fault 19\n" in str(caught.value)
     assert "fault 20" not in str(caught.value)
     assert "and 5 more" in str(caught.value)
 
@@ -193,7 +194,7 @@ def test_a_link_out_of_the_image_folder_is_refused(write_coco, tmp_path):
     (root / "train2017/002.jpg").symlink_to(outside)
     split = coco.read_coco_split(root, "train", COCO)
     assert [record.image_id for record in split.records] == [1, 3]
-    assert "a link out of" in split.faults[0]
+    assert "a link out of" in split.faults[0].reason
 
 
 def test_the_image_folder_may_be_a_link_and_lie_in_images(write_coco, tmp_path):

@@ -22,8 +22,8 @@ def test_sizes_are_width_and_height_of_each_record(coco_mini_dir):
 
 
 def test_other_splits_are_refused(coco_mini_dir):
-    with pytest.raises(ValueError, match=r"got split 'test', expected one of .*train"):
-        open_source(coco_mini_dir, "test", COCO)
+    with pytest.raises(ValueError, match=r"got split 'all', expected one of .*train"):
+        open_source(coco_mini_dir, "all", COCO)
 
 
 def test_a_folder_that_holds_neither_layout_is_refused(tmp_path):
@@ -79,3 +79,15 @@ def test_prepared_images_come_as_they_were_encoded(write_coco, tmp_path):
     source = open_source(tmp_path / "out", "train", COCO)
     assert source[1].image == (root / "train2017/002.jpg").read_bytes()
     assert source[1].keypoints.dtype == np.float32
+
+
+def test_records_are_pickled_once_for_all_workers(write_coco):
+    source = open_source(write_coco(), "train", COCO)
+    (unpickle, (content,)), (_, (again,)) = source.__reduce__(), source.__reduce__()
+    assert content is again
+    other = unpickle(content)
+    assert other.sizes == source.sizes
+    assert other.skeleton == source.skeleton
+    for position in range(len(source)):
+        for name, value in vars(source[position]).items():
+            np.testing.assert_array_equal(getattr(other[position], name), value)

@@ -3,14 +3,16 @@ import copy
 import io
 import json
 import logging
+import sys
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from logocap_jax import skeletons
+from logocap_jax import evaluation, skeletons
 from logocap_jax.evaluation.coco import METRICS, evaluate_coco
+from tests.evaluation.perturbed import PERTURBATIONS, found, labelled, moved
 
 
 @pytest.fixture(
@@ -52,57 +54,6 @@ def _truth(*people, num_images=2):
     }
 
 
-def _found(people, scores=None):
-    return [
-        {
-            "image_id": person["image_id"],
-            "category_id": 1,
-            "keypoints": list(person["keypoints"]),
-            "score": 1.0 if scores is None else float(scores[index]),
-        }
-        for index, person in enumerate(people)
-    ]
-
-
-def _labelled(truth):
-    return [
-        person
-        for person in truth["annotations"]
-        if person["num_keypoints"] > 0 and not person["iscrowd"]
-    ]
-
-
-def _moved(results, people, rng, *, share):
-    """Move every keypoint by `share` of its OKS standard deviation."""
-    sigmas = np.asarray(skeletons.COCO.sigmas)
-    for result, person in zip(results, people, strict=True):
-        points = np.reshape(result["keypoints"], (17, 3)).astype(float)
-        scale = 2 * np.sqrt(person["area"]) * sigmas[:, None]
-        points[:, :2] += rng.normal(size=(17, 2)) * scale * share
-        result["keypoints"] = points.ravel().tolist()
-    return results
-
-
-def _perfect(people, rng):
-    return _found(people, rng.uniform(size=len(people)))
-
-
-def _noisy(people, rng):
-    return _moved(_perfect(people, rng), people, rng, share=0.5)
-
-
-def _missing(people, rng):
-    return _noisy(people, rng)[::2]
-
-
-def _duplicated(people, rng):
-    return _noisy(people, rng) + _noisy(people, rng)
-
-
-def _many_per_image(people, rng):
-    return [result for _ in range(25) for result in _noisy(people, rng)]
-
-
 def _pycocotools(truth_path, results):
     """pycocotools as its own example calls it, prints and all."""
     with contextlib.redirect_stdout(io.StringIO()):
@@ -114,37 +65,53 @@ def _pycocotools(truth_path, results):
     return [None if stat == -1 else stat for stat in scoring.stats]
 
 
-@pytest.mark.parametrize(
-    "make", [_perfect, _noisy, _missing, _duplicated, _many_per_image]
-)
-def test_metrics_equal_those_of_plain_pycocotools(truth_path, make):
-    people = _labelled(json.loads(truth_path.read_text()))
-    results = make(people, np.random.default_rng(0))
+@pytest.mark.parametrize("perturb", PERTURBATIONS.values(), ids=PERTURBATIONS)
+def test_metrics_equal_those_of_plain_pycocotools(truth_path, perturb):
+    people = labelled(json.loads(truth_path.read_text()))
+    results = perturb(people, skeletons.COCO.sigmas, np.random.default_rng(0))
     metrics = evaluate_coco(truth_path, results)
     assert list(metrics) == list(METRICS)
     assert list(metrics.values()) == _pycocotools(truth_path, results)
 
 
+@pytest.mark.parametrize("perturb", PERTURBATIONS.values(), ids=PERTURBATIONS)
+def test_faster_evaluator_gives_the_same_numbers(truth_path, perturb):
+    reason = "faster-coco-eval is not installed; it comes with the extra 'dev'"
+    pytest.importorskip("faster_coco_eval", reason=reason)
+    people = labelled(json.loads(truth_path.read_text()))
+    results = perturb(people, skeletons.COCO.sigmas, np.random.default_rng(0))
+    faster = evaluate_coco(truth_path, results, evaluator="faster-coco-eval")
+    assert faster == evaluate_coco(truth_path, results)
+
+
+def test_evaluator_that_is_not_there_is_refused(monkeypatch):
+    truth = _truth(_person(1))
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(ValueError, match="pip install faster-coco-eval"):
+        evaluate_coco(truth, [], evaluator="faster-coco-eval")
+
+
 def test_ground_truth_scores_one_against_itself(truth_path):
-    people = _labelled(json.loads(truth_path.read_text()))
-    metrics = evaluate_coco(truth_path, _found(people))
+    people = labelled(json.loads(truth_path.read_text()))
+    metrics = evaluate_coco(truth_path, found(people))
     assert metrics["AP"] == pytest.approx(1.0)
     assert metrics["AR"] == 1.0
 
 
 def test_order_of_results_does_not_matter(coco_path):
-    people = _labelled(json.loads(coco_path.read_text()))
+    people = labelled(json.loads(coco_path.read_text()))
     rng = np.random.default_rng(1)
-    results = _duplicated(people, rng)
+    results = PERTURBATIONS["duplicated"](people, skeletons.COCO.sigmas, rng)
     shuffled = [results[index] for index in rng.permutation(len(results))]
     assert evaluate_coco(coco_path, results) == evaluate_coco(coco_path, shuffled)
 
 
 def test_precision_falls_when_scores_no_longer_rank_good_before_bad(coco_path):
-    people = _labelled(json.loads(coco_path.read_text()))
+    people = labelled(json.loads(coco_path.read_text()))
     rng = np.random.default_rng(2)
-    good = _found(people, rng.uniform(0.5, 1, len(people)))
-    bad = _moved(_found(people, rng.uniform(0, 0.5, len(people))), people, rng, share=9)
+    good = found(people, rng.uniform(0.5, 1, len(people)))
+    bad = found(people, rng.uniform(0, 0.5, len(people)))
+    bad = moved(bad, people, skeletons.COCO.sigmas, rng, share=9)
     ordered = evaluate_coco(coco_path, good + bad)
     scores = rng.permutation([result["score"] for result in good + bad])
     shuffled = [
@@ -158,7 +125,7 @@ def test_precision_falls_when_scores_no_longer_rank_good_before_bad(coco_path):
 
 def test_missed_person_halves_precision_and_recall():
     people = [_person(1), _person(2, image_id=2)]
-    metrics = evaluate_coco(_truth(*people), _found(people[:1]))
+    metrics = evaluate_coco(_truth(*people), found(people[:1]))
     # Precision is 1 at the recalls 0, 0.01 ... 0.5 of COCO's 101, and 0 after.
     assert metrics["AP"] == pytest.approx(51 / 101)
     assert metrics["AR"] == 0.5
@@ -167,15 +134,15 @@ def test_missed_person_halves_precision_and_recall():
 def test_only_the_20_best_poses_of_an_image_count():
     person = _person(1)
     elsewhere = _person(2, corner=(2000.0, 2000.0))
-    wrong = _found([elsewhere] * 20, np.linspace(0.5, 0.9, 20))
-    right = _found([person], [0.4])
+    wrong = found([elsewhere] * 20, np.linspace(0.5, 0.9, 20))
+    right = found([person], [0.4])
     assert evaluate_coco(_truth(person), wrong[1:] + right)["AR"] == 1.0
     assert evaluate_coco(_truth(person), wrong + right)["AR"] == 0.0
 
 
 def test_sizes_without_people_give_none():
     person = _person(1, side=50.0)
-    metrics = evaluate_coco(_truth(person), _found([person]))
+    metrics = evaluate_coco(_truth(person), found([person]))
     assert metrics["APM"] == pytest.approx(1.0)
     assert metrics["ARM"] == 1.0
     assert metrics["APL"] is None
@@ -184,7 +151,7 @@ def test_sizes_without_people_give_none():
 
 def test_only_the_given_images_are_scored():
     people = [_person(1), _person(2, image_id=2)]
-    results = _found(people[:1])
+    results = found(people[:1])
     metrics = evaluate_coco(_truth(*people), results, image_ids=[1])
     assert metrics["AP"] == pytest.approx(1.0)
     assert evaluate_coco(_truth(*people), results, image_ids=[2])["AP"] == 0.0
@@ -192,7 +159,7 @@ def test_only_the_given_images_are_scored():
 
 def test_given_sigmas_set_number_of_keypoints_and_tolerance():
     person = {**_person(1), "keypoints": [50, 50, 2, 90, 90, 1], "num_keypoints": 2}
-    result = _found([{**person, "keypoints": [60, 50, 1, 90, 100, 1]}])
+    result = found([{**person, "keypoints": [60, 50, 1, 90, 100, 1]}])
     # OKS = exp(-10^2 / (2 * 100^2 * (2 sigma)^2)) is 0.607 for sigma 0.05.
     metrics = evaluate_coco(_truth(person), result, sigmas=(0.05, 0.05))
     assert metrics["AR"] == pytest.approx(0.3)  # Passes 0.5, 0.55, 0.6 of ten.
@@ -209,7 +176,7 @@ def test_no_results_score_zero_with_a_warning(caplog):
 
 def test_arguments_are_left_unchanged_and_nothing_is_printed(capsys):
     truth = _truth(_person(1))
-    results = _found(truth["annotations"])
+    results = found(truth["annotations"])
     before = copy.deepcopy((truth, results))
     evaluate_coco(truth, results)
     assert (truth, results) == before
@@ -218,18 +185,99 @@ def test_arguments_are_left_unchanged_and_nothing_is_printed(capsys):
 
 def test_box_of_a_result_does_not_count():
     person = _person(1)
-    results = _found([person])
+    results = found([person])
     expected = evaluate_coco(_truth(person), results)
     results[0]["bbox"] = [0, 0, 1, 1]
     assert evaluate_coco(_truth(person), results) == expected
 
 
-def test_results_and_ground_truth_are_read_from_files(tmp_path):
+@pytest.mark.parametrize("as_path", [lambda path: path, str], ids=["path", "text"])
+def test_results_and_ground_truth_are_read_from_files(tmp_path, as_path):
     truth = _truth(_person(1))
     (tmp_path / "truth.json").write_text(json.dumps(truth))
-    (tmp_path / "results.json").write_text(json.dumps(_found(truth["annotations"])))
-    metrics = evaluate_coco(tmp_path / "truth.json", tmp_path / "results.json")
+    (tmp_path / "results.json").write_text(json.dumps(found(truth["annotations"])))
+    metrics = evaluation.evaluate_coco(
+        as_path(tmp_path / "truth.json"), as_path(tmp_path / "results.json")
+    )
     assert metrics["AP"] == pytest.approx(1.0)
+
+
+def _without_area(truth, results):
+    del truth["annotations"][3]["area"]
+
+
+def _zero_id(truth, results):
+    truth["annotations"][3]["id"] = 0
+
+
+def _same_id_twice(truth, results):
+    truth["annotations"][3]["id"] = truth["annotations"][2]["id"]
+
+
+def _unknown_image(truth, results):
+    results[2]["image_id"] = 10**9
+
+
+def _string_image(truth, results):
+    results[2]["image_id"] = str(results[2]["image_id"])
+
+
+def _many_keypoints(truth, results):
+    results[2]["keypoints"].append(1.0)
+
+
+def _nan_keypoint(truth, results):
+    results[2]["keypoints"][0] = float("nan")
+
+
+def _nan_score(truth, results):
+    results[2]["score"] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (_without_area, r"truth.json: annotation \d+: lacks area"),
+        (_zero_id, "truth.json: got an annotation of id 0"),
+        (_same_id_twice, r"truth.json: annotations\[3\]: got id \d+ a second time"),
+        (_unknown_image, "results.json: result 2: got image_id 1000000000"),
+        (_string_image, r"results.json: result 2: got image_id '\d+' \(str\)"),
+        (
+            _many_keypoints,
+            "results.json: result 2: image .* got keypoints a list of 52",
+        ),
+        (_nan_keypoint, "results.json: result 2: image .* got keypoints a list of 51"),
+        (_nan_score, "results.json: result 2: got score nan"),
+    ],
+)
+def test_what_pycocotools_scores_wrongly_is_named_in_one_line(
+    coco_path, tmp_path, edit, message
+):
+    truth = json.loads(coco_path.read_text())
+    results = found(labelled(truth))
+    edit(truth, results)
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(ValueError, match=message) as caught:
+        evaluate_coco(tmp_path / "truth.json", tmp_path / "results.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_results_of_another_split_are_refused(coco_mini_dir, coco_path):
+    other = coco_mini_dir / "annotations" / "person_keypoints_train2017.json"
+    results = found(labelled(json.loads(other.read_text())))
+    with pytest.raises(
+        ValueError, match=r"result 0: got image_id \d+ .*expected an id"
+    ):
+        evaluate_coco(coco_path, results)
+
+
+@pytest.mark.parametrize("content", ["", "[{", "{}"], ids=["empty", "cut", "object"])
+def test_result_file_that_is_none_is_named(coco_path, tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=r"results.json: ") as caught:
+        evaluate_coco(coco_path, tmp_path / "results.json")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -249,4 +297,4 @@ def test_results_and_ground_truth_are_read_from_files(tmp_path):
 )
 def test_nobody_to_find_is_an_error(people, image_ids, message):
     with pytest.raises(ValueError, match=message):
-        evaluate_coco(_truth(*people), _found([_person(1)]), image_ids=image_ids)
+        evaluate_coco(_truth(*people), found([_person(1)]), image_ids=image_ids)

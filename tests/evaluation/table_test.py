@@ -32,12 +32,20 @@ def test_table_is_aligned_in_percent_with_a_dash_for_nobody():
     ]
 
 
-def test_metrics_file_holds_the_columns_only(tmp_path):
+def test_columns_can_be_chosen():
+    rows = {"logocap": {"AP": 0.6, "AP_easy": 0.75, "AP_hard": None, "AR": 0.1}}
+    assert format_table(rows, ["AP", "AP_easy", "AP_hard"]).splitlines() == [
+        "poses       AP  AP_easy  AP_hard",
+        "logocap   60.0     75.0        -",
+    ]
+
+
+def test_metrics_file_holds_all_metrics(tmp_path):
     rows = {"bound": {**_ROWS["initial"], "AR50": 0.3}}
     write_metrics(tmp_path / "metrics.json", rows)
     written = json.loads((tmp_path / "metrics.json").read_text())
-    assert written == {"bound": _ROWS["initial"]}
-    assert list(written["bound"]) == list(COLUMNS)
+    assert written == rows
+    assert list(written["bound"]) == [*COLUMNS, "AR50"]
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import logging
+import zipfile
 
 import cv2
 import jax
@@ -9,13 +11,13 @@ from pycocotools.coco import COCO
 from data_pipeline.prepare import prepare_coco
 from logocap_jax import skeletons
 from logocap_jax.convert.files import save_safetensors, save_variables
+from logocap_jax.evaluation.coco import METRICS, evaluate_coco
 from logocap_jax.experiment import build
 from logocap_jax.experiment.evaluation import evaluate_from_config
+from logocap_jax.experiment.submission import submit_test_dev
 from logocap_jax.experiment.training import train_from_config
 from logocap_jax.methods.keypointer import KeypointerConfig
 from logocap_jax.sharding import make_mesh
-
-COLUMNS = {"AP", "AP50", "AP75", "APM", "APL", "AR"}
 
 
 def evaluate(config, out, *, workdir=None, weights=None, **changes):
@@ -27,7 +29,7 @@ def evaluate(config, out, *, workdir=None, weights=None, **changes):
 def assert_metrics(rows, *names):
     assert rows.keys() == set(names)
     for row in rows.values():
-        assert row.keys() == COLUMNS
+        assert row.keys() == set(METRICS)
         for value in row.values():
             assert value is None or 0 <= value <= 1
 
@@ -80,6 +82,75 @@ def test_weights_are_evaluated_as_they_are(config, variables, tmp_path, save):
     assert_metrics(rows, "initial", "logocap", "bound")
     assert not (tmp_path / "out" / "loss_curve.png").exists()
     assert not (tmp_path / "out" / "overlays").exists()
+
+
+def test_analysis_says_of_both_sets_where_they_are_wrong(
+    finished_run, config, tmp_path, caplog
+):
+    with caplog.at_level(logging.INFO):
+        evaluate(config, tmp_path, workdir=finished_run.workdir, analyse=True)
+    assert "AP by people in the image" in caplog.text
+    errors = json.loads((tmp_path / "errors.json").read_text())
+    assert errors.keys() == {"initial", "logocap"}
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    for name, report in errors.items():
+        assert report["ap"] == metrics[name]["AP"]
+        assert report["by_keypoint"].keys() == set(skeletons.COCO.keypoints)
+    assert cv2.imread(str(tmp_path / "errors.png")) is not None
+
+
+def test_images_without_people_can_be_left_out_of_the_score(
+    finished_run, config, drawn_dir, tmp_path
+):
+    """On a copy of the data in which nobody of all but one image is labelled."""
+    data = tmp_path / "data"
+    (data / "annotations").mkdir(parents=True)
+    (data / "val2017").symlink_to(drawn_dir / "val2017")
+    name = "annotations/person_keypoints_val2017.json"
+    truth = json.loads((drawn_dir / name).read_text())
+    kept = truth["annotations"][0]["image_id"]
+    truth["annotations"] = [
+        person for person in truth["annotations"] if person["image_id"] == kept
+    ]
+    (data / name).write_text(json.dumps(truth))
+    config.data.dir = str(data)
+    evaluate(config, tmp_path / "all", workdir=finished_run.workdir)
+    rows = evaluate(
+        config, tmp_path / "some", workdir=finished_run.workdir, people_only=True
+    )
+    for set_name, row in rows.items():
+        results = json.loads((tmp_path / f"all/results_{set_name}.json").read_text())
+        assert row == evaluate_coco(truth, results, image_ids=[kept])
+
+
+def test_test_dev_becomes_what_cocos_server_takes(
+    config, variables, drawn_dir, tmp_path
+):
+    save_safetensors(tmp_path / "weights.safetensors", variables)
+    data = tmp_path / "data"
+    (data / "annotations").mkdir(parents=True)
+    (data / "test2017").symlink_to(drawn_dir / "val2017")
+    truth = drawn_dir / "annotations" / "person_keypoints_val2017.json"
+    images = json.loads(truth.read_text())["images"]
+    (data / "annotations" / "image_info_test-dev2017.json").write_text(
+        json.dumps({"images": images, "categories": []})
+    )
+    config.data.dir = str(data)
+    weights = tmp_path / "weights.safetensors"
+    where = {"workdir": None, "weights": weights, "out": tmp_path / "out"}
+    submit_test_dev(config, algorithm="tiny", **where)
+    name = "person_keypoints_test-dev2017_tiny_results"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{name}.zip"]
+    with zipfile.ZipFile(tmp_path / "out" / f"{name}.zip") as archive:
+        results = json.loads(archive.read(f"{name}.json"))
+    assert {result["image_id"] for result in results} <= {i["id"] for i in images}
+    config.data.dir = str(drawn_dir)
+    evaluate(config, tmp_path / "val", weights=weights)
+    expected = json.loads((tmp_path / "val" / "results_logocap.json").read_text())
+    assert len(results) == len(expected) > 0
+    for got, same in zip(results, expected, strict=True):
+        assert got["image_id"] == same["image_id"]
+        assert got["score"] == round(same["score"], 6)
 
 
 def test_weights_of_another_architecture_are_refused(config, variables, tmp_path):

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
+import threading
 
 import cv2
 import numpy as np
@@ -12,6 +15,7 @@ from logocap_jax import cli
 from logocap_jax.convert.files import load_variables, save_torch
 from logocap_jax.experiment.evaluation import evaluate_from_config
 from logocap_jax.predictor.films import Film, FilmWriter
+from logocap_jax.predictor.views import VIEWS
 
 
 def predict(*arguments):
@@ -104,6 +108,84 @@ def test_a_film_becomes_a_film_with_ids(finished_run, drawn_dir, tmp_path):
         assert len(set(ids)) == len(ids)
 
 
+def test_views_that_explain_are_pictures_of_their_own(
+    finished_run, drawn_dir, tmp_path
+):
+    image, out = sorted((drawn_dir / "val2017").iterdir())[0], tmp_path / "out"
+    results = []
+    for views in ("refined,initial,heatmaps,kam", "heatmaps", "refined"):
+        found = tmp_path / "found.json"
+        arguments = ["--weights", finished_run.workdir, "--out", out, "--json", found]
+        options = ["--short-side=64", "--score-threshold=-1", "--draw", views]
+        assert predict(image, *arguments, *options) == 0
+        results.append(json.loads(found.read_text()))
+        names = sorted(path.name for path in out.iterdir())
+        expected = {"heatmaps": [".heatmaps.png"], "refined": [".png"]}.get(
+            views, [".heatmaps.png", ".kam.png", ".png"]
+        )
+        assert names == [f"{image.stem}{suffix}" for suffix in expected]
+        for name in names:
+            assert cv2.imread(str(out / name)) is not None
+            (out / name).unlink()
+    for other in results[1:]:  # what is drawn changes no result
+        for one, two in zip(results[0], other, strict=True):
+            assert one["score"] == pytest.approx(two["score"], rel=1e-3)
+
+
+def test_the_command_names_all_views():
+    assert cli.predict._VIEWS == VIEWS
+
+
+def test_an_image_too_narrow_for_any_input_is_left_out(
+    finished_run, drawn_dir, tmp_path, capsys
+):
+    narrow = tmp_path / "narrow.png"
+    cv2.imwrite(str(narrow), np.zeros((1, 9000, 3), np.uint8))
+    good = sorted((drawn_dir / "val2017").iterdir())[0]
+    arguments = ["--weights", finished_run.workdir, "--json", tmp_path / "a.json"]
+    assert predict(narrow, good, *arguments, "--short-side=64") == 1
+    captured = capsys.readouterr()
+    assert f"left out: {narrow}: got an image of 9000x1" in captured.err
+    assert "1 images" in captured.out
+
+
+def test_ctrl_c_leaves_complete_files(finished_run, drawn_dir, tmp_path, capsys):
+    image = cv2.imread(str(sorted((drawn_dir / "val2017").iterdir())[0]))[..., ::-1]
+    film = FilmWriter(tmp_path / "film.mp4", frames_per_second=10.0)
+    for shift in range(200):
+        film.add(np.roll(image, shift, axis=1))
+    film.close()
+    out, found, table = tmp_path / "out", tmp_path / "f.json", tmp_path / "f.csv"
+    ended = threading.Event()
+
+    def interrupt():
+        while not ended.wait(0.01):
+            if out.is_dir() and any(out.iterdir()):  # the first frame is drawn
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    code = predict(
+        *(tmp_path / "film.mp4", "--weights", finished_run.workdir, "--out", out),
+        *("--json", found, "--csv", table, "--short-side=64", "--score-threshold=-1"),
+    )
+    ended.set()
+    thread.join()
+    assert code == 130
+    assert "stopped before the end" in capsys.readouterr().err
+    written = Film(out / "film.mp4")
+    assert 0 < written.num_frames < 200
+    assert len(list(written)) == written.num_frames
+    frames = {result["frame"] for result in json.loads(found.read_text())}
+    with table.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {int(row["frame"]) for row in rows} == frames
+    assert max(frames) <= written.num_frames
+    left = {"film.mp4", "out", "f.json", "f.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -116,12 +198,18 @@ def test_a_film_becomes_a_film_with_ids(finished_run, drawn_dir, tmp_path):
             ["image.png", "--weights", "w", "--json", "a.json", "--set", "a"],
             "--set a: expected KEY=VALUE",
         ),
+        (
+            ["image.png", "--weights", "w", "--out", "o", "--draw", "refined,kams"],
+            "--draw: got ['kams'], expected some of refined, initial, heatmaps, kam",
+        ),
+        (["image.png", "--weights", "w", "--show"], "got no screen"),
     ],
 )
 def test_bad_arguments_end_in_one_line(
     tmp_path, monkeypatch, capsys, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
     if "image.png" in arguments:
         cv2.imwrite("image.png", np.zeros((9, 9, 3), np.uint8))
     assert predict(*arguments) == 2

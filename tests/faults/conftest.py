@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -83,9 +83,11 @@ Start = Callable[..., Run]
 def start(drawn_dir, tmp_path_factory) -> Start:
     """Starts a training on one device; programs are compiled once for all."""
     cache = tmp_path_factory.mktemp("compiled_by_runs")
-    environment = ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+    standard = ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
 
-    def start_(workdir: pathlib.Path, *flags: str) -> Run:
+    def start_(
+        workdir: pathlib.Path, *flags: str, environment: Mapping[str, str] = {}
+    ) -> Run:
         return Run(
             subprocess.Popen(
                 [
@@ -94,7 +96,7 @@ def start(drawn_dir, tmp_path_factory) -> Start:
                     *flags,
                 ],
                 cwd=ROOT,
-                env=os.environ | environment,
+                env=os.environ | standard | environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

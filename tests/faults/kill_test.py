@@ -13,19 +13,21 @@ SHARED_MEMORY = pathlib.Path("/dev/shm")
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
-    start, outcome, tmp_path
+    start, outcome, tmp_path, record_property
 ):
+    record_property("cases", 3)
     assert_unharmed(start, outcome, tmp_path, "--config.epochs=12.0", ends=[KILL] * 3)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="shared memory is no folder")
-def test_20_kills_and_5_stops_with_any_number_of_workers_change_no_bit(
-    start, outcome, tmp_path
+def test_50_kills_and_5_stops_with_any_number_of_workers_change_no_bit(
+    start, outcome, tmp_path, record_property
 ):
+    record_property("cases", 56)
     before = set(SHARED_MEMORY.iterdir())
-    flags = ("--config.epochs=60.0", "--config.eval_every=4.0")
-    ends = [KILL] * 20 + [STOP] * 5
+    flags = ("--config.epochs=120.0", "--config.eval_every=8.0")
+    ends = [KILL] * 50 + [STOP] * 5
     random.Random(0).shuffle(ends)
     cut_saves = assert_unharmed(
         *(start, outcome, tmp_path, *flags), ends=ends, workers=(0, 1, 2), damaged=(9,)

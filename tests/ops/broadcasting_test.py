@@ -7,7 +7,8 @@ import pytest
 from logocap_jax.ops.gaussian import gaussian_at, gaussian_window
 from logocap_jax.ops.instance_conv import instance_convolution
 from logocap_jax.ops.peaks import top_peaks, top_two
-from logocap_jax.ops.sampling import bilinear_sample, sample_upsampled
+from logocap_jax.ops.sampling import bilinear_sample, sample_window
+from logocap_jax.ops.valid_rows import map_valid
 
 
 def _convolution_gradients(windows, kernels):
@@ -17,9 +18,18 @@ def _convolution_gradients(windows, kernels):
     return jax.grad(total, argnums=(0, 1))(windows, kernels)
 
 
+def _sample_window(heatmaps, center):
+    return sample_window(heatmaps, center, jnp.asarray(1), radius=3, stride=4)
+
+
+def _map_valid(rows, values):
+    return map_valid(jnp.sin, rows, values > 0, chunk=2)
+
+
 OPERATIONS = {
     "bilinear_sample": (bilinear_sample, (5, 6, 2), (3, 4, 2)),
-    "sample_upsampled": (functools.partial(sample_upsampled, stride=4), (5, 6), 3, 4),
+    "sample_window": (_sample_window, (5, 6, 2), 2),
+    "map_valid": (_map_valid, (5, 3), 5),
     "top_peaks": (functools.partial(top_peaks, count=3), (5, 6)),
     "top_two": (top_two, (5, 6)),
     "gaussian_window": (functools.partial(gaussian_window, radius=3, sigma=1.0),),

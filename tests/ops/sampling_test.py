@@ -6,7 +6,7 @@ import pytest
 from logocap_jax.ops.sampling import (
     bilinear_sample,
     bilinear_taps,
-    sample_upsampled,
+    sample_window,
     upsampled_weights,
 )
 from tests.reference import sampling
@@ -46,10 +46,9 @@ def sample_jitted():
 
 
 def _window(heatmap, center):
-    steps = jnp.arange(-RADIUS, RADIUS + 1, dtype=jnp.float32)
-    return sample_upsampled(
-        heatmap, center[0] + steps, center[1] + steps, stride=STRIDE
-    )
+    # The second heatmap of two; the first must not be seen.
+    heatmaps = jnp.stack([jnp.full_like(heatmap, jnp.nan), heatmap], axis=-1)
+    return sample_window(heatmaps, center, jnp.asarray(1), radius=RADIUS, stride=STRIDE)
 
 
 def _window_in_two_steps(heatmap, center):
@@ -146,21 +145,52 @@ def test_windows_of_a_batch_are_those_of_each_center(heatmap, window_jitted):
         np.testing.assert_allclose(one, window_jitted(heatmap, center), atol=1e-6)
 
 
-def test_rows_and_columns_are_not_mixed_up(heatmap):
-    upsampled = sampling.resize_half_pixel(heatmap, STRIDE)
-    x, y = np.array([3.0, 40.0, 7.5]), np.array([20.25, 1.0])
-    points = np.stack(np.meshgrid(x, y), axis=-1)
-    expected = sampling.sample_points(upsampled[..., None], points)[..., 0]
-    arrays = (jnp.asarray(array, jnp.float32) for array in (heatmap, x, y))
-    found = sample_upsampled(*arrays, stride=STRIDE)
-    assert found.shape == (2, 3)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+def test_window_of_one_image_among_several_is_that_of_its_own_map():
+    maps = np.random.default_rng(2).standard_normal((3, HEIGHT, WIDTH, 2))
+    maps = jnp.asarray(maps, jnp.float32)
+    images, centers = jnp.asarray([2, 0, 2, 1]), jnp.asarray(CENTERS[:4])
+
+    def sample(maps, image, center):
+        return sample_window(
+            maps, center, jnp.asarray(0), radius=2, stride=STRIDE, image=image
+        )
+
+    found = jax.vmap(sample, in_axes=(None, 0, 0))(maps, (images,), centers)
+    for one, image, center in zip(found, images, centers, strict=True):
+        np.testing.assert_array_equal(one, sample(maps[image], (), center))
+
+
+@pytest.mark.parametrize("center", CENTERS)
+def test_window_of_a_part_of_the_map_is_that_of_the_part_alone(center):
+    maps = np.random.default_rng(3).standard_normal((HEIGHT, WIDTH, 1))
+    maps = jnp.asarray(maps, jnp.float32)
+    height, width = 6, 5
+
+    def sample(maps, extent):
+        return sample_window(
+            *(maps, jnp.asarray(center), jnp.asarray(0)),
+            **{"radius": RADIUS, "stride": STRIDE, "extent": extent},
+        )
+
+    found = sample(maps, jnp.asarray([height, width]))
+    alone = sample(maps[:height, :width], None)
+    np.testing.assert_allclose(found, alone, atol=1e-6)
+
+
+def test_points_of_one_image_among_several_are_those_of_its_own_maps():
+    maps = np.random.default_rng(4).standard_normal((3, HEIGHT, WIDTH, 2))
+    maps = jnp.asarray(maps, jnp.float32)
+    points = jnp.asarray([[1.5, 2.25], [20.0, -3.0]])
+    found = bilinear_sample(maps, points, image=(jnp.asarray(1),))
+    np.testing.assert_array_equal(found, bilinear_sample(maps[1], points))
 
 
 @pytest.mark.parametrize(
     ("position", "total"), [(-9.0, 1), (0.0, 1), (21.7, 1), (47.0, 0), (47.25, 0.25)]
 )
 def test_weights_sum_to_one_but_at_the_far_edge(position, total):
-    weights = upsampled_weights(jnp.asarray([position]), size=WIDTH, stride=STRIDE)
+    weights = upsampled_weights(
+        *(jnp.asarray([position]), jnp.arange(WIDTH)), stride=STRIDE, within=WIDTH
+    )
     assert weights.shape == (1, WIDTH)
     assert jnp.sum(weights).item() == pytest.approx(total)

@@ -162,7 +162,7 @@ def change_info(**changes):
             change_info(format="other"),
             "json: got format 'other', expected 'logocap-jax",
         ),
-        (change_info(format_version=2), "json: got format version 2, expected 1; exp"),
+        (change_info(format_version=1), "json: got format version 1, expected 2; exp"),
         (change_info(inputs=[{}]), "json: damaged (KeyError: 'name'); copy it again"),
         (change_info(versions={}), "json: damaged (KeyError: 'logocap_jax')"),
         (
@@ -171,6 +171,7 @@ def change_info(**changes):
         ),
         (change_info(skeleton=None), "json: damaged (TypeError: "),
         (change_info(what="dense"), "holds dense maps only; export with --what full"),
+        (change_info(file_format="onnx"), "holds onnx, which onnxruntime runs; export"),
         (change_info(platforms=["tpu"]), "made for tpu, but this is cpu; export with"),
     ],
 )
@@ -222,6 +223,8 @@ def test_dynamic_axes_take_options_and_fixed_ones_decide(full):
         ({"batch": 0}, "got a batch of 0, expected 1 or more"),
         ({"platforms": ("cpu", "abacus")}, r"got platforms \['cpu', 'abacus'\]"),
         ({"platforms": ()}, r"got platforms \[\]"),
+        ({"file_format": "tflite"}, "got file_format='tflite', expected one of"),
+        ({"file_format": "onnx"}, "got a dynamic size or batch, ONNX needs fixed ones"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(options, message):

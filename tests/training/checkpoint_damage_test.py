@@ -4,6 +4,7 @@ import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from logocap_jax.training.errors import NoUsableCheckpointError
@@ -38,12 +39,13 @@ def files(folder):
 
 
 def test_whichever_file_is_missing_or_cut_a_state_is_whole_or_passed_over(
-    opened, make_state, tmp_path, caplog
+    opened, make_state, tmp_path, caplog, record_property
 ):
     size = 2000  # arrays of some KiB have files of their own
     saved(opened, make_state, 1, 2, size=size)
     states = {step: make_state(step, size=size) for step in (0, 1, 2)}
     passed_over = 0
+    record_property("cases", 3 * len(files(tmp_path / "last" / "2")))
     for path in files(tmp_path / "last" / "2"):
         content = path.read_bytes()
         for kept in (None, 0, len(content) // 2):
@@ -66,6 +68,49 @@ def flip_a_bit(step):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
+
+
+def test_flipped_bits_are_noticed_by_the_checksums_and_often_by_nothing_else(
+    opened, make_state, tmp_path, record_property
+):
+    record_property("cases", 40)
+    size = 2000
+    saved(opened, make_state, 1, 2, size=size)
+    states = {step: make_state(step, size=size) for step in (0, 1, 2)}
+    step = tmp_path / "last" / "2"
+    chance = np.random.default_rng(0)
+    stored = [path for path in files(step / "state") if "/d/" in path.as_posix()]
+    noticed = unnoticed_by_orbax = 0
+    for _ in range(40):
+        path = stored[chance.integers(len(stored))]
+        content = path.read_bytes()
+        spoiled = bytearray(content)
+        spoiled[chance.integers(len(content))] ^= 1 << chance.integers(8)
+        path.write_bytes(bytes(spoiled))
+        state = opened(read_only=True).restore_last(states[0])
+        assert_equal_bits(state, states[int(state.step)])
+        if int(state.step) == 1:
+            noticed += 1
+            unnoticed_by_orbax += orbax_restores(step, states[0])
+        path.write_bytes(content)
+    assert noticed > 10
+    assert unnoticed_by_orbax > noticed / 4
+
+
+def orbax_restores(step, like):
+    """Whether Orbax alone finds nothing wrong."""
+    manager = ocp.CheckpointManager(step.parent)
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, vars(like))
+    try:
+        manager.restore(
+            int(step.name),
+            args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)),
+        )
+    except ValueError:
+        return False
+    finally:
+        manager.close()
+    return True
 
 
 def lose_all(step):

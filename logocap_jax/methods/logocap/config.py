@@ -30,6 +30,8 @@ class LogoCapConfig(KeypointerConfig):
       instance_budget: slots per image that go through message passing in training;
         matches beyond it are dropped, lowest similarity first.
       kam_loss_weight: weight of the attraction-map loss in the total.
+      slots_per_step: at test time, slots per image of the batch that each step of a
+        loop refines, until no valid slot is left; `num_slots`: all, without a loop.
     """
 
     embedding: int = 64
@@ -43,6 +45,7 @@ class LogoCapConfig(KeypointerConfig):
     match_threshold: float = 0.5
     instance_budget: int = 8
     kam_loss_weight: float = 0.01
+    slots_per_step: int = 3
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -53,7 +56,7 @@ class LogoCapConfig(KeypointerConfig):
         super().__post_init__()
         positive = (
             *("embedding", "affines", "window_radius", "instance_budget"),
-            *("window_sigma", "refined_sigma"),
+            *("window_sigma", "refined_sigma", "slots_per_step"),
         )
         require(self, positive, lambda value: value > 0, "more than 0")
         # The attraction map is a kernel: an even one would shift what it convolves.

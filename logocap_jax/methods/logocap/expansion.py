@@ -1,5 +1,6 @@
 """Local keypoint expansion maps (KEM): a mesh of candidates around each keypoint."""
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -37,14 +38,27 @@ def expand(
 
 
 def sample_features(
-    embedding: Float[Array, "h w D"],
+    embedding: Float[Array, "h w D"] | Float[Array, "B h w D"],
     mesh_input: Float[Array, "N E E K 2"],
-    extent: Int[Array, "2"] | None = None,
+    extent: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
+    image: Int[Array, " N"] | None = None,
 ) -> Float[Array, "N E E KD"]:
     """Embedding at the mesh's positions, stacked keypoint-major (`k * D + c`).
 
-    Only `extent`, input px, of the embedding is image; None: all.
+    Args:
+      embedding: of one image, or of several.
+      mesh_input: meshes, input px.
+      extent: height and width of each image, input px; None: all is image.
+      image: which of several images each mesh is of; None: there is one.
+
+    Returns:
+      The features.
     """
     cells = None if extent is None else extent // geometry.STRIDE
-    features = bilinear_sample(embedding, mesh_input / geometry.STRIDE, cells)
+
+    def sample(mesh: Array, image: tuple[Array, ...]) -> Array:
+        own = None if cells is None else cells[image]
+        return bilinear_sample(embedding, mesh / geometry.STRIDE, own, image=image)
+
+    features = jax.vmap(sample)(mesh_input, () if image is None else (image,))
     return features.reshape(*features.shape[:3], -1)  # [N, E, E, K * D]

@@ -15,6 +15,7 @@ from logocap_jax.methods.keypointer import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import assign, best_of_mesh
 from logocap_jax.methods.logocap.config import Parts
+from logocap_jax.ops.valid_rows import map_valid
 from logocap_jax.structures import Batch, DenseMaps, Poses
 
 
@@ -84,18 +85,52 @@ def _predict_slots(
         *(parts.dense, part(variables, "dense"), keypointer.normalise(image)),
         *(parts.config, extent),
     )
+    return read_maps(parts, part(variables, "maps"), maps, extent)
+
+
+def read_maps(
+    parts: Parts,
+    map_variables: Variables,
+    maps: DenseMaps,
+    extent: Int[Array, "B 2"] | None = None,
+) -> dict[str, Poses]:
+    """All that follows the backbone, but pose NMS: both result sets, slot by slot."""
     initial = jax.vmap(
         lambda center, offsets, extent: keypointer.decode_initial(
             center, offsets, parts.config, extent
         )
     )(maps.heatmaps[..., -1], maps.offsets, extent)
-    kam = predict_kam(parts, part(variables, "maps"), maps, initial, extent)
-    heatmaps = maps.heatmaps[..., :-1]
-    refined = jax.vmap(lambda *args: refine_image(parts, *args))(
-        heatmaps, initial, kam, extent
-    )
-    scored = jax.vmap(keypointer.score_initial)(initial, heatmaps, extent)
+    scored = jax.vmap(keypointer.score_initial)(initial, maps.heatmaps, extent)
+    refined = _refine_valid(parts, map_variables, maps, initial, extent)
     return {"initial": scored, "logocap": refined}
+
+
+def _refine_valid(
+    parts: Parts,
+    map_variables: Variables,
+    maps: DenseMaps,
+    initial: InitialPoses,
+    extent: Int[Array, "B 2"] | None,
+) -> Poses:
+    """Refine the poses that there are; the time it takes follows their number.
+
+    The slots of all images are packed together, so that a crowd in one of them does
+    not cost the others anything.
+    """
+    shape = initial.valid.shape
+    image = jnp.broadcast_to(jnp.arange(shape[0])[:, None], shape)
+    slots = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (initial, image))
+
+    def refine_some(slots: tuple[InitialPoses, Array]) -> Poses:
+        some, image = slots
+        mesh = expansion.expand(some.keypoints, parts.mesh_offsets)
+        features = expansion.sample_features(maps.embedding, mesh, extent, image)
+        kam = _attraction_maps(parts, map_variables, features)
+        return refine_image(parts, maps.heatmaps, some, kam, extent, image)
+
+    chunk = min(parts.config.slots_per_step, shape[1]) * shape[0]
+    refined = map_valid(refine_some, slots, slots[0].valid, chunk=chunk)
+    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), refined)
 
 
 def predict_kam(
@@ -111,18 +146,29 @@ def predict_kam(
     )
     features = jax.vmap(expansion.sample_features)(maps.embedding, mesh, extent)
     stacked = features.reshape(-1, *features.shape[2:])  # [B * N, E, E, K * D]
-    kam = jnp.asarray(parts.maps.apply(map_variables, stacked, train=False))
-    return jnp.clip(kam, 0, 1).reshape(*features.shape[:-1], -1)
+    kam = _attraction_maps(parts, map_variables, stacked)
+    return kam.reshape(*features.shape[:-1], -1)
+
+
+def _attraction_maps(
+    parts: Parts, map_variables: Variables, features: Float[Array, "S E E KD"]
+) -> Float[Array, "S E E K"]:
+    kam = parts.maps.apply(map_variables, features, train=False)
+    return jnp.clip(jnp.asarray(kam), 0, 1)
 
 
 def refine_image(
     parts: Parts,
-    heatmaps: Float[Array, "h w K"],
+    heatmaps: Float[Array, "h w K1"] | Float[Array, "B h w K1"],
     initial: InitialPoses,
     kam: Float[Array, "N E E K"],
-    extent: Int[Array, "2"] | None = None,
+    extent: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
+    image: Int[Array, " N"] | None = None,
 ) -> Poses:
     """Refine the poses of one image, of whose maps `extent`, input px, is image.
+
+    With `image` there are maps and extents of several, and it says for each slot of
+    which one it is.
 
     A keypoint's score is that of its refined peak times the pose's centre value;
     poses whose mean score is not above 0 are dropped.
@@ -133,6 +179,7 @@ def refine_image(
         radius=parts.config.window_radius,
         sigma=parts.config.window_sigma,
         extent=extent,
+        image=image,
     )
     keypoints, scores = refine.read_peaks(refine.adapt(windows, kam), initial.keypoints)
     scores = scores * initial.center_values[:, None]

@@ -8,41 +8,51 @@ from logocap_jax import geometry
 from logocap_jax.ops import gaussian
 from logocap_jax.ops.instance_conv import instance_convolution
 from logocap_jax.ops.peaks import top_two
-from logocap_jax.ops.sampling import sample_upsampled
+from logocap_jax.ops.sampling import sample_window
 
 
 def global_windows(
-    heatmaps: Float[Array, "h w K"],
+    heatmaps: Float[Array, "h w K1"] | Float[Array, "B h w K1"],
     keypoints_input: Float[Array, "N K 2"],
     *,
     radius: int = 48,
     sigma: float = 16.0,
     cutoff: float = 1e-4,
-    extent: Int[Array, "2"] | None = None,
+    extent: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
+    image: Int[Array, " N"] | None = None,
 ) -> Float[Array, "N K G G"]:
     """Global KEM: reweighed heatmap windows around each initial keypoint.
 
     Args:
-      heatmaps: keypoint heatmaps, in cells; their windows are those of the maps
-        upsampled to input px.
+      heatmaps: heatmaps of one image or of several, in cells, those of the keypoints
+        first; the windows are those of the maps upsampled to input px.
       keypoints_input: initial keypoints.
       radius: half the window's side, input px.
       sigma: sigma of the Gaussian that the window is multiplied with, input px.
       cutoff: Gaussian values below it are 0 (reference behaviour).
-      extent: height and width of the image, input px; None: all.
+      extent: height and width of each image, input px; None: all is image.
+      image: which of several images each slot is of; None: there is one.
 
     Returns:
       The windows, `[y, x]`.
     """
     cells = None if extent is None else extent // geometry.STRIDE
-    steps = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
 
-    def window(heatmap: Array, center: Array) -> Array:
-        x, y = center[0] + steps, center[1] + steps
-        return sample_upsampled(heatmap, x, y, stride=geometry.STRIDE, extent=cells)
+    def of_slot(keypoints: Array, image: tuple[Array, ...]) -> Array:
+        own = None if cells is None else cells[image]
 
-    per_keypoint = jax.vmap(window, in_axes=(2, 0))  # one heatmap for each keypoint
-    windows = jax.vmap(per_keypoint, in_axes=(None, 0))(heatmaps, keypoints_input)
+        def sample(keypoint: Array, kind: Array) -> Array:
+            return sample_window(
+                *(heatmaps, keypoint, kind),
+                radius=radius,
+                stride=geometry.STRIDE,
+                extent=own,
+                image=image,
+            )
+
+        return jax.vmap(sample)(keypoints, jnp.arange(len(keypoints)))
+
+    windows = jax.vmap(of_slot)(keypoints_input, () if image is None else (image,))
     return windows * gaussian.gaussian_window(radius=radius, sigma=sigma, cutoff=cutoff)
 
 

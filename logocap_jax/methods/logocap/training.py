@@ -11,6 +11,7 @@ from logocap_jax.methods.keypointer import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import Assignment, assign
 from logocap_jax.methods.logocap.config import LogoCapConfig, Parts
+from logocap_jax.ops.largest import largest
 from logocap_jax.structures import Batch, DenseMaps
 
 
@@ -94,7 +95,7 @@ def _pack(
     takes_part = truth.matched.at[0].set(truth.matched[0] | ~jnp.any(truth.matched))
     rank = jnp.where(takes_part, truth.slot_oks + 1, 0)
     budget = min(budget, rank.shape[0])
-    _, index = jax.lax.top_k(rank, budget)
+    _, index = largest(rank, budget)
     index = jnp.sort(index)
     kept_initial, kept_truth = jax.tree.map(lambda x: x[index], (initial, truth))
     return kept_initial, kept_truth, takes_part[index]

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from logocap_jax.methods import keypointer
+from logocap_jax.methods.base import part
 from logocap_jax.methods.keypointer import InitialPoses
 from logocap_jax.methods.logocap import prediction, refine
 from logocap_jax.oks import keypoint_similarity
@@ -63,6 +65,50 @@ def test_predictions_are_the_evaluated_poses_without_the_bound(case, evaluated):
             np.asarray(evaluated[name].keypoints)[valid],
             np.asarray(poses.keypoints)[valid],
             atol=1e-3,
+        )
+
+
+def _all_slots_image_by_image(parts, variables, maps):
+    """The refined poses of every slot, valid or not, no two images together."""
+    refined = []
+    for i in range(len(maps.heatmaps)):
+        one = jax.tree.map(lambda x, i=i: x[i : i + 1], maps)
+        initial = keypointer.decode_initial(
+            one.heatmaps[0, ..., -1], one.offsets[0], parts.config
+        )
+        batched = jax.tree.map(lambda x: x[None], initial)
+        (kam,) = prediction.predict_kam(parts, variables, one, batched)
+        refined.append(prediction.refine_image(parts, one.heatmaps[0], initial, kam))
+    return jax.tree.map(lambda *rows: jnp.stack(rows), *refined)
+
+
+@pytest.mark.parametrize("slots_per_step", [1, 6])
+@pytest.mark.parametrize("centers", [(1, 0), (0, 1), (1, 1)])
+def test_slots_of_a_batch_refined_together_are_those_of_each_image(
+    case, centers, slots_per_step
+):
+    case = case.with_config(slots_per_step=slots_per_step)
+    stored = case.variables["params"]["dense"]
+    # An image without a centre still has its first slot.
+    strength = jnp.asarray(centers, jnp.float32)[:, None, None]
+    heatmaps = stored["heatmaps"].at[..., -1].multiply(strength)
+    maps = DenseMaps(heatmaps, stored["offsets"], stored["embedding"])
+    variables = part(case.variables, "maps")
+    both = jax.jit(
+        lambda variables, maps: (
+            prediction.read_maps(case.parts, variables, maps)["logocap"],
+            _all_slots_image_by_image(case.parts, variables, maps),
+        )
+    )
+    found, expected = both(variables, maps)
+    valid = np.asarray(expected.valid)
+    assert valid.sum() >= 2
+    np.testing.assert_array_equal(found.valid, valid)
+    for name in ("keypoints", "keypoint_scores", "scores", "initial_keypoints"):
+        np.testing.assert_allclose(
+            np.asarray(getattr(found, name))[valid],
+            np.asarray(getattr(expected, name))[valid],
+            *(1e-5, 1e-5),
         )
 
 

@@ -1,0 +1,103 @@
+"""Where data sets keep their annotations and images, as they are downloaded."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+from logocap_jax import skeletons
+from logocap_jax.skeletons import Skeleton
+
+# The splits of labelled people, in the order in which they are prepared.
+SPLITS = ("train", "val", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The official file names of one data set.
+
+    Attributes:
+      name: of the data set.
+      skeleton: what its keypoints are.
+      annotations: by split, the annotation file.
+      annotation_folders: where it may be, below the data set's folder.
+      image_folders: by split, where its images may be.
+      area_of_box: the area of a person, as a share of the box, where annotations lack
+        areas.
+      unlabelled: splits that only list images.
+    """
+
+    name: str
+    skeleton: Skeleton
+    annotations: Mapping[str, str]
+    annotation_folders: tuple[str, ...]
+    image_folders: Mapping[str, tuple[str, ...]]
+    area_of_box: float | None = None
+    unlabelled: frozenset[str] = frozenset()
+
+    def annotation_file(self, root: pathlib.Path, split: str) -> pathlib.Path:
+        """The annotations of a split; where they would be, if they are nowhere."""
+        tried = [
+            root / folder / self.annotations[split]
+            for folder in self.annotation_folders
+        ]
+        return next((path for path in tried if path.is_file()), tried[0])
+
+    def image_folder(self, root: pathlib.Path, split: str) -> pathlib.Path:
+        """Find the images of a split.
+
+        Raises:
+          ValueError: if there are none.
+        """
+        tried = [root / folder for folder in self.image_folders[split]]
+        for folder in tried:
+            if folder.is_dir() and any(folder.iterdir()):
+                return folder
+        names = " or ".join(repr(str(folder)) for folder in tried)
+        raise ValueError(f"{root}: got no images, expected them in {names}")
+
+
+_COCO_IMAGES = {
+    "train": "train2017",
+    "val": "val2017",
+    "test-dev": "test2017",
+}
+COCO = Layout(
+    name="coco",
+    skeleton=skeletons.COCO,
+    annotations={
+        "train": "person_keypoints_train2017.json",
+        "val": "person_keypoints_val2017.json",
+        "test-dev": "image_info_test-dev2017.json",
+    },
+    annotation_folders=("annotations",),
+    image_folders={
+        split: (f"images/{name}", name) for split, name in _COCO_IMAGES.items()
+    },
+    unlabelled=frozenset({"test-dev"}),
+)
+OCHUMAN = Layout(
+    name="ochuman",
+    skeleton=skeletons.COCO,
+    annotations={
+        "val": "ochuman_coco_format_val_range_0.00_1.00.json",
+        "test": "ochuman_coco_format_test_range_0.00_1.00.json",
+    },
+    annotation_folders=("annotations", ""),
+    image_folders=dict.fromkeys(("val", "test"), ("images",)),
+)
+CROWDPOSE = Layout(
+    name="crowdpose",
+    skeleton=skeletons.CROWDPOSE,
+    annotations={split: f"crowdpose_{split}.json" for split in SPLITS},
+    annotation_folders=("annotations", "json", ""),
+    image_folders=dict.fromkeys(SPLITS, ("images",)),
+    area_of_box=0.53,  # as in its official evaluation, crowdposetools
+)
+LAYOUTS = (COCO, OCHUMAN, CROWDPOSE)
+
+
+def find_layout(root: pathlib.Path, split: str) -> Layout:
+    """The layout of which the folder has the split; COCO's if it has none."""
+    known = [layout for layout in LAYOUTS if split in layout.annotations]
+    found = [each for each in known if each.annotation_file(root, split).is_file()]
+    return next(iter(found or known), COCO)

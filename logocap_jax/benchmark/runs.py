@@ -1,0 +1,134 @@
+"""Running compiled programs, and what they say of themselves as rows."""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from logocap_jax.benchmark.options import Setting
+from logocap_jax.benchmark.peaks import find_peak
+from logocap_jax.benchmark.programs import (
+    Program,
+    available_memory,
+    compile_program,
+    explaining_memory,
+    peak_memory,
+    require_fit,
+)
+from logocap_jax.benchmark.rows import Row
+from logocap_jax.benchmark.timing import Timing, measure
+
+PROGRAM_MEMORY = "compiled.memory_analysis"
+DEVICE_MEMORY = "device.memory_stats"
+
+
+class Item(NamedTuple):
+    """Something to time that has run once.
+
+    Attributes:
+      row: all but the times.
+      call: runs it.
+      queued: many calls, one behind the other, make a sample where one is short.
+    """
+
+    row: Row
+    call: Callable[[], Any]
+    queued: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How much is done for the figures.
+
+    Attributes:
+      rounds: samples of each time, at least.
+      seconds: that short calls go on for beyond that.
+      compile_only: run nothing.
+      peak_tflops: of the device, in every dtype; None: from the table.
+    """
+
+    rounds: int = 10
+    seconds: float = 5.0
+    compile_only: bool = False
+    peak_tflops: float | None = None
+
+    def compile(self, name: str, function: Callable[..., Any], *shapes: Any) -> Program:
+        """Compile; what is to run must fit.
+
+        Raises:
+          DoesNotFitError: if it will not.
+        """
+        tell(f"  compile {name}")
+        program = compile_program(function, *shapes)
+        if not self.compile_only:
+            require_fit(program.memory, available_memory())
+        return program
+
+    def measure(self, items: Sequence[Item], dtype: str) -> list[Row]:
+        """Time items in turn; see `timing.measure`."""
+        tell(f"  measure {len(items)} rows")
+        timings = measure(
+            {item.row.key: item.call for item in items},
+            rounds=self.rounds,
+            seconds=self.seconds,
+            queue=frozenset(item.row.key for item in items if item.queued),
+            progress=lambda done, total: (
+                tell(f"  round {done} of {total}") if done <= total else None
+            ),
+        )
+        return [self._timed(item.row, timings[item.row.key], dtype) for item in items]
+
+    def _timed(self, row: Row, timing: Timing, dtype: str) -> Row:
+        peak = self._peak_flops(dtype)
+        share = row.flops / timing.median / peak if row.flops and peak else None
+        return dataclasses.replace(row, timing=timing, peak_share=share)
+
+    def _peak_flops(self, dtype: str) -> float | None:
+        if self.peak_tflops is not None:
+            return self.peak_tflops * 1e12
+        peak = find_peak(jax.local_devices()[0].device_kind)
+        return None if peak is None else peak.flops(dtype)
+
+
+def tell(text: str) -> None:
+    """Say how far things are."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def compiled_row(name: str, setting: Setting, program: Program) -> Row:
+    """The row of a program that was not run."""
+    known = program.memory is not None
+    return Row(
+        *(name, str(setting), setting.batch),
+        compile_seconds=program.compile_seconds,
+        flops=program.flops,
+        memory_bytes=program.memory.total if program.memory else None,
+        memory_source=PROGRAM_MEMORY if known else None,
+    )
+
+
+def run_first(
+    name: str, setting: Setting, program: Program, *values: Any
+) -> tuple[Item, Any]:
+    """Run a program once and read how much memory that took.
+
+    A device tells its peak since the process began. Where this run did not raise that,
+    the compiler's figure is taken.
+
+    Returns:
+      What to time, and what the program gave.
+
+    Raises:
+      DoesNotFitError: if the device has not enough memory.
+    """
+    row = compiled_row(name, setting, program)
+    before = peak_memory()
+    with explaining_memory(program.memory):
+        result = jax.block_until_ready(program.run(*values))
+    after = peak_memory()
+    if before is not None and after is not None and after > before:
+        row = dataclasses.replace(row, memory_bytes=after, memory_source=DEVICE_MEMORY)
+    return Item(row, functools.partial(program.run, *values)), result

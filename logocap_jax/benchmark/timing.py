@@ -1,0 +1,100 @@
+"""Times: how they are taken, and what is said of them."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+# Spread from which a machine counts as busy.
+BUSY_SPREAD = 0.2
+
+# A sample shorter than this would mostly tell of the dispatch and of the clock.
+_LEAST_SAMPLE_SECONDS = 0.01
+_MOST_CALLS = 100
+
+
+class Timing(NamedTuple):
+    """Samples of one call's time.
+
+    Attributes:
+      seconds: per call, a sample each.
+      calls_per_sample: calls that ran one after the other before the clock was read.
+    """
+
+    seconds: tuple[float, ...]
+    calls_per_sample: int = 1
+
+    @property
+    def median(self) -> float:
+        """Median, s."""
+        return self.quantile(0.5)
+
+    @property
+    def p90(self) -> float:
+        """Time that nine of ten samples stay below, s."""
+        return self.quantile(0.9)
+
+    @property
+    def spread(self) -> float:
+        """What lies between the fastest and the slowest tenth, over the median."""
+        return (self.p90 - self.quantile(0.1)) / self.median
+
+    def quantile(self, share: float) -> float:
+        """A quantile, linear between samples, s."""
+        return float(np.quantile(self.seconds, share))
+
+
+def measure(
+    calls: Mapping[str, Callable[[], Any]],
+    *,
+    rounds: int = 10,
+    seconds: float = 5.0,
+    queue: frozenset[str] = frozenset(),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Timing]:
+    """Time calls in turn, so that what slows the machine for a while slows all.
+
+    Every call is made once before, to warm up. The clock is read once all results are
+    there (`jax.block_until_ready`), and nothing is subtracted.
+
+    Args:
+      calls: what to time, by name.
+      rounds: samples of each call, at least.
+      seconds: time that short calls go on for beyond `rounds`, up to ten times as many
+        samples.
+      queue: names of calls that go to the device one behind the other, as many as last
+        for 10 ms, before the clock is read: the time of the device, not of its start.
+      progress: told of the rounds done and the least number of them.
+
+    Returns:
+      Times by name.
+    """
+    lengths = {}
+    for name, call in calls.items():
+        jax.block_until_ready(call())
+        once = _sample(call, 1)
+        enough = int(_LEAST_SAMPLE_SECONDS / once) + 1
+        lengths[name] = min(enough, _MOST_CALLS) if name in queue else 1
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    began = time.perf_counter()
+    done = 0
+    while done < rounds or (
+        done < 10 * rounds and time.perf_counter() - began < seconds
+    ):
+        for name, call in calls.items():
+            samples[name].append(_sample(call, lengths[name]))
+        done += 1
+        progress(done, rounds)
+    return {name: Timing(tuple(samples[name]), lengths[name]) for name in calls}
+
+
+def _sample(call: Callable[[], Any], count: int) -> float:
+    """Seconds per call."""
+    began = time.perf_counter()
+    result = None
+    for _ in range(count):
+        result = call()
+    jax.block_until_ready(result)
+    return (time.perf_counter() - began) / count

@@ -1,0 +1,64 @@
+"""Say what a training step needs on a mesh, before there is one.
+
+Compiles the step of a config for the devices of a topology, v5e:16x16, v5p:4x4x4 or
+cpu:8, and prints memory, FLOPs, collectives and an estimate of the time. TPUs need
+libtpu (pip install 'logocap-jax[tpu-plan]') but no TPU. See docs/scaling.md. The exit
+code is 1 if there is a warning.
+"""
+
+import argparse
+import pathlib
+
+from logocap_jax.cli.settings import parse_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `logocap plan` takes."""
+    parser.add_argument(
+        "--config", type=pathlib.Path, required=True, help="of train.py: configs/*.py"
+    )
+    parser.add_argument(
+        "--topology", required=True, help="such as v5e:16x16, v5p:4x4x4 or cpu:8"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a value of the config, such as batch_size=4096 "
+        "or \"method.dtype='bfloat16'\"",
+    )
+    parser.add_argument("--json", type=pathlib.Path, help="write the plan here, too")
+    parser.add_argument(
+        "--one-batch",
+        action="store_true",
+        help="half the time: do not compile for another batch to see what grows",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan one step.
+
+    Returns:
+      1 if there is a warning, else 0.
+
+    Raises:
+      ValueError: if the config, a setting or the topology is unusable.
+    """
+    if args.json and not args.json.parent.is_dir():
+        raise ValueError(f"{args.json}: no such folder")
+    changes = parse_settings(args.set)
+
+    from logocap_jax.evaluation.results import write_json
+    from logocap_jax.planning import report
+    from logocap_jax.planning.configs import load_config
+    from logocap_jax.planning.plan import make_plan
+    from logocap_jax.planning.topologies import parse_topology
+
+    topology = parse_topology(args.topology)
+    config = load_config(args.config, changes)
+    plan = make_plan(config, topology, compare=not args.one_batch)
+    print(report.format_plan(plan))
+    if args.json:
+        write_json(args.json, report.to_json(plan), indent=2)
+    return 1 if plan.warnings else 0

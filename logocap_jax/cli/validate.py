@@ -1,0 +1,51 @@
+"""Check a data set: every record, every image.
+
+Reports all that is wrong at once; training and evaluation use the same checks, and
+refuse a data set that has a fault. Exit code 1 if there is one.
+"""
+
+import argparse
+import json
+import pathlib
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `logocap validate` takes."""
+    parser.add_argument(
+        "data", type=pathlib.Path, help="COCO's layout, or what `logocap prepare` wrote"
+    )
+    parser.add_argument("--json", type=pathlib.Path, help="write the report there, too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, report, and return 1 if something is wrong.
+
+    Raises:
+      ValueError: if the folder, or a file as a whole, is unusable.
+      OSError: if the report cannot be written.
+    """
+    from data_pipeline.validate import validate
+    from logocap_jax.atomic import replacing
+    from logocap_jax.skeletons import COCO
+
+    reports = validate(args.data, COCO)
+    for split, report in reports.items():
+        for fault in report.faults:
+            print(fault)
+        print(
+            f"{split}: {report.good} of {report.images} images are sound, with "
+            f"{report.people} people; {len(report.faults)} faults"
+        )
+    if args.json is not None:
+        content = {
+            split: {
+                "images": report.images,
+                "good": report.good,
+                "people": report.people,
+                "faults": [fault._asdict() for fault in report.faults],
+            }
+            for split, report in reports.items()
+        }
+        with replacing(args.json) as path:
+            path.write_text(json.dumps(content, indent=2) + "\n")
+    return int(any(report.faults for report in reports.values()))

@@ -1,0 +1,85 @@
+"""What is to be scored, from files or as content, and checked."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from logocap_jax.evaluation.checks import check_results
+from logocap_jax.evaluation.results import read_json
+
+GroundTruth = str | Path | dict[str, Any]
+Results = str | Path | list[dict[str, Any]]
+
+_logger = logging.getLogger(__name__)
+
+
+def load(content: Any, name: str) -> tuple[str, Any]:
+    """Return what to call some content in an error, and the content.
+
+    Args:
+      content: a JSON file, or what it would hold.
+      name: what to call content that comes from no file.
+
+    Raises:
+      ValueError: if a file is not JSON.
+      OSError: if there is no such file.
+    """
+    if isinstance(content, str | Path):
+        return str(content), read_json(Path(content))
+    return name, content
+
+
+def load_results(
+    results: Results, truth: dict[str, Any], *, num_keypoints: int
+) -> list[dict[str, Any]]:
+    """Read and check results; none at all are logged.
+
+    Args:
+      results: a COCO keypoint result file or its content.
+      truth: the annotations they are to be scored against, checked.
+      num_keypoints: K.
+
+    Raises:
+      ValueError: see `checks.check_results`.
+      OSError: if there is no such file.
+    """
+    source, poses = load(results, "results")
+    check_results(poses, truth, num_keypoints=num_keypoints, source=source)
+    if not poses:
+        _logger.warning("%s: no poses at all, so every metric is 0", source)
+    return poses
+
+
+def images_to_score(
+    truth: dict[str, Any], image_ids: Iterable[int] | None, source: str
+) -> list[int]:
+    """The ids of the images to score, ascending.
+
+    Args:
+      truth: COCO annotations, checked.
+      image_ids: the images asked for; all if not given.
+      source: what to call the annotations in an error.
+
+    Raises:
+      ValueError: if one is unknown, or nobody is in them who could be found.
+    """
+    known = {image["id"] for image in truth["images"]}
+    scored = known if image_ids is None else set(image_ids)
+    if scored - known:
+        raise ValueError(
+            f"{source}: got image id {min(scored - known)} to score, expected ids of "
+            f"its {len(known)} images"
+        )
+    counts = [
+        person["image_id"] in scored
+        and person["num_keypoints"] > 0
+        and not person["iscrowd"]
+        for person in truth["annotations"]
+    ]
+    if not any(counts):
+        raise ValueError(
+            f"{source}: no valid ground truth: got {len(scored)} images to score, "
+            "expected a person with labelled keypoints, not a crowd, in one of them"
+        )
+    return sorted(scored)

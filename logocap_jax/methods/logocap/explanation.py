@@ -1,0 +1,74 @@
+"""What LOGO-CAP saw on its way to the poses: the maps that explain them."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, UInt8
+
+from logocap_jax.inference.pose_nms import suppress
+from logocap_jax.methods import keypointer
+from logocap_jax.methods.base import Variables, part
+from logocap_jax.methods.logocap.config import Parts
+from logocap_jax.methods.logocap.prediction import predict_kam, read_maps
+from logocap_jax.structures import Poses
+
+
+class Explanation(NamedTuple):
+    """Poses of a batch, and the maps that they come from.
+
+    Attributes:
+      poses: refined, after pose NMS; as `prediction.predict` finds them.
+      heatmaps: K keypoint heatmaps and, last, the pose-centre heatmap, in cells.
+      kam: local attraction maps of the poses, slot by slot, 0..1; axis 2 runs along y.
+    """
+
+    poses: Poses
+    heatmaps: Float[Array, "B h w K1"]
+    kam: Float[Array, "B N E E K"]
+
+
+def explain(
+    parts: Parts,
+    variables: Variables,
+    image: UInt8[Array, "B H W 3"],
+    extent: Int[Array, "B 2"] | None = None,
+) -> Explanation:
+    """Find poses, in input px, and keep the maps that lead to them.
+
+    Args:
+      parts: settings and networks.
+      variables: parameters and batch statistics.
+      image: input images; H and W are multiples of 32.
+      extent: as for `prediction.predict`.
+    """
+    maps = keypointer.predict_maps(
+        *(parts.dense, part(variables, "dense"), keypointer.normalise(image)),
+        *(parts.config, extent),
+    )
+    initial = jax.vmap(
+        lambda center, offsets, extent: keypointer.decode_initial(
+            center, offsets, parts.config, extent
+        )
+    )(maps.heatmaps[..., -1], maps.offsets, extent)
+    kam = predict_kam(parts, part(variables, "maps"), maps, initial, extent)
+    slots = read_maps(parts, part(variables, "maps"), maps, extent)["logocap"]
+    poses = jax.vmap(suppress)(slots)
+    ordered = poses.initial_keypoints
+    assert ordered is not None  # `read_maps` sets them
+    kam = jax.vmap(_in_order_of)(ordered, initial.keypoints, kam)
+    return Explanation(poses, maps.heatmaps, kam)
+
+
+def _in_order_of(
+    ordered: Float[Array, "N K 2"],
+    keypoints: Float[Array, "N K 2"],
+    kam: Float[Array, "N E E K"],
+) -> Float[Array, "N E E K"]:
+    """Attraction maps in the order that pose NMS has left.
+
+    It carries the initial keypoints of each slot along unchanged, and these tell from
+    which slot a pose comes.
+    """
+    difference = jnp.abs(ordered[:, None] - keypoints[None])  # [N, N, K, 2]
+    return kam[jnp.argmin(jnp.sum(difference, axis=(2, 3)), axis=1)]

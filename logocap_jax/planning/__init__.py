@@ -1,0 +1,1 @@
+"""What a training step will need on a mesh that is not there yet."""

@@ -1,0 +1,1 @@
+"""A local page that shows what the model finds in a photograph, and why."""

@@ -1,0 +1,219 @@
+"""Local attraction maps: where around each rough keypoint the true one is expected."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from logocap_jax.skeletons import Skeleton
+from logocap_jax.visualization import text
+from logocap_jax.visualization.canvas import blank
+from logocap_jax.visualization.figures import side_color
+
+_WHITE = (255, 255, 255)
+_BLACK = (0, 0, 0)
+
+
+class Attraction(NamedTuple):
+    """The attraction maps of one person.
+
+    Attributes:
+      kam: 0..1; axis 0 runs along y.
+      initial: rough keypoints, the maps' middles; image px.
+      radius: from its middle to the outermost positions of a map, image px.
+      refined: refined keypoints, image px.
+    """
+
+    kam: Float[np.ndarray, "E E K"]
+    initial: Float[np.ndarray, "K 2"]
+    radius: Float[np.ndarray, " K"]
+    refined: Float[np.ndarray, "K 2"]
+
+
+def draw_attraction(
+    image: UInt8[np.ndarray, "H W 3"],
+    person: Attraction,
+    *,
+    skeleton: Skeleton,
+    columns: int = 6,
+    side: int = 128,
+) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """Draw a tile for each keypoint: the image there, and its attraction map over it.
+
+    A ring is where the rough keypoint was, a dot in the color of its side the refined
+    one. The brighter, the more attraction; the number is the largest.
+
+    Args:
+      image: RGB; left unchanged.
+      person: whose maps to draw.
+      skeleton: names of the K keypoints.
+      columns: tiles in a row.
+      side: of a tile, px.
+
+    Returns:
+      RGB.
+
+    Raises:
+      ValueError: if there are other than K maps.
+    """
+    count = person.kam.shape[2]
+    if count != skeleton.num_keypoints:
+        raise ValueError(
+            f"got {count} attraction maps, expected those of the "
+            f"{skeleton.num_keypoints} keypoints of skeleton {skeleton.name!r}"
+        )
+    gap = _gap(side)
+    sheet = blank(*_sheet_size(count, columns, side))
+    for index in range(count):
+        tile = _tile(image, person, skeleton, index, side)
+        row, column = divmod(index, columns)
+        y, x = gap + row * (len(tile) + gap), gap + column * (side + gap)
+        sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+    return sheet
+
+
+def draw_attraction_rows(
+    overlay: UInt8[np.ndarray, "H W 3"],
+    image: UInt8[np.ndarray, "H0 W0 3"],
+    people: Sequence[Attraction],
+    *,
+    labels: Sequence[str],
+    skeleton: Skeleton,
+    rows: int,
+    side: int = 88,
+    overlay_height: int = 560,
+) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """Draw an overlay and, below, a row of tiles for each person.
+
+    Args:
+      overlay: RGB, the people with their labels.
+      image: RGB, what the tiles show.
+      people: in the order of the rows.
+      labels: what stands before the row of each.
+      skeleton: names of the K keypoints.
+      rows: as many as fit; further people are left out, missing ones are blank.
+      side: of a tile, px.
+      overlay_height: the overlay is shrunk or enlarged to it, px, or to the width of
+        the rows, whichever is less.
+
+    Returns:
+      RGB; its size depends on that of the overlay and on the last three.
+
+    Raises:
+      ValueError: as `draw_attraction` does.
+    """
+    margin = side // 2
+    height, width = _sheet_size(skeleton.num_keypoints, skeleton.num_keypoints, side)
+    picture = _fitted(overlay, margin + width, overlay_height)
+    top = len(picture)
+    sheet = blank(top + rows * height, margin + width)
+    sheet[:top, : picture.shape[1]] = picture
+    for row, (person, label) in enumerate(zip(people[:rows], labels, strict=False)):
+        y = top + row * height
+        sheet[y : y + height, margin:] = draw_attraction(
+            image, person, skeleton=skeleton, columns=skeleton.num_keypoints, side=side
+        )
+        line = text.measure(label, side // 7)
+        corner = ((margin - line.width) // 2, y + (height - line.height) // 2)
+        text.write(sheet, line, corner)
+    return sheet
+
+
+def _fitted(
+    picture: UInt8[np.ndarray, "H W 3"], width: int, height: int
+) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """Shrink or enlarge a picture until it is just as wide or as high."""
+    scale = min(width / picture.shape[1], height / picture.shape[0])
+    size = [max(1, round(scale * side)) for side in picture.shape[1::-1]]
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(picture, size, interpolation=method)
+
+
+def _sheet_size(count: int, columns: int, side: int) -> tuple[int, int]:
+    """Height and width of a sheet of `count` tiles."""
+    gap = _gap(side)
+    tile_height = side + 2 * _letters(side)
+    return -(-count // columns) * (tile_height + gap) + gap, columns * (
+        side + gap
+    ) + gap
+
+
+def _gap(side: int) -> int:
+    return max(2, side // 32)
+
+
+def _letters(side: int) -> int:
+    return max(7, side // 13)
+
+
+def _tile(
+    image: UInt8[np.ndarray, "H W 3"],
+    person: Attraction,
+    skeleton: Skeleton,
+    index: int,
+    side: int,
+    *,
+    context: float = 1.6,
+) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """One keypoint; `context` times as much of the image as the map covers."""
+    kam = np.clip(person.kam[..., index], 0, 1).astype(np.float32)
+    cells = len(kam)
+    spacing = 2 * person.radius[index] / max(1, cells - 1)  # image px
+    # From image px to px of the tile: `cells` positions, and the context around.
+    scale = side / (context * cells * spacing)
+    middle = (side - 1) / 2
+    to_tile = np.column_stack(
+        [scale * np.eye(2), middle - scale * person.initial[index]]
+    )
+    photo = cv2.warpAffine(image, to_tile, (side, side), flags=cv2.INTER_LINEAR)
+    step = scale * spacing
+    map_to_tile = np.column_stack(
+        [step * np.eye(2), np.full(2, middle - step * (cells - 1) / 2)]
+    )
+    levels = (255 * kam).astype(np.uint8)
+    colors = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
+    layer = np.dstack([colors, np.full_like(levels, 255)])
+    layer = cv2.warpAffine(layer, map_to_tile, (side, side), flags=cv2.INTER_NEAREST)
+    opacity = 0.65 * (layer[..., 3:].astype(np.float32) / 255)
+    mixed = 0.7 * photo * (1 - opacity) + layer[..., :3] * opacity
+    tile = mixed.astype(np.uint8)
+    refined = to_tile[:, :2] @ person.refined[index] + to_tile[:, 2]
+    color = side_color(skeleton, index)
+    _mark(tile, np.full(2, middle), refined, color)
+    _number(tile, f"{kam.max():.2f}")
+    return np.concatenate([_title(skeleton.keypoints[index], side, color), tile])
+
+
+def _mark(
+    tile: UInt8[np.ndarray, "H W 3"],
+    initial: Float[np.ndarray, "2"],
+    refined: Float[np.ndarray, "2"],
+    color: text.Color,
+) -> None:
+    side = len(tile)
+    unit = max(3, side // 32)
+    # A point outside is drawn at the border that it lies behind.
+    x, y = np.rint(np.clip(refined, unit, side - 1 - unit)).astype(int).tolist()
+    center = tuple(np.rint(initial).astype(int).tolist())
+    cv2.circle(tile, center, 2 * unit, _BLACK, unit, cv2.LINE_AA)
+    cv2.circle(tile, center, 2 * unit, _WHITE, max(1, unit // 2), cv2.LINE_AA)
+    cv2.circle(tile, (x, y), round(1.6 * unit), _BLACK, cv2.FILLED, cv2.LINE_AA)
+    cv2.circle(tile, (x, y), unit, color, cv2.FILLED, cv2.LINE_AA)
+
+
+def _number(tile: UInt8[np.ndarray, "H W 3"], number: str) -> None:
+    line = text.measure(number, max(7, len(tile) // 14))
+    corner = (3, len(tile) - line.height - 4)
+    text.write(tile, line._replace(thickness=line.thickness + 2), corner, _BLACK)
+    text.write(tile, line, corner)
+
+
+def _title(name: str, side: int, color: text.Color) -> UInt8[np.ndarray, "H W 3"]:
+    letters = _letters(side)
+    words = name.replace("left_", "L ").replace("right_", "R ")
+    line = text.measure(words, letters)
+    bar = blank(2 * letters, side)
+    text.write(bar, line, (max(0, (side - line.width) // 2), letters // 2), color)
+    return bar

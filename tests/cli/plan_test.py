@@ -1,0 +1,90 @@
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from logocap_jax import cli
+
+TINY = pathlib.Path(__file__).resolve().parents[1] / "tiny_config.py"
+COMMAND = "import sys; from logocap_jax import cli; sys.exit(cli.main(sys.argv[1:]))"
+
+
+def plan_apart(*arguments):
+    """`logocap plan` in a process of its own, which may have other devices."""
+    # Less optimised code is compiled faster, and tells the same.
+    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND, "plan", "--config", TINY, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def check_data_parallel(content):
+    """Sums are all that devices tell each other, and as many for any batch."""
+    sums = content["collectives"].pop("all-reduce")
+    assert not any(traffic["count"] for traffic in content["collectives"].values())
+    assert content["other_collectives"]["all-reduce"] == sums
+    # The net is so small that the losses and the statistics' gradients show.
+    assert 1 < sums["bytes"] / content["expected_collectives"] < 1.1
+
+
+def test_step_on_eight_cpu_devices_sums_gradients_and_statistics_only(tmp_path):
+    out = tmp_path / "plan.json"
+    options = ["--set", "batch_size=16", "--set", "method.flip_test=True"]
+    done = plan_apart("--topology", "cpu:8", *options, "--json", out)
+    assert done.returncode == 0, done.stderr
+    first, *_ = done.stdout.splitlines()
+    assert first == "8 x cpu, 16 images a step, 2 on each device, float32"
+    assert "no estimate of the time" in done.stdout
+    content = json.loads(out.read_text())
+    assert (content["devices"], content["other_batch_size"]) == (8, 8)
+    assert content["state"]["optimizer"] == 2 * content["state"]["parameters"] + 8
+    assert content["peak_memory"] > content["state"]["parameters"] * 3
+    assert content["flops"] > 1e6
+    check_data_parallel(content)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None,
+    reason="libtpu, the compiler for TPUs, is not installed: the extra tpu-plan",
+)
+def test_step_is_planned_for_a_tpu_that_is_not_there(tmp_path):
+    out = tmp_path / "plan.json"
+    done = plan_apart("--topology", "v5e:4x4", "--set", "batch_size=64", "--json", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("16 x TPU v5 lite, 64 images a step")
+    content = json.loads(out.read_text())
+    assert content["assumed"]["flops_per_second"] == 197e12
+    assert content["images_per_second"] > 0
+    check_data_parallel(content)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "batch_size=12"], "batch_size=12, which 8 devices do not divide"),
+        (["--set", "accumulate=2"], "expected a multiple of 16, for accumulate=2 part"),
+        (["--topology", "v5e:3"], "topology 'v5e:3', expected 2 sides"),
+        (["--config", "absent.py"], "--config absent.py, expected a file; see configs"),
+        (["--set", "batch"], "--set batch: expected KEY=VALUE"),
+        (["--set", "batch=8"], "--set batch: there is no 'batch', but ['accumulate'"),
+        (["--set", "method.dtype='int8'"], "method: got dtype='int8', expected one of"),
+        (["--json", "absent/plan.json"], "absent/plan.json: no such folder"),
+    ],
+)
+def test_bad_arguments_end_in_one_line(capsys, arguments, message):
+    jax.devices()
+    given = ["plan", f"--config={TINY}", "--topology=cpu:8", *arguments]
+    assert cli.main(given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line

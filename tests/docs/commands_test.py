@@ -1,0 +1,150 @@
+import re
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import configs.common  # noqa: F401  (before a test's folder has a `configs`)
+from logocap_jax import cli
+from tests.docs import world
+from tests.docs.pages import PAGES, ROOT, blocks, commands
+from tests.docs.parsers import SCRIPTS, options, parsed
+
+# ml_collections 1.1.0 loads config files in a way that Python 3.12 deprecates
+# (2026-11-21).
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+# How a command begins -> why no test runs it; each is parsed where it is one of ours.
+NOT_RUN = {
+    "make ": "a target of the Makefile, checked to exist",
+    "git clone": "needs the network; its address depends on where you have it from",
+    "cd ": "a step of the reader's shell",
+    "source .venv": "what `make` has made",
+    "pip install": "the environment must not change under the tests",
+    "logocap prepare .* --beam": "needs Apache Beam; tests/data_pipeline runs it",
+    "logocap parity": "minutes long; tests/parity compares the same arrays",
+    "logocap benchmark": "minutes long; tests/benchmark runs each kind",
+    "logocap plan": "minutes long; tests/planning plans small nets",
+    "logocap serve": "serves until Ctrl-C; tests/serving uses the page in a browser",
+    "logocap doctor": "a self-test of seconds; tests/cli/doctor_test.py runs it",
+    r"python train.py \.\.\.": "part of a command on several machines",
+    "sha256sum": "a program of the system",
+    "srun": "needs SLURM",
+    "mpirun": "needs Open MPI",
+    "gcloud": "needs Google Cloud",
+}
+
+_OURS = ("logocap ", *(f"python {script} " for script in SCRIPTS))
+
+
+def is_ours(command):
+    return f"{command.text} ".startswith(_OURS)
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+COMMANDS = [
+    command for block in BLOCKS if block.language == "sh" for command in commands(block)
+]
+INLINE = [
+    command
+    for block in BLOCKS
+    if block.language == "inline" and block.content.startswith((*_OURS, "make "))
+    for command in commands(block)
+]
+OURS = [c for c in (*COMMANDS, *INLINE) if is_ours(c)]
+# These compile networks of their own.
+SLOW_PAGES = ("docs/export.md", "docs/own_data.md")
+RUN_PAGES = [
+    pytest.param(page, marks=pytest.mark.slow if page in SLOW_PAGES else ())
+    for page in sorted({b.page for b in BLOCKS if b.language in ("python", "sh")})
+]
+
+
+def why_not_run(text):
+    return next((why for how, why in NOT_RUN.items() if re.match(how, text)), None)
+
+
+def each(found):
+    return pytest.mark.parametrize(
+        "command", [pytest.param(c, id=f"{c.place} {c.text:.40}") for c in found]
+    )
+
+
+@each(COMMANDS)
+def test_a_command_is_run_or_listed_with_a_reason(command):
+    assert why_not_run(command.text) or is_ours(command), (
+        f"{command.place}: {command.text!r} is neither run nor listed in NOT_RUN; what "
+        "is no command belongs into a ```text block"
+    )
+
+
+@pytest.mark.parametrize("how", NOT_RUN)
+def test_the_list_of_what_is_not_run_has_no_leftovers(how):
+    spans = [block.content for block in BLOCKS if block.language == "inline"]
+    found = [command.text for command in COMMANDS] + spans
+    assert any(re.match(how, text) for text in found)
+
+
+@each([c for c in COMMANDS if is_ours(c) and "..." not in c.words])
+def test_a_command_is_understood_by_its_parser(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    if command.words[0] == "logocap":
+        cli._parser().parse_args(command.words[1:])
+    else:
+        with parsed(list(command.words[1:])):
+            pass
+
+
+@each(OURS)
+def test_a_command_has_only_options_that_exist(command):
+    given = {word.partition("=")[0] for word in command.words if word[:2] == "--"}
+    known = options(command.words)
+    assert {name for name in given if not name.startswith("--config.")} <= known
+
+
+@each([c for c in (*COMMANDS, *INLINE) if c.words[0] == "make" and len(c.words) > 1])
+def test_a_target_of_the_makefile_exists(command):
+    makefile = (ROOT / "Makefile").read_text()
+    for target in command.words[1:]:
+        assert "=" in target or f"\n{target}: " in makefile
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """The world that each page starts from."""
+    folder = tmp_path_factory.mktemp("docs") / "world"
+    folder.mkdir()
+    wanted = ("logocap prepare coco", "python train.py")
+    readme = [c for c in COMMANDS if c.place.startswith("README.md")]
+    cache = {
+        "jax_compilation_cache_dir": str(folder.parent / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_disable_most_optimizations": True,
+    }
+    before = {name: jax.config.values[name] for name in cache}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, value in cache.items():
+            jax.config.update(name, value)
+        world.build([c.words for c in readme if c.text.startswith(wanted)])
+        yield folder
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.mark.parametrize("page", RUN_PAGES)
+def test_what_a_page_tells_to_run_runs(page, prepared, tmp_path, monkeypatch):
+    shutil.copytree(prepared, tmp_path / "world")
+    monkeypatch.chdir(tmp_path / "world")
+    shape = (1, 64, 128, 3) if page == "docs/export.md" else (64, 96, 3)
+    names = {"image": np.zeros(shape, np.uint8), "__name__": page}
+    for block in blocks(page):
+        if block.language == "python":
+            code = world.stand_in(block.content)
+            exec(compile(code, f"{page}:{block.line}", "exec"), names)
+        elif block.language == "sh":
+            for command in commands(block):
+                if not why_not_run(command.text):
+                    print(f"{command.place}: {command.text}")
+                    world.run(command.words)

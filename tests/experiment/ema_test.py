@@ -1,0 +1,89 @@
+"""A run that keeps a moving average of its weights: who takes which."""
+
+import contextlib
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from logocap_jax import cli
+from logocap_jax.convert.files import load_variables, load_weights
+from logocap_jax.convert.trees import flatten
+from logocap_jax.experiment import build
+from logocap_jax.experiment.evaluation import evaluate_from_config
+from logocap_jax.experiment.training import train_from_config
+from logocap_jax.predictor.weights import load_method
+from logocap_jax.sharding import make_mesh
+
+
+@pytest.fixture(scope="module")
+def averaged_config(tiny_config):
+    config = tiny_config.copy_and_resolve_references()
+    config.ema_decay, config.epochs = 0.9, 1
+    return config
+
+
+@pytest.fixture(scope="module")
+def workdir(averaged_config, tmp_path_factory, compiled_once):
+    """A run of two steps and an evaluation."""
+    workdir = tmp_path_factory.mktemp("averaged") / "run"
+    train_from_config(averaged_config, workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def state(averaged_config, workdir):
+    mesh = make_mesh()
+    method = build.make_method(averaged_config)
+    checkpoints = build.open_checkpoints(averaged_config, workdir, data=None)
+    with contextlib.closing(checkpoints):
+        like = build.state_shapes(averaged_config, method, mesh)
+        return jax.device_get(checkpoints.restore_best(like))
+
+
+def assert_same(found, expected):
+    found, expected = flatten(found), flatten(expected)
+    assert found.keys() == expected.keys()
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def test_the_average_is_the_runs_answer_and_the_raw_weights_are_there(workdir, state):
+    assert int(state.step) == 2
+    assert_same(load_variables(workdir), state.ema)
+    assert_same(load_variables(workdir, raw=True), state.variables)
+    kernels = [
+        flatten(tree)["params/dense/backbone/stem_conv1/kernel"]
+        for tree in (state.ema, state.variables)
+    ]
+    assert not np.array_equal(*kernels)
+    _, variables = load_method(workdir, {})
+    assert_same(variables, state.ema)
+
+
+@pytest.mark.parametrize("flags", [(), ("--raw",)])
+def test_convert_takes_either(workdir, state, tmp_path, flags):
+    target = tmp_path / "weights.safetensors"
+    assert cli.main(["convert", str(workdir), str(target), *flags]) == 0
+    assert_same(load_weights(target), state.variables if flags else state.ema)
+
+
+def test_both_are_evaluated_and_the_average_tells_the_best(
+    workdir, averaged_config, tmp_path
+):
+    for name, sources in (
+        ("run", {"workdir": workdir, "weights": None}),
+        ("average", {"workdir": None, "weights": workdir}),
+    ):
+        out = tmp_path / name
+        evaluate_from_config(averaged_config, out=out, split="val", **sources)
+    rows = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    average = json.loads((tmp_path / "average" / "metrics.json").read_text())
+    assert {f"{name}_ema": row for name, row in average.items()}.items() <= rows.items()
+    assert {*rows} == {*average, *(f"{name}_ema" for name in average)}
+    found = tmp_path / "run" / "results_logocap_ema.json"
+    expected = tmp_path / "average" / "results_logocap.json"
+    assert found.read_text() == expected.read_text()
+    meta = workdir / "checkpoints" / "best" / "2" / "meta" / "metadata"
+    assert json.loads(meta.read_bytes())["score"] == rows["logocap_ema"]["AP"]

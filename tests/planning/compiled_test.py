@@ -1,0 +1,36 @@
+import pathlib
+import runpy
+
+import numpy as np
+
+from data_pipeline.augment import Augmentation
+from data_pipeline.drawn import write_drawn_dataset
+from data_pipeline.pipeline import make_train_dataset
+from data_pipeline.sources import open_source
+from logocap_jax import skeletons
+from logocap_jax.planning.compiled import batch_shapes
+from logocap_jax.sharding import make_mesh
+
+TINY = pathlib.Path(__file__).resolve().parents[1] / "tiny_config.py"
+
+
+def test_shapes_are_those_of_the_batches_that_training_gets(tmp_path):
+    config = runpy.run_path(str(TINY))["get_config"]()
+    write_drawn_dataset(
+        tmp_path / "data", num_train=2, num_val=1, size=96, seed=0, progress=False
+    )
+    source = open_source(tmp_path / "data", "train", skeletons.COCO)
+    batches = make_train_dataset(
+        source,
+        input_size=config.data.input_size,
+        batch_size=config.batch_size,
+        seed=0,
+        augmentation=Augmentation(**config.data.augmentation),
+        max_people=config.data.max_people,
+    )
+    batch = next(iter(batches))
+    shapes = vars(batch_shapes(config, make_mesh()))
+    assert set(shapes) == set(batch)
+    for name, array in batch.items():
+        expected = np.shape(array), np.asarray(array).dtype
+        assert (shapes[name].shape, shapes[name].dtype) == expected, name
