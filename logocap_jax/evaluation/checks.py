@@ -12,9 +12,8 @@ PERSON_FIELDS = (
     *("id", "image_id", "category_id", "iscrowd", "area", "bbox"),
     *("num_keypoints", "keypoints"),
 )
-# No pixel, area or score is as large. Beyond, squares are infinite and integers break
-# pycocotools.
-MAX_NUMBER = 1e12
+# Above every float32, so that any pose of a model can be scored; squares are finite.
+MAX_NUMBER = 1e39
 RESULT_FIELDS = ("image_id", "category_id", "keypoints", "score")
 
 _logger = logging.getLogger(__name__)

@@ -109,12 +109,13 @@ def _poses(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "id": index + 1,
             "image_id": result["image_id"],
             "category_id": result["category_id"],
-            "keypoints": result["keypoints"],
-            "score": result["score"],
+            # Floats: pycocotools cannot count with integers beyond 64 bits.
+            "keypoints": numbers,
+            "score": float(result["score"]),
             "area": area,
         }
-        for index, (result, area) in enumerate(
-            zip(results, (sides[0] * sides[1]).tolist(), strict=True)
+        for index, (result, numbers, area) in enumerate(
+            zip(results, points.tolist(), (sides[0] * sides[1]).tolist(), strict=True)
         )
     ]
 

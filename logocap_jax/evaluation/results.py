@@ -52,10 +52,13 @@ def to_coco(poses: Iterable[ImagePoses], *, category_id: int = 1) -> list[dict]:
 
 def _image_results(image: ImagePoses, category_id: int) -> Iterator[dict[str, Any]]:
     for index, score in enumerate(image.scores):
-        points = image.keypoints[index]  # [K, 2]
+        # [K, 2]; in float64, the sides of a box are finite for any float32.
+        points = image.keypoints[index].astype(np.float64)
         triplets = np.column_stack([points, image.keypoint_scores[index]])  # [K, 3]
         # NaN is not.
-        if not ((abs(triplets) <= MAX_NUMBER).all() and abs(score) <= MAX_NUMBER):
+        if not (
+            (abs(triplets) <= MAX_NUMBER).all() and abs(float(score)) <= MAX_NUMBER
+        ):
             raise ValueError(
                 f"image {image.image_id}, pose {index}: got a NaN or infinite keypoint "
                 "or score, expected finite numbers; check the weights of the model"

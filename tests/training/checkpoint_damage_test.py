@@ -4,7 +4,6 @@ import shutil
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from logocap_jax.training.errors import NoUsableCheckpointError
@@ -71,7 +70,7 @@ def flip_a_bit(step):
 
 
 def test_flipped_bits_are_noticed_by_the_checksums_and_often_by_nothing_else(
-    opened, make_state, tmp_path, record_property
+    opened, make_state, tmp_path, caplog, record_property
 ):
     record_property("cases", 40)
     size = 2000
@@ -80,7 +79,6 @@ def test_flipped_bits_are_noticed_by_the_checksums_and_often_by_nothing_else(
     step = tmp_path / "last" / "2"
     chance = np.random.default_rng(0)
     stored = [path for path in files(step / "state") if "/d/" in path.as_posix()]
-    noticed = unnoticed_by_orbax = 0
     for _ in range(40):
         path = stored[chance.integers(len(stored))]
         content = path.read_bytes()
@@ -89,28 +87,11 @@ def test_flipped_bits_are_noticed_by_the_checksums_and_often_by_nothing_else(
         path.write_bytes(bytes(spoiled))
         state = opened(read_only=True).restore_last(states[0])
         assert_equal_bits(state, states[int(state.step)])
-        if int(state.step) == 1:
-            noticed += 1
-            unnoticed_by_orbax += orbax_restores(step, states[0])
         path.write_bytes(content)
-    assert noticed > 10
-    assert unnoticed_by_orbax > noticed / 4
-
-
-def orbax_restores(step, like):
-    """Whether Orbax alone finds nothing wrong."""
-    manager = ocp.CheckpointManager(step.parent)
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, vars(like))
-    try:
-        manager.restore(
-            int(step.name),
-            args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)),
-        )
-    except ValueError:
-        return False
-    finally:
-        manager.close()
-    return True
+    noticed = warnings(caplog)
+    by_checksums_alone = [text for text in noticed if "got other numbers" in text]
+    assert len(noticed) > 10
+    assert len(by_checksums_alone) > len(noticed) / 4
 
 
 def lose_all(step):
