@@ -2,7 +2,10 @@
 
 import shutil
 
+import pytest
 
+
+@pytest.mark.slow
 def test_neither_hash_seed_nor_a_damaged_compilation_cache_changes_a_bit(
     start, outcome, tmp_path
 ):
