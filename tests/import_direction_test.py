@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-OURS = {"logocap_jax", "data_pipeline", "train", "eval", "configs", "tests"}
+OURS = {
+    *("logocap_jax", "data_pipeline", "train", "eval", "configs", "experiments"),
+    "tests",
+}
 
 NUMERICS = {"skeletons", "structures", "geometry", "oks", "losses", "ops"}
 

@@ -51,7 +51,8 @@ def _check_overrides(argv: Sequence[str]) -> None:
     known, others = parser.parse_known_args(argv)
     if known.config is None:
         return  # reported as a required flag
-    if not Path(known.config).is_file():
+    file, _, _ = known.config.partition(":")  # the rest is for its `get_config`
+    if not Path(file).is_file():
         raise ValueError(f"got --config={known.config}, expected a file; see configs/")
     config = flags.FLAGS["config"].parser.parse(known.config)
     for argument in others:

@@ -41,6 +41,8 @@ def test_unknown_size_of_the_backbone_lists_the_known_ones():
         ("offset_radius", -1, "offset_radius=-1, expected 0 or more"),
         ("dtype", "float99", "dtype='float99', expected one of"),
         ("mesh_size", 4, "mesh_size=4, expected odd"),
+        ("window_sigma", 0.0, "window_sigma=0.0, expected more than 0, or None"),
+        ("refine_with", "kan", "refine_with='kan', expected one of"),
         ("attentive_layer", 3, "attentive_layer=3, expected None or 0 to 2"),
         ("backbone", {"channels": 0}, "channels=0, expected 1 or more"),
         ("backbone", {"channels": 8, "modules": (1, -1, 1)}, "modules="),

@@ -12,6 +12,8 @@ from logocap_jax.methods.logocap import expansion
 from logocap_jax.methods.logocap.network import MapPredictor
 from logocap_jax.models.dense import DenseNetwork
 
+REFINE_WITH = ("both", "kem", "kam")
+
 
 @dataclasses.dataclass(frozen=True)
 class LogoCapConfig(KeypointerConfig):
@@ -19,12 +21,13 @@ class LogoCapConfig(KeypointerConfig):
 
     Attributes:
       embedding: D, channels of the features that the local KEM samples.
-      message_channels: output channels of the message-passing convolutions.
+      message_channels: output channels of the 3x3 convolutions of message passing; a
+        1x1 convolution follows them.
       attentive_layer: which of them has the attentive norm; None: none.
       affines: affine transformations that the attentive norm mixes.
       mesh_size: E, side of the local KEM and of the attraction map.
       window_radius: the global KEM's window is `2 * window_radius + 1` wide.
-      window_sigma: sigma of the window's reweighing, input px.
+      window_sigma: sigma of the window's reweighing, input px; None: not reweighed.
       refined_sigma: sigma of the refined map's target, input px.
       match_threshold: similarity from which a slot takes part in training.
       instance_budget: slots per image that go through message passing in training;
@@ -32,6 +35,9 @@ class LogoCapConfig(KeypointerConfig):
       kam_loss_weight: weight of the attraction-map loss in the total.
       slots_per_step: at test time, slots per image of the batch that each step of a
         loop refines, until no valid slot is left; `num_slots`: all, without a loop.
+      refine_with: what refines keypoints at test time: `"both"`, the window convolved
+        with the attraction map; or, to see what each of them is worth, `"kem"`, the
+        window alone, `"kam"`, the attraction map alone.
     """
 
     embedding: int = 64
@@ -40,12 +46,13 @@ class LogoCapConfig(KeypointerConfig):
     affines: int = 20
     mesh_size: int = 11
     window_radius: int = 48
-    window_sigma: float = 16.0
+    window_sigma: float | None = 16.0
     refined_sigma: float = 4.0
     match_threshold: float = 0.5
     instance_budget: int = 8
     kam_loss_weight: float = 0.01
     slots_per_step: int = 3
+    refine_with: str = "both"
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -56,9 +63,18 @@ class LogoCapConfig(KeypointerConfig):
         super().__post_init__()
         positive = (
             *("embedding", "affines", "window_radius", "instance_budget"),
-            *("window_sigma", "refined_sigma", "slots_per_step"),
+            *("refined_sigma", "slots_per_step"),
         )
         require(self, positive, lambda value: value > 0, "more than 0")
+        require(
+            self,
+            ("window_sigma",),
+            lambda sigma: sigma is None or sigma > 0,
+            "more than 0, or None",
+        )
+        require(
+            self, ("refine_with",), REFINE_WITH.__contains__, f"one of {REFINE_WITH}"
+        )
         # The attraction map is a kernel: an even one would shift what it convolves.
         require(self, ("mesh_size",), lambda value: value > 0 and value % 2, "odd")
         layers = len(self.message_channels)

@@ -168,20 +168,26 @@ def refine_image(
     """Refine the poses of one image, of whose maps `extent`, input px, is image.
 
     With `image` there are maps and extents of several, and it says for each slot of
-    which one it is.
+    which one it is. `config.refine_with` leaves out windows or attraction maps.
 
     A keypoint's score is that of its refined peak times the pose's centre value;
     poses whose mean score is not above 0 are dropped.
     """
-    windows = refine.global_windows(
-        heatmaps,
-        initial.keypoints,
-        radius=parts.config.window_radius,
-        sigma=parts.config.window_sigma,
-        extent=extent,
-        image=image,
-    )
-    keypoints, scores = refine.read_peaks(refine.adapt(windows, kam), initial.keypoints)
+    if parts.config.refine_with == "kam":
+        mesh = expansion.expand(initial.keypoints, parts.mesh_offsets)
+        keypoints, scores = refine.best_of_kam(kam, mesh)
+    else:
+        windows = refine.global_windows(
+            heatmaps,
+            initial.keypoints,
+            radius=parts.config.window_radius,
+            sigma=parts.config.window_sigma,
+            extent=extent,
+            image=image,
+        )
+        if parts.config.refine_with == "both":
+            windows = refine.adapt(windows, kam)
+        keypoints, scores = refine.read_peaks(windows, initial.keypoints)
     scores = scores * initial.center_values[:, None]
     pose_scores = jnp.mean(scores, axis=-1)
     valid = initial.valid & (pose_scores > 0)

@@ -16,7 +16,7 @@ def global_windows(
     keypoints_input: Float[Array, "N K 2"],
     *,
     radius: int = 48,
-    sigma: float = 16.0,
+    sigma: float | None = 16.0,
     cutoff: float = 1e-4,
     extent: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
     image: Int[Array, " N"] | None = None,
@@ -28,7 +28,8 @@ def global_windows(
         first; the windows are those of the maps upsampled to input px.
       keypoints_input: initial keypoints.
       radius: half the window's side, input px.
-      sigma: sigma of the Gaussian that the window is multiplied with, input px.
+      sigma: sigma of the Gaussian that the window is multiplied with, input px; None:
+        it stays as it is.
       cutoff: Gaussian values below it are 0 (reference behaviour).
       extent: height and width of each image, input px; None: all is image.
       image: which of several images each slot is of; None: there is one.
@@ -53,6 +54,8 @@ def global_windows(
         return jax.vmap(sample)(keypoints, jnp.arange(len(keypoints)))
 
     windows = jax.vmap(of_slot)(keypoints_input, () if image is None else (image,))
+    if sigma is None:
+        return windows
     return windows * gaussian.gaussian_window(radius=radius, sigma=sigma, cutoff=cutoff)
 
 

@@ -144,6 +144,31 @@ def test_scores_are_those_of_the_peaks_times_the_center(case, slots):
     np.testing.assert_allclose(poses.scores[0], 0.5 * scores[0].mean(), rtol=1e-5)
 
 
+def test_window_alone_puts_keypoints_on_the_peaks_of_the_heatmap(case, slots):
+    _, initial, kam = slots
+    case = case.with_config(refine_with="kem", window_sigma=None)
+    # One bright cell per keypoint: its middle is half a cell in from its corner.
+    cells = np.zeros((16, 16, 17), np.float32)
+    cells[4, 3] = 1.0
+    poses = prediction.refine_image(case.parts, jnp.asarray(cells), initial, kam)
+    np.testing.assert_allclose(poses.keypoints[0], np.full((17, 2), (14, 18)), atol=1.5)
+    np.testing.assert_array_less(np.asarray(poses.keypoint_scores[0]), 0.5)
+    other = prediction.refine_image(case.parts, jnp.asarray(cells), initial, 0 * kam)
+    np.testing.assert_array_equal(poses.keypoints, other.keypoints)
+
+
+def test_attraction_map_alone_puts_keypoints_on_its_largest_value(case, slots):
+    heatmaps, initial, _ = slots
+    case = case.with_config(refine_with="kam")
+    kam = np.full((2, 5, 5, 17), 0.1, np.float32)
+    kam[:, 1, 4] = 0.8  # (x, y) = (2, -1) steps from the middle
+    poses = prediction.refine_image(case.parts, 0 * heatmaps, initial, jnp.asarray(kam))
+    steps = np.asarray(case.parts.mesh_offsets)[1, 4]
+    np.testing.assert_allclose(steps[:, 0], -2 * steps[:, 1])
+    np.testing.assert_allclose(poses.keypoints[0], 14 + steps, rtol=1e-6)
+    np.testing.assert_allclose(poses.keypoint_scores[0], 0.5 * 0.8, rtol=1e-6)
+
+
 def test_poses_without_a_positive_score_and_empty_slots_are_dropped(case, slots):
     heatmaps, initial, kam = slots
     poses = prediction.refine_image(case.parts, heatmaps, initial, kam)

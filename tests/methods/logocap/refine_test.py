@@ -32,6 +32,13 @@ def test_window_is_the_reweighed_upsampled_heatmap_around_the_keypoint(keypoints
             np.testing.assert_allclose(found[n, k], window * weight, atol=1e-5)
 
 
+def test_window_may_stay_as_it_is():
+    heatmaps = jnp.ones((16, 16, 3))
+    keypoints = jnp.full((1, 2, 2), 32.0)
+    windows = refine.global_windows(heatmaps, keypoints, radius=4, sigma=None)
+    np.testing.assert_allclose(windows, np.ones((1, 2, 9, 9)), rtol=1e-6)
+
+
 def test_each_window_is_convolved_with_its_own_map_over_the_maps_size():
     rng = np.random.default_rng(0)
     windows = rng.standard_normal((2, 3, 13, 13)).astype(np.float32)

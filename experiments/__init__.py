@@ -1,0 +1,1 @@
+"""Experiments on the library: what the paper's tables say, tried here."""

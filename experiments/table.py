@@ -1,0 +1,105 @@
+"""Scores of many runs side by side with the paper's."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from experiments.variants import Variant
+
+Metrics = Mapping[str, Mapping[str, float | None]]
+
+# Result sets of the full model, as Table 1 of the paper has them, with its AP (W32, on
+# the images of COCO val2017 in which somebody has keypoints).
+_TABLE_1 = {
+    "initial": ("initial poses", 60.1),
+    "logocap": ("LOGO-CAP", 70.0),
+    "bound": ("the best of each mesh", 88.9),
+}
+TABLE_1_OF = "full"
+_SIDES = ("initial", "bound")
+
+
+class Row(NamedTuple):
+    """The scores of one variant, trained with one seed.
+
+    Attributes:
+      variant: its name.
+      seed: of the run.
+      metrics: by result set and metric, 0..1.
+      people_only: the same on images with people; None where that was not scored.
+    """
+
+    variant: str
+    seed: int
+    metrics: Metrics
+    people_only: Metrics | None = None
+
+
+def format_tables(rows: Sequence[Row], variants: Mapping[str, Variant]) -> str:
+    """Lay out runs as Markdown: one line per variant, in the order of `variants`.
+
+    AP in percent: mean over seeds and, where there are two or more, the sample standard
+    deviation; `difference`: mean and spread, over seeds, of what a variant has more
+    than `full` with the same seed.
+
+    Args:
+      rows: what was scored so far.
+      variants: what the rows are.
+
+    Returns:
+      Lines, the last one with a newline at its end.
+    """
+    lines = [
+        "| variant | what | paper | AP | difference | initial poses | bound | seeds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    reference = _by_seed(rows, TABLE_1_OF, "logocap")
+    for name, variant in variants.items():
+        answers = _by_seed(rows, name, variant.answer)
+        if not answers:
+            continue
+        more = [answers[seed] - reference[seed] for seed in answers.keys() & reference]
+        cells = (
+            *(f"`{name}`", variant.what, f"{variant.paper_ap:.1f}"),
+            *(_spread(list(answers.values())), _spread(more, sign="+")),
+            *(_spread(list(_by_seed(rows, name, s).values())) for s in _SIDES),
+            str(len(answers)),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *_table_1(rows), ""])
+
+
+def _table_1(rows: Sequence[Row]) -> list[str]:
+    full = [row for row in rows if row.variant == TABLE_1_OF and row.people_only]
+    lines = [
+        "| images with people: result set of `full` | paper | AP | in each seed |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, (what, paper_ap) in _TABLE_1.items():
+        values = [
+            100 * ap
+            for row in full
+            if row.people_only and (ap := row.people_only[name]["AP"]) is not None
+        ]
+        each = ", ".join(f"{value:.1f}" for value in values)
+        lines.append(f"| {what} | {paper_ap:.1f} | {_spread(values)} | {each} |")
+    return lines if full else []
+
+
+def _by_seed(rows: Sequence[Row], variant: str, answer: str) -> dict[int, float]:
+    """AP of a result set in percent, by seed; nothing where there is none."""
+    scored = ((row, row.metrics.get(answer)) for row in rows if row.variant == variant)
+    return {
+        row.seed: 100 * ap
+        for row, metrics in scored
+        if metrics is not None and (ap := metrics["AP"]) is not None
+    }
+
+
+def _spread(values: Sequence[float], *, sign: str = "") -> str:
+    if not values:
+        return "-"
+    mean = f"{statistics.fmean(values):{sign}.1f}"
+    if len(values) < 2:
+        return mean
+    return f"{mean} ± {statistics.stdev(values):.1f}"
