@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from logocap_jax.convert.torch_keys import find_path, find_torch_key
-from logocap_jax.convert.trees import flatten
+from logocap_jax.convert.trees import flatten, unflatten
 from logocap_jax.methods import build_method
 
 SETTINGS = {
@@ -61,6 +61,16 @@ def test_every_key_of_the_released_checkpoint_has_a_path(name, variables, parity
             assert entry is not None, key
             paths.add(entry.path)
     assert paths == set(variables[name])
+
+
+def test_w32_finds_as_many_poses_at_three_scales_as_at_one(variables):
+    image = jax.ShapeDtypeStruct((1, 512, 768, 3), np.uint8)
+    shapes = []
+    for test_scales in ((1.0,), (0.5, 1.0, 2.0)):
+        method = build_method("logocap", {"test_scales": test_scales})
+        weights = unflatten(variables["w32"])
+        shapes.append(jax.eval_shape(method.predict, weights, image))
+    assert shapes[0] == shapes[1]
 
 
 def _view(shape):
