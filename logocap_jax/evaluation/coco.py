@@ -74,7 +74,8 @@ def evaluate_coco(
     """Score COCO keypoint results against COCO keypoint annotations.
 
     The numbers are pycocotools' own: of each image it takes the 20 poses of best
-    score. No results at all, on which it crashes, score 0 and log a warning.
+    score. No results at all, on which it crashes, score 0 and log a warning; as a file
+    they are an error.
 
     Args:
       ground_truth: a `person_keypoints_*.json` or its content; image px. Its polygons
