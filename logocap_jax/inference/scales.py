@@ -78,8 +78,11 @@ def average(
             offsets.append(maps.offsets)
     if len(heatmaps) == 1:
         return base
-    count = len(heatmaps)
-    return DenseMaps(sum(heatmaps) / count, sum(offsets) / count, base.embedding)
+    return DenseMaps(
+        jnp.mean(jnp.stack(heatmaps), axis=0),
+        jnp.mean(jnp.stack(offsets), axis=0),
+        base.embedding,
+    )
 
 
 def scaled_length(length: Any, scale: int | float) -> int:
@@ -135,7 +138,7 @@ def scale_images(
     return Scaled(resized, None if extent is None else scaled_extent, factor)
 
 
-def to_base(maps: DenseMaps, scaled: Scaled, size: tuple[int, int]) -> DenseMaps:
+def to_base(maps: DenseMaps, scaled: Scaled, size: tuple[int, ...]) -> DenseMaps:
     """Bring the maps of scaled images to the cells of scale 1.
 
     A cell lies at `STRIDE` times its index in input px (`geometry.cell_to_input`), at

@@ -1,7 +1,7 @@
 import pytest
 
 from logocap_jax import cli
-from logocap_jax.benchmark.evaluation import draw
+from logocap_jax.benchmark.found_poses import draw
 from logocap_jax.evaluation import evaluate_coco
 
 
