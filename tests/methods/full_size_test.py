@@ -63,14 +63,11 @@ def test_every_key_of_the_released_checkpoint_has_a_path(name, variables, parity
     assert paths == set(variables[name])
 
 
-def test_w32_finds_as_many_poses_at_three_scales_as_at_one(variables):
+def test_w32_has_poses_of_the_same_shape_at_three_scales(variables):
+    method = build_method("logocap", {"test_scales": (0.5, 1.0, 2.0)})
     image = jax.ShapeDtypeStruct((1, 512, 768, 3), np.uint8)
-    shapes = []
-    for test_scales in ((1.0,), (0.5, 1.0, 2.0)):
-        method = build_method("logocap", {"test_scales": test_scales})
-        weights = unflatten(variables["w32"])
-        shapes.append(jax.eval_shape(method.predict, weights, image))
-    assert shapes[0] == shapes[1]
+    found = jax.eval_shape(method.predict, unflatten(variables["w32"]), image)
+    assert found["logocap"].keypoints.shape == (1, 30, 17, 2)
 
 
 def _view(shape):
