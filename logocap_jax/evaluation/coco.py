@@ -85,7 +85,7 @@ def evaluate_coco(
       sigmas: K standard deviations of the OKS; those of COCO if not given.
       image_ids: score only these images; all if not given.
       evaluator: what computes; faster-coco-eval, if it is installed, gives the same
-        numbers sooner.
+        numbers sooner, up to the rounding of the last bit.
 
     Returns:
       `METRICS`, each 0..1, or `None` where there is nobody to find (a few images may
