@@ -2,12 +2,10 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import io
 import os
 import pathlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ from data_pipeline.ground_truth import prepared_ground_truth, write_ground_truth
 from data_pipeline.images import decode_image
 from data_pipeline.layouts import SPLITS
 from data_pipeline.records import ImageRecord
+from data_pipeline.staging import staging
 from data_pipeline.tfds_builder import PersonKeypoints
 from logocap_jax.skeletons import Skeleton
 
@@ -83,7 +82,7 @@ def prepare_coco(
     faults = [fault for split in splits.values() for fault in split.faults]
     kept_ids: dict[str, list[int]] = {name: [] for name in splits}
     out = out.resolve()  # "." has no parent to write beside
-    with _staging(out) as staging:
+    with staging(out) as unfinished:
         jobs = None
         if beam_options is not None:
             jobs = _beam_jobs(coco_dir, skeleton, beam_options)
@@ -94,7 +93,7 @@ def prepare_coco(
                 coco_dir,
                 faults,
                 kept_ids[name],
-                check=jobs.checker(name, staging / "bad") if jobs else decode_image,
+                check=jobs.checker(name, unfinished / "bad") if jobs else decode_image,
                 title=name if progress and not jobs else None,
             )
             for name, split in splits.items()
@@ -103,13 +102,13 @@ def prepare_coco(
             skeleton=skeleton,
             splits=generators,
             beam_examples=jobs.examples if jobs else None,
-            data_dir=staging,
+            data_dir=unfinished,
         )
         tfds.disable_progress_bar()
         config = tfds.download.DownloadConfig(
             beam_options=jobs.options if jobs else None
         )
-        with contextlib.redirect_stdout(io.StringIO()):  # it talks about `staging`
+        with contextlib.redirect_stdout(io.StringIO()):  # it talks about `unfinished`
             builder.download_and_prepare(download_config=config)
         if not skip_bad:
             raise_faults(faults)
@@ -134,27 +133,6 @@ def _beam_jobs(
             "pip install 'logocap-jax[beam]'"
         ) from error
     return BeamJobs(coco_dir, skeleton, options)
-
-
-@contextlib.contextmanager
-def _staging(out: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder to write in before it takes its name; what a kill left is removed."""
-    folder = out.with_name(f".{out.name}.incomplete")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder / "data", ignore_errors=True)
-        try:
-            yield folder / "data"
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except BlockingIOError as error:
-        raise ValueError(
-            f"{out}: got another process that prepares it, expected none; wait for it"
-        ) from error
-    finally:
-        os.close(lock)
 
 
 def _read_splits(

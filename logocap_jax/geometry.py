@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from logocap_jax.ops.sampling import resize_weights
+from logocap_jax.ops.sampling import resized_position, sample_grid
 
 STRIDE = 4  # input pixels per cell: two stride-2 convolutions in HRNet's stem
 
@@ -52,16 +51,10 @@ def upsample_to_input(
     height, width, channels = maps.shape
     if extent is not None:
         rows, columns = (
-            resize_weights(
-                *(jnp.arange(size * STRIDE), jnp.arange(size)),
-                stride=STRIDE,
-                within=end,
-            )
-            for size, end in zip((height, width), extent // STRIDE, strict=True)
+            resized_position(jnp.arange(size * STRIDE), STRIDE)
+            for size in (height, width)
         )
-        return jnp.einsum(
-            *("yh,hwc,xw->yxc", rows, maps, columns), precision=lax.Precision.HIGHEST
-        )
+        return sample_grid(maps, rows, columns, extent // STRIDE)
     shape = (height * STRIDE, width * STRIDE, channels)
     return jax.image.resize(maps, shape, "bilinear")
 

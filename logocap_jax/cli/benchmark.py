@@ -1,4 +1,4 @@
-"""Measure how fast inference, training and the input are, and what memory they need.
+"""Measure how fast inference, training, input and scoring are, and the memory needed.
 
 One line per row: what compiling takes, the time of a call (median, 90th percentile),
 images per second, device memory, operations, and their share of what the device can do
@@ -9,6 +9,7 @@ See docs/performance.md.
 import argparse
 import pathlib
 
+from logocap_jax.benchmark import evaluation as evaluation_benchmark
 from logocap_jax.benchmark import input as input_benchmark
 
 
@@ -39,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reading = kinds.add_parser("input", help="from image files to batches")
     input_benchmark.add_arguments(reading)
     reading.set_defaults(benchmark=input_benchmark.run)
+
+    scoring = kinds.add_parser("evaluation", help="from poses of a data set to AP")
+    evaluation_benchmark.add_arguments(scoring)
+    scoring.set_defaults(benchmark=evaluation_benchmark.run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -2,8 +2,9 @@
 
 TEXTS = {
     "coco": """\
-COCO 2017, to train and to score. From http://images.cocodataset.org, unpacked into
-one folder:
+COCO 2017, to train and to score. With --download this command downloads and unpacks
+it: 20 GB, and 61 GB of disk space in all. By hand: from http://images.cocodataset.org,
+unpacked into one folder:
 
   zips/train2017.zip                          118,287 images, 18 GB
   zips/val2017.zip                            5,000 images, 1 GB
@@ -22,7 +23,8 @@ val is enough.
 """,
     "ochuman": """\
 OCHuman, to score weights trained on COCO: people who cover each other, with COCO's
-keypoints and metrics. Its authors ask for a form to be filled in:
+keypoints and metrics. Its authors ask for a form to be filled in, so you have to
+download it yourself:
 https://github.com/liruilong940607/OCHumanApi. Into one folder:
 
   images/                                     5,081 images, 667 MB
@@ -33,8 +35,9 @@ The annotations may also lie in the folder itself. ochuman.json is not needed. O
 val and test is enough.
 """,
     "crowdpose": """\
-CrowdPose, to train and to score: crowds, with 14 keypoints of its own. From the two
-Google Drive links of https://github.com/Jeff-sjtu/CrowdPose. Into one folder:
+CrowdPose, to train and to score: crowds, with 14 keypoints of its own. To be downloaded
+by hand, from the two Google Drive links of https://github.com/Jeff-sjtu/CrowdPose,
+into one folder:
 
   images/                                     20,000 images
   annotations/crowdpose_train.json            10,000 of them

@@ -1,7 +1,8 @@
 """Write a data set in the form that training reads.
 
 `prepare coco`, `ochuman` and `crowdpose` check what was downloaded and write it as
-ArrayRecord; `prepare NAME --help` says what to download. `prepare synthetic` draws
+ArrayRecord; `prepare NAME --help` says what to download, and `prepare coco --download`
+does it. `prepare synthetic` draws
 people and writes them in COCO's layout.
 """
 
@@ -25,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _add_folder_arguments(kind, name)
+        if name == "coco":
+            _add_download_arguments(kind)
 
     synthetic = kinds.add_parser("synthetic", help="drawn people in COCO's layout")
     synthetic.add_argument("--out", type=pathlib.Path, required=True)
@@ -53,7 +56,24 @@ def _add_folder_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         help="prepare with Apache Beam and its options, all in one text, such as "
         "--beam='--runner=FlinkRunner --flink_master=HOST:PORT'; see docs/scaling.md",
     )
-    parser.set_defaults(prepare=_prepare_folder)
+    parser.set_defaults(prepare=_prepare_folder, download=None)
+
+
+def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
+    from data_pipeline.archives import COCO_ADDRESS
+
+    parser.add_argument(
+        "--download",
+        nargs="?",
+        const="train,val",
+        metavar="SPLIT,...",
+        help="first bring the folder what it lacks of these splits, train,val where "
+        "none is named; test-dev is another. Archives are checked by their SHA-256 "
+        "and kept in its downloads/ (those in the folder itself are taken as well)",
+    )
+    parser.add_argument(
+        "--base-url", default=COCO_ADDRESS, help="of a mirror; default: %(default)s"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,8 +88,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _prepare_folder(args: argparse.Namespace) -> None:
     from data_pipeline.layouts import LAYOUTS
-    from data_pipeline.prepare import prepare_coco
+    from data_pipeline.prepare import is_prepared, prepare_coco
 
+    if args.download and not is_prepared(args.out):
+        _download(args)
     (layout,) = (layout for layout in LAYOUTS if layout.name == args.kind)
     result = prepare_coco(
         args.folder,
@@ -87,6 +109,17 @@ def _prepare_folder(args: argparse.Namespace) -> None:
         left_out = result.left_out[split]
         print(f"{split}: {count} images written, {left_out} left out")
     print(f"wrote {args.out}")
+
+
+def _download(args: argparse.Namespace) -> None:
+    from data_pipeline import archives
+    from data_pipeline.download import download, lacking_archives, require_space
+
+    splits = args.download.split(",")
+    lacking = lacking_archives(args.folder, splits, archives.COCO_ARCHIVES)
+    if lacking:
+        print(require_space(args.folder, args.out, lacking), flush=True)
+        download(args.folder, splits, lacking, address=args.base_url)
 
 
 def _prepare_synthetic(args: argparse.Namespace) -> None:

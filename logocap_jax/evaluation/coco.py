@@ -74,7 +74,8 @@ def evaluate_coco(
     """Score COCO keypoint results against COCO keypoint annotations.
 
     The numbers are pycocotools' own: of each image it takes the 20 poses of best
-    score. No results at all, on which it crashes, score 0 and log a warning.
+    score. No results at all, on which it crashes, score 0 and log a warning; as a file
+    they are an error.
 
     Args:
       ground_truth: a `person_keypoints_*.json` or its content; image px. Its polygons
@@ -84,7 +85,7 @@ def evaluate_coco(
       sigmas: K standard deviations of the OKS; those of COCO if not given.
       image_ids: score only these images; all if not given.
       evaluator: what computes; faster-coco-eval, if it is installed, gives the same
-        numbers sooner.
+        numbers sooner, up to the rounding of the last bit.
 
     Returns:
       `METRICS`, each 0..1, or `None` where there is nobody to find (a few images may

@@ -33,7 +33,7 @@ def load(content: Any, name: str) -> tuple[str, Any]:
 def load_results(
     results: Results, truth: dict[str, Any], *, num_keypoints: int
 ) -> list[dict[str, Any]]:
-    """Read and check results; none at all are logged.
+    """Read and check results; none at all are logged, and an error in a file.
 
     Args:
       results: a COCO keypoint result file or its content.
@@ -41,11 +41,16 @@ def load_results(
       num_keypoints: K.
 
     Raises:
-      ValueError: see `checks.check_results`.
+      ValueError: see `checks.check_results`; or if a file holds no results.
       OSError: if there is no such file.
     """
     source, poses = load(results, "results")
     check_results(poses, truth, num_keypoints=num_keypoints, source=source)
+    if not poses and not isinstance(results, list):
+        raise ValueError(
+            f"{source}: got a file without any results, expected some; where nobody "
+            "was found in any image, hand over [] to score 0"
+        )
     if not poses:
         _logger.warning("%s: no poses at all, so every metric is 0", source)
     return poses

@@ -23,7 +23,7 @@ from logocap_jax.evaluation.coco import (
 from logocap_jax.evaluation.results import to_coco
 from logocap_jax.evaluation.runner import ResultSets
 from logocap_jax.experiment.init_from import start_from
-from logocap_jax.methods import build_method
+from logocap_jax.methods import TEST_TIME_SETTINGS, build_method
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.models.folding import fold_batch_norm
 from logocap_jax.sharding import replicated
@@ -177,6 +177,7 @@ def open_checkpoints(
             "batch_size": config.batch_size,
             **({} if data is None else {"data": data}),
         },
+        free=[f"method.{name}" for name in TEST_TIME_SETTINGS],
         read_only=data is None,
     )
 

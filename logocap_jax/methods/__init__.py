@@ -15,6 +15,10 @@ _METHODS = {
     "logocap": (LogoCapConfig, make_logocap),
 }
 
+# Settings that the weights know nothing of: a run may be gone on with and evaluated
+# with others than it was started with.
+TEST_TIME_SETTINGS = ("flip_test", "test_scales", "slots_per_step")
+
 
 def default_settings(name: str) -> dict[str, Any]:
     """All settings of a method as plain values: what `build_method` takes.

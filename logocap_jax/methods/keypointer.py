@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
-from logocap_jax.inference import flip
+from logocap_jax.inference import flip, scales
 from logocap_jax.methods.base import Variables
 from logocap_jax.models.dense import DenseNetwork
 from logocap_jax.models.hrnet import W32, HRNetConfig
@@ -65,6 +65,8 @@ class KeypointerConfig:
       offset_loss_weight: weight of the offset loss in the total.
       center_threshold: least centre value of a valid pose.
       flip_test: average with the mirror image at test time.
+      test_scales: scales of the input whose maps are averaged at test time; 1, whose
+        embedding is used, is one of them.
       dtype: dtype of the convolutions.
     """
 
@@ -81,6 +83,7 @@ class KeypointerConfig:
     offset_loss_weight: float = 0.01
     center_threshold: float = 0.01
     flip_test: bool = True
+    test_scales: tuple[int | float, ...] = (1.0,)
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -95,6 +98,8 @@ class KeypointerConfig:
         )
         require(self, positive, lambda value: value > 0, "more than 0")
         require(self, ("offset_radius",), lambda value: value >= 0, "0 or more")
+        expected = "different numbers above 0, 1 among them, such as (0.5, 1.0, 2.0)"
+        require(self, ("test_scales",), scales.are_scales, expected)
         require(self, ("dtype",), _DTYPES.__contains__, f"one of {_DTYPES}")
 
     def network(self, embedding: int = 0) -> DenseNetwork:
@@ -122,7 +127,10 @@ def predict_maps(
     config: KeypointerConfig,
     extent: Int[Array, "B 2"] | None = None,
 ) -> DenseMaps:
-    """Dense maps at test time, with the flip test where the config asks for it.
+    """Dense maps at test time, averaged over what the config asks for.
+
+    That is the mirror image (`flip_test`) and other scales (`test_scales`), each of
+    which is mirrored as well.
 
     Args:
       network: the network.
@@ -132,24 +140,26 @@ def predict_maps(
       extent: height and width of the images in it, px, multiples of 32; None: all.
 
     Returns:
-      The maps.
+      The maps, at scale 1.
     """
 
     def run(images: Array, extents: Array | None) -> DenseMaps:
         return DenseMaps(*network.apply(variables, images, train=False, extent=extents))
 
-    if not config.flip_test:
-        return run(image, extent)
-    width = None if extent is None else extent[:, 1]
-    maps = run(
-        jnp.concatenate([image, flip.mirror(image, width)]),
-        None if extent is None else jnp.tile(extent, (2, 1)),
-    )
-    count = image.shape[0]
-    straight = jax.tree.map(lambda x: x[:count], maps)
-    mirrored = jax.tree.map(lambda x: x[count:], maps)
-    cells = None if width is None else width // geometry.STRIDE
-    return flip.merge(straight, mirrored, config.skeleton.flip_index, cells)
+    def flip_test(images: Array, extents: Array | None) -> DenseMaps:
+        width = None if extents is None else extents[:, 1]
+        maps = run(
+            jnp.concatenate([images, flip.mirror(images, width)]),
+            None if extents is None else jnp.tile(extents, (2, 1)),
+        )
+        count = images.shape[0]
+        straight = jax.tree.map(lambda x: x[:count], maps)
+        mirrored = jax.tree.map(lambda x: x[count:], maps)
+        cells = None if width is None else width // geometry.STRIDE
+        return flip.merge(straight, mirrored, config.skeleton.flip_index, cells)
+
+    predict = flip_test if config.flip_test else run
+    return scales.average(predict, image, config.test_scales, extent)
 
 
 def train_maps(

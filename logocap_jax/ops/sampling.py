@@ -63,6 +63,33 @@ def bilinear_sample(
     )
 
 
+def resized_position(
+    pixel: Num[Array, " X"], factor: int | float | Float[Array, ""]
+) -> Float[Array, " X"]:
+    """Where pixels of a resized axis lie on it before: half-pixel centres."""
+    return (pixel + 0.5) / factor - 0.5
+
+
+def linear_weights(
+    position: Float[Array, " X"],
+    cells: Num[Array, " w"],
+    *,
+    within: int | Int[Array, ""],
+) -> Float[Array, "X w"]:
+    """Weights that sample one axis: linear, edges repeated.
+
+    Args:
+      position: any real positions on the axis.
+      cells: positions of its values.
+      within: how many of its values are image, from the first on.
+
+    Returns:
+      For each position the weights of the cells.
+    """
+    place = jnp.clip(position, 0, within - 1)
+    return jnp.maximum(1 - jnp.abs(place[:, None] - cells[None]), 0)
+
+
 def resize_weights(
     pixel: Num[Array, " X"],
     cells: Num[Array, " w"],
@@ -81,8 +108,30 @@ def resize_weights(
     Returns:
       For each pixel the weights of the cells.
     """
-    place = jnp.clip((pixel + 0.5) / stride - 0.5, 0, within - 1)
-    return jnp.maximum(1 - jnp.abs(place[:, None] - cells[None]), 0)
+    return linear_weights(resized_position(pixel, stride), cells, within=within)
+
+
+def sample_grid(
+    maps: Float[Array, "h w C"],
+    rows: Float[Array, " Y"],
+    columns: Float[Array, " X"],
+    extent: tuple[int, int] | Int[Array, "2"],
+) -> Float[Array, "Y X C"]:
+    """Sample maps where rows and columns cross: bilinear, edges repeated.
+
+    Args:
+      maps: the maps of one image.
+      rows: positions along y, in the maps' own pixels.
+      columns: positions along x.
+      extent: height and width of the image in the maps.
+    """
+    height, width, _ = maps.shape
+    along_y = linear_weights(rows, jnp.arange(height), within=extent[0])
+    along_x = linear_weights(columns, jnp.arange(width), within=extent[1])
+    # Full precision: keypoints are read off the peaks of what comes out.
+    return jnp.einsum(
+        *("yh,hwc,xw->yxc", along_y, maps, along_x), precision=lax.Precision.HIGHEST
+    )
 
 
 def upsampled_weights(

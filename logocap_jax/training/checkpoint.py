@@ -4,7 +4,7 @@ import fcntl
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,6 +31,7 @@ class Checkpoints:
         *,
         settings: dict[str, Any],
         keep: int = 2,
+        free: Collection[str] = (),
         read_only: bool = False,
     ) -> None:
         """Open the folders; a writer makes them and removes what a kill left behind.
@@ -41,6 +42,7 @@ class Checkpoints:
             refuses a checkpoint made with others; a reader only one whose arrays
             have other shapes, for some settings count at test time alone.
           keep: number of last checkpoints kept.
+          free: settings that may differ for a writer, too, as `method.flip_test`.
           read_only: change nothing, so that a run under way can be evaluated.
 
         Raises:
@@ -48,6 +50,7 @@ class Checkpoints:
         """
         self._directory = directory
         self._settings = json.loads(json.dumps(settings))
+        self._free = free
         self._read_only = read_only
         self._lock = None if read_only else _lock(directory)
         self._last = CheckpointFolder(
@@ -129,6 +132,7 @@ class Checkpoints:
                     meta,
                     like,
                     self._settings,
+                    free=self._free,
                     name=folder.name(step),
                     shapes_suffice=self._read_only,
                 )

@@ -1,6 +1,7 @@
 """What a checkpoint tells of itself, beside its arrays: settings and checksums."""
 
 import zlib
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -26,6 +27,7 @@ def check_fit(
     like: TrainState,
     settings: dict[str, Any],
     *,
+    free: Collection[str],
     name: str,
     shapes_suffice: bool,
 ) -> None:
@@ -35,6 +37,7 @@ def check_fit(
       meta: what it tells of itself.
       like: a state with the wanted shapes.
       settings: the wanted settings, as JSON gives them back.
+      free: those that may differ, such as `method.flip_test`.
       name: how to call the checkpoint.
       shapes_suffice: whether settings may differ as long as the shapes are right.
 
@@ -47,7 +50,7 @@ def check_fit(
     if shapes_suffice:
         # A reader need not know all that a run was made with.
         of_saved = {key: of_saved[key] for key in settings.keys() & of_saved.keys()}
-    differing = _differences(of_saved, settings)
+    differing = _differences(of_saved, settings, free)
     if differing and not (fits and shapes_suffice):
         raise MismatchError(
             f"{name} was made with {', '.join(differing)}; use its settings, or "
@@ -67,12 +70,14 @@ def _leaves(state: TrainState) -> list[tuple[str, Any]]:
     ]
 
 
-def _differences(saved: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """The settings that differ, one text each."""
+def _differences(
+    saved: dict[str, Any], wanted: dict[str, Any], free: Collection[str]
+) -> list[str]:
+    """The settings that differ and must not, one text each."""
     saved, wanted = _flatten(saved), _flatten(wanted)
     return [
         f"{key}={saved.get(key)!r} (config: {wanted.get(key)!r})"
-        for key in sorted(saved.keys() | wanted.keys())
+        for key in sorted((saved.keys() | wanted.keys()) - set(free))
         if saved.get(key) != wanted.get(key)
     ]
 

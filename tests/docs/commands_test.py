@@ -54,7 +54,7 @@ INLINE = [
 ]
 OURS = [c for c in (*COMMANDS, *INLINE) if is_ours(c)]
 # These compile networks of their own.
-SLOW_PAGES = ("docs/export.md", "docs/own_data.md")
+SLOW_PAGES = ("docs/export.md", "docs/own_data.md", "docs/protocols.md")
 RUN_PAGES = [
     pytest.param(page, marks=pytest.mark.slow if page in SLOW_PAGES else ())
     for page in sorted({b.page for b in BLOCKS if b.language in ("python", "sh")})

@@ -174,6 +174,13 @@ def test_no_results_score_zero_with_a_warning(caplog):
     assert "no poses" in caplog.text
 
 
+def test_a_file_without_results_is_an_error(tmp_path):
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"results.json: got a file without any") as e:
+        evaluate_coco(_truth(_person(1)), tmp_path / "results.json")
+    assert "\n" not in str(e.value)
+
+
 def test_arguments_are_left_unchanged_and_nothing_is_printed(capsys):
     truth = _truth(_person(1))
     results = found(truth["annotations"])
@@ -226,6 +233,15 @@ def _many_keypoints(truth, results):
     results[2]["keypoints"].append(1.0)
 
 
+def _fifty_numbers(truth, results):
+    del results[2]["keypoints"][-1]
+
+
+def _all_nan(truth, results):
+    for result in results:
+        result["keypoints"] = [float("nan")] * 51
+
+
 def _nan_keypoint(truth, results):
     results[2]["keypoints"][0] = float("nan")
 
@@ -246,6 +262,8 @@ def _nan_score(truth, results):
             _many_keypoints,
             "results.json: result 2: image .* got keypoints a list of 52",
         ),
+        (_fifty_numbers, "results.json: result 2: .* got keypoints a list of 50"),
+        (_all_nan, "results.json: result 0: image .* got keypoints a list of 51"),
         (_nan_keypoint, "results.json: result 2: image .* got keypoints a list of 51"),
         (_nan_score, "results.json: result 2: got score nan"),
     ],

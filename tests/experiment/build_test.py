@@ -1,3 +1,4 @@
+import copy
 import pathlib
 import re
 import runpy
@@ -11,6 +12,7 @@ from jax.sharding import Mesh
 
 from logocap_jax.experiment import build
 from logocap_jax.methods.base import LossOutput, Method
+from logocap_jax.predictor.weights import load_settings
 from logocap_jax.sharding import replicated
 from logocap_jax.structures import Batch
 
@@ -143,6 +145,9 @@ def test_a_fingerprint_tells_other_annotations(config, tmp_path):
         {"accumulate": 2},
         {"lr_scaling": "linear"},
         {"method.backbone.remat": True},
+        {"method.flip_test": True},
+        {"method.test_scales": (0.5, 1.0, 2.0)},
+        {"method.slots_per_step": 1},
     ],
     ids=str,
 )
@@ -152,6 +157,21 @@ def test_what_leaves_the_state_alone_may_change_on_the_way(
     _save(config, tmp_path, mesh)
     switch(config, changes)
     assert _restore(config, tmp_path, mesh) is not None
+
+
+def test_a_run_older_than_a_setting_of_test_time_goes_on(config, tmp_path, mesh):
+    older = copy.deepcopy(config)
+    with older.method.unlocked():
+        del older.method.test_scales
+    _save(older, tmp_path, mesh)
+    assert _restore(config, tmp_path, mesh) is not None
+
+
+def test_settings_of_test_time_are_kept_with_the_weights(config, tmp_path, mesh):
+    config.method.test_scales = (0.5, 1.0)
+    _save(config, tmp_path, mesh)
+    settings, _ = load_settings(tmp_path, {})
+    assert settings["test_scales"] == (0.5, 1.0)
 
 
 def _batch(count):

@@ -75,6 +75,19 @@ def test_a_run_may_be_evaluated_with_the_flip_test(finished_run, config, tmp_pat
     assert_metrics(rows, "initial", "logocap", "bound")
 
 
+def test_a_run_may_be_evaluated_at_several_scales(finished_run, config, tmp_path):
+    alone = evaluate(config, tmp_path / "one", workdir=finished_run.workdir)
+    config.method.test_scales = (0.5, 1.0, 2.0)
+    rows = evaluate(config, tmp_path / "three", workdir=finished_run.workdir)
+    assert_metrics(rows, "initial", "logocap", "bound")
+    results = [
+        (tmp_path / name / "results_initial.json").read_text()
+        for name in ("one", "three")
+    ]
+    assert results[0] != results[1]
+    assert rows.keys() == alone.keys()
+
+
 @pytest.mark.parametrize("save", [save_safetensors, save_variables])
 def test_weights_are_evaluated_as_they_are(config, variables, tmp_path, save):
     save(tmp_path / "weights.safetensors", variables)
