@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             "each person"
         )
     truth, results = draw(images=args.images, poses=args.poses, people=args.people)
-    times = measure(_evaluators(truth, results), rounds=args.rounds, seconds=0)
+    times = measure(_evaluators(truth, results), rounds=args.rounds, seconds=0.0)
     setting = f"{args.people} people, {args.poses} poses in each of {args.images}"
     rows = [Row(name, setting, args.images, timing=times[name]) for name in times]
     print(*table.format_rows(rows), sep="\n")
