@@ -3,10 +3,11 @@
     python eval.py --config configs/NAME.py --workdir DIR [--out DIR] [--draw N]
     python eval.py --config configs/NAME.py --weights FILE --out DIR
 
-Prints one row per result set; under `--out` go `metrics.json`, COCO result files,
-the loss curve of the run and overlays of the first N images. With `--analyse` also
-where poses are wrong, `errors.json` and `errors.png`. With `--test-dev` nothing but the
-file that COCO's server takes.
+Prints one row per result set; under `--out` go `metrics.json`, `protocol.json` (what
+they depend on: sigmas, crowd thresholds), COCO result files, the loss curve of the run
+and overlays of the first N images. With `--analyse` also where poses are wrong,
+`errors.json` and `errors.png`. With `--test-dev` nothing but the file that COCO's
+server takes.
 """
 
 from pathlib import Path
@@ -29,6 +30,12 @@ _DRAW = flags.DEFINE_integer("draw", 0, "Number of images to draw poses on.")
 _ANALYSE = flags.DEFINE_bool("analyse", False, "Say where poses are wrong, and how.")
 _PEOPLE_ONLY = flags.DEFINE_bool(
     "people-only", False, "Score only images in which people have labelled keypoints."
+)
+_CROWD_THRESHOLDS = flags.DEFINE_list(
+    "crowd-thresholds",
+    None,
+    "CrowdPose: crowd indices where easy ends and hard begins, such as 0.1,0.8; "
+    "default: those of the official evaluation.",
 )
 _TEST_DEV = flags.DEFINE_bool(
     "test-dev", False, "Write a submission to COCO's server instead; scores nothing."
@@ -69,7 +76,21 @@ def _evaluate() -> None:
         num_drawn=_DRAW.value,
         people_only=_PEOPLE_ONLY.value,
         analyse=_ANALYSE.value,
+        crowd_thresholds=_crowd_thresholds(),
     )
+
+
+def _crowd_thresholds() -> tuple[float, float] | None:
+    given = _CROWD_THRESHOLDS.value
+    if given is None:
+        return None
+    try:
+        easy_below, hard_from = map(float, given)
+    except ValueError as error:
+        raise ValueError(
+            f"got --crowd-thresholds={','.join(given)}, expected two numbers: 0.1,0.8"
+        ) from error
+    return easy_below, hard_from
 
 
 if __name__ == "__main__":

@@ -174,7 +174,8 @@ def _keypoint_category(
     if len(names) != skeleton.num_keypoints:
         raise ValueError(
             f"{path}: got {len(names)} keypoints in `categories`, expected the "
-            f"{skeleton.num_keypoints} of skeleton {skeleton.name!r}"
+            f"{skeleton.num_keypoints} of skeleton {skeleton.name!r}; keypoints of "
+            "your own need a skeleton.toml beside `annotations`: docs/own_data.md"
         )
     for got, expected in zip(names, skeleton.keypoints, strict=True):
         if got != expected:

@@ -12,6 +12,7 @@ from google.protobuf.json_format import ParseError
 
 from data_pipeline import coco
 from data_pipeline.faults import raise_faults
+from data_pipeline.find_skeleton import find_skeleton
 from data_pipeline.layouts import LAYOUTS
 from data_pipeline.prepare import is_prepared
 from data_pipeline.records import ImageRecord
@@ -21,7 +22,7 @@ from logocap_jax.skeletons import Skeleton
 
 @runtime_checkable
 class Source(Protocol):
-    """Records by position."""
+    """Records by position, and what their keypoints are."""
 
     skeleton: Skeleton
 
@@ -73,43 +74,28 @@ class PreparedSource:
         self,
         folder: pathlib.Path,
         split: str,
-        skeleton: Skeleton,
         *,
         with_people_only: bool = False,
     ) -> None:
         """Open a split.
 
         Raises:
-          ValueError: if the folder holds another kind of data set or another
-            skeleton, or lacks the split.
+          ValueError: if the folder holds another kind of data set, or lacks the split.
         """
+        self.skeleton = find_skeleton(folder)
         builder = _open_builder(folder)
-        metadata = builder.info.metadata
-        if metadata is None or not {"keypoints", "index"} <= metadata.keys():
-            raise ValueError(
-                f"{folder}: got a data set of another kind, expected the output of "
-                "`logocap prepare`"
-            )
-        if metadata["keypoints"] != list(skeleton.keypoints):
-            name = metadata.get("skeleton", "unknown")
-            raise ValueError(
-                f"{folder}: got skeleton {name!r} with keypoints "
-                f"{metadata['keypoints']}, expected those of skeleton "
-                f"{skeleton.name!r}"
-            )
         if split not in builder.info.splits:
             raise ValueError(
                 f"{folder}: got no split {split!r}, expected one of "
                 f"{sorted(builder.info.splits)}"
             )
-        index = np.array(metadata["index"][split]).reshape(-1, 3)
+        index = np.array(builder.info.metadata["index"][split]).reshape(-1, 3)
         wanted = index[:, 2] > 0 if with_people_only else np.ones(len(index), bool)
         self._positions = np.flatnonzero(wanted)
         self._folder = folder
         self._records = builder.as_data_source(
             split, decoders={"image": tfds.decode.SkipDecoding()}
         )
-        self.skeleton = skeleton
         self.sizes = [(int(w), int(h)) for w, h, _ in index[wanted]]
 
     def __len__(self) -> int:
@@ -163,19 +149,16 @@ def check_share(
 
 
 def open_source(
-    folder: pathlib.Path,
-    split: str,
-    skeleton: Skeleton,
-    *,
-    with_people_only: bool = False,
+    folder: pathlib.Path, split: str, *, with_people_only: bool = False
 ) -> Source:
     """Open a split of a prepared data set, or of one as it is downloaded.
+
+    The data set says what its keypoints are: see `find_skeleton`.
 
     Args:
       folder: what `prepare_coco` wrote, or a folder in a layout of `layouts`.
       split: `train`, `val`, `test`, or COCO's `test-dev`, of which nobody has the
         annotations.
-      skeleton: what the keypoints must be.
       with_people_only: only images in which a person has a labelled keypoint, as
         training wants them.
 
@@ -186,7 +169,7 @@ def open_source(
     known = {name for layout in LAYOUTS for name in layout.annotations}
     if split not in known:
         raise ValueError(f"got split {split!r}, expected one of {sorted(known)}")
-    source = _open(folder, split, skeleton, with_people_only)
+    source = _open(folder, split, with_people_only)
     if with_people_only and len(source) == 0:
         raise ValueError(
             f"{folder}: got no image in split {split!r} in which a person has a "
@@ -195,13 +178,9 @@ def open_source(
     return source
 
 
-def _open(
-    folder: pathlib.Path, split: str, skeleton: Skeleton, with_people_only: bool
-) -> Source:
+def _open(folder: pathlib.Path, split: str, with_people_only: bool) -> Source:
     if is_prepared(folder):
-        return PreparedSource(
-            folder, split, skeleton, with_people_only=with_people_only
-        )
+        return PreparedSource(folder, split, with_people_only=with_people_only)
     if not coco.annotation_file(folder, split).is_file():
         known = [each.annotations for each in LAYOUTS if split in each.annotations]
         names = " or ".join(f"annotations/{files[split]}" for files in known)
@@ -209,6 +188,7 @@ def _open(
             f"{folder}: got neither a prepared data set nor COCO's layout, expected "
             f"the output of `logocap prepare` or {names}"
         )
+    skeleton = find_skeleton(folder)
     read = coco.read_coco_split(folder, split, skeleton)
     raise_faults(read.faults)
     records = [r for r in read.records if r.has_people or not with_people_only]

@@ -2,9 +2,11 @@
 
 The stock `coco` data sets of TFDS have no keypoints. Images are kept as encoded, so
 that nothing is lost or recomputed; what the loader must know of all images before
-it reads one (their sizes, and whether people are in them) is in the metadata.
+it reads one (their sizes, and whether people are in them) is in the metadata, and so
+is the skeleton.
 """
 
+import dataclasses
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -68,8 +70,7 @@ class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
             "segmentation": tfds.features.Text(doc="JSON: one text per person"),
         }
         metadata = {
-            "skeleton": self._skeleton.name,
-            "keypoints": list(self._skeleton.keypoints),
+            "skeleton": dataclasses.asdict(self._skeleton),
             "index": self._index,
         }
         return tfds.core.DatasetInfo(

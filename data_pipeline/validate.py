@@ -7,13 +7,13 @@ import tqdm
 
 from data_pipeline import coco
 from data_pipeline.faults import Fault, image_fault
+from data_pipeline.find_skeleton import find_skeleton
 from data_pipeline.ground_truth import prepared_ground_truth
 from data_pipeline.images import decode_image
 from data_pipeline.layouts import SPLITS
 from data_pipeline.prepare import is_prepared
 from data_pipeline.records import ImageRecord
 from data_pipeline.sources import PreparedSource, RecordSource, Source
-from logocap_jax.skeletons import Skeleton
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +33,11 @@ class SplitReport:
     faults: tuple[Fault, ...]
 
 
-def validate(
-    folder: pathlib.Path, skeleton: Skeleton, *, progress: bool = True
-) -> dict[str, SplitReport]:
+def validate(folder: pathlib.Path, *, progress: bool = True) -> dict[str, SplitReport]:
     """Read and decode all of a data set, by the checks of training and evaluation.
 
     Args:
       folder: a folder in COCO's layout, or what `logocap prepare` wrote.
-      skeleton: what `keypoints` must hold.
       progress: show a progress bar.
 
     Returns:
@@ -57,19 +54,18 @@ def validate(
             f"{str(coco.annotation_file(folder, 'train'))!r}"
         )
     return {
-        split: _report(folder, split, skeleton, title=split if progress else None)
+        split: _report(folder, split, title=split if progress else None)
         for split in splits
     }
 
 
-def _report(
-    folder: pathlib.Path, split: str, skeleton: Skeleton, *, title: str | None
-) -> SplitReport:
+def _report(folder: pathlib.Path, split: str, *, title: str | None) -> SplitReport:
     source: Source
     if is_prepared(folder):
-        source, faults = PreparedSource(folder, split, skeleton), []
+        source, faults = PreparedSource(folder, split), []
         images = len(source)
     else:
+        skeleton = find_skeleton(folder)
         read = coco.read_coco_split(folder, split, skeleton)
         source, faults = RecordSource(read.records, skeleton), list(read.faults)
         images = len(source) + read.left_out

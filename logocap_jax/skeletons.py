@@ -4,6 +4,7 @@ NumPy only; the one module of this package that the data pipeline may import.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -59,6 +60,14 @@ class Skeleton:
     def sigma_array(self) -> Float[np.ndarray, " K"]:
         """The sigmas as float32."""
         return np.asarray(self.sigmas, np.float32)
+
+    def settings(self) -> dict[str, list[Any]]:
+        """What a model depends on, as JSON holds it: not name, limbs and sources."""
+        return {
+            "keypoints": list(self.keypoints),
+            "sigmas": list(self.sigmas),
+            "mirrored": self.flip_index.tolist(),
+        }
 
     @property
     def flip_index(self) -> Int[np.ndarray, " K"]:
@@ -142,3 +151,32 @@ CROWDPOSE = Skeleton(
     ),
     sigmas_from="crowdposetools",
 )
+
+# By number of keypoints: of weights that do not say which keypoints theirs are.
+KNOWN = {skeleton.num_keypoints: skeleton for skeleton in (COCO, CROWDPOSE)}
+
+
+def parse_skeleton(content: Any) -> Skeleton:
+    """Rebuild a skeleton.
+
+    Args:
+      content: what `dataclasses.asdict` made of one, be it through JSON.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    try:
+        pairs = content["flip_pairs"]
+        return Skeleton(
+            name=str(content["name"]),
+            keypoints=tuple(map(str, content["keypoints"])),
+            sigmas=tuple(map(float, content["sigmas"])),
+            limbs=tuple((int(one), int(other)) for one, other in content["limbs"]),
+            flip_pairs=pairs and tuple((int(one), int(other)) for one, other in pairs),
+            sigmas_from=str(content["sigmas_from"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"got a skeleton with a wrong or missing part ({error!s:.60}), expected "
+            f"{', '.join(field.name for field in dataclasses.fields(Skeleton))}"
+        ) from error

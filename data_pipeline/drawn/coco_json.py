@@ -25,7 +25,7 @@ def person_category() -> dict[str, Any]:
 
 
 def annotation_record(
-    annotation: Annotation, *, image_id: int, annotation_id: int
+    annotation: Annotation, *, image_id: int, annotation_id: int, category_id: int
 ) -> dict[str, Any]:
     """One entry of `annotations`.
 
@@ -33,6 +33,7 @@ def annotation_record(
       annotation: a person or a crowd.
       image_id: id of its image.
       annotation_id: id of the entry, unique in its file.
+      category_id: of what it is.
 
     Returns:
       The entry: `area` and `bbox` are those of the visible mask in image pixels, the
@@ -51,7 +52,7 @@ def annotation_record(
         ],
         "image_id": image_id,
         "bbox": [float(x), float(y), float(width), float(height)],
-        "category_id": PERSON,
+        "category_id": category_id,
         "id": annotation_id,
     }
 

@@ -1,8 +1,10 @@
-"""Data set: drawn people in the folders and files of COCO 2017."""
+"""Data set: drawn people, or what else, in the folders and files of COCO 2017."""
 
+import dataclasses
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_pipeline.drawn.coco_json import annotation_record, person_category
-from data_pipeline.drawn.scene import MIN_SIZE, draw_scene
+from data_pipeline.drawn.scene import MIN_SIZE, Scene, draw_scene
 
 # Raise it with every change that alters a pixel or a number of the data set.
 VERSION = 1
@@ -19,6 +21,26 @@ _SPLITS = ("train", "val")
 _RECEIPT = "drawn.json"
 # More than the annotations that any scene has.
 _ANNOTATIONS_PER_IMAGE = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is drawn.
+
+    Attributes:
+      name: of the data set.
+      draw: generator, pixels of either side -> scene.
+      category: its entry of `categories`.
+      skeleton: content of a `skeleton.toml`; None: the keypoints are COCO's.
+    """
+
+    name: str
+    draw: Callable[[np.random.Generator, int], Scene]
+    category: dict[str, Any]
+    skeleton: str | None = None
+
+
+PEOPLE = Subject("people", draw_scene, person_category())
 
 
 def write_drawn_dataset(
@@ -29,8 +51,9 @@ def write_drawn_dataset(
     size: int,
     seed: int,
     progress: bool = True,
+    subject: Subject = PEOPLE,
 ) -> None:
-    """Write a COCO-format keypoint data set of drawn people.
+    """Write a COCO-format keypoint data set of drawn people, or of another subject.
 
     Image `i` of a split depends on the seed, the split and `i` alone. The folder
     appears under its name only when it is complete; one that is complete already,
@@ -44,6 +67,7 @@ def write_drawn_dataset(
       size: pixels of either side of the images, at least 96.
       seed: not negative; another seed draws other images.
       progress: whether to show progress bars.
+      subject: what to draw.
 
     Raises:
       ValueError: if a parameter is out of its range, or if `out` holds anything but a
@@ -56,7 +80,9 @@ def write_drawn_dataset(
     if size < MIN_SIZE:
         raise ValueError(f"got size={size}, expected {MIN_SIZE} pixels or more")
     out = out.resolve()  # "." has no parent to write beside
-    receipt = {"version": VERSION, **parameters, "size": size}
+    receipt: dict[str, Any] = {"version": VERSION, **parameters, "size": size}
+    if subject is not PEOPLE:
+        receipt["subject"] = subject.name
     if _is_complete(out, receipt):
         print(f"{out}: complete already, nothing to draw")
         return
@@ -66,13 +92,18 @@ def write_drawn_dataset(
         (unfinished / "annotations").mkdir(parents=True)
         for split, count in zip(_SPLITS, (num_train, num_val), strict=True):
             _write_split(
-                unfinished, split, count, size=size, seed=seed, progress=progress
+                *(unfinished, split, count, subject),
+                size=size,
+                seed=seed,
+                progress=progress,
             )
+        if subject.skeleton is not None:
+            (unfinished / "skeleton.toml").write_text(subject.skeleton)
         (unfinished / _RECEIPT).write_text(json.dumps(receipt) + "\n")
         os.replace(unfinished, out)
 
 
-def _is_complete(out: Path, receipt: dict[str, int]) -> bool:
+def _is_complete(out: Path, receipt: dict[str, Any]) -> bool:
     """Whether `out` holds what is asked for; raises if it holds anything else."""
     if not out.exists():
         return False
@@ -91,7 +122,14 @@ def _is_complete(out: Path, receipt: dict[str, int]) -> bool:
 
 
 def _write_split(
-    root: Path, split: str, count: int, *, size: int, seed: int, progress: bool
+    root: Path,
+    split: str,
+    count: int,
+    subject: Subject,
+    *,
+    size: int,
+    seed: int,
+    progress: bool,
 ) -> None:
     folder = root / f"{split}2017"
     folder.mkdir()
@@ -99,7 +137,7 @@ def _write_split(
     annotations: list[dict[str, Any]] = []
     split_id = _SPLITS.index(split)
     for index in tqdm(range(count), f"drawing {split}", disable=not progress):
-        scene = draw_scene(np.random.default_rng([seed, split_id, index]), size)
+        scene = subject.draw(np.random.default_rng([seed, split_id, index]), size)
         # Odd and even: no id is in both splits, however many images there are.
         image_id = len(_SPLITS) * index + split_id + 1
         name = f"{image_id:012d}.jpg"
@@ -115,15 +153,16 @@ def _write_split(
                 annotation,
                 image_id=image_id,
                 annotation_id=_ANNOTATIONS_PER_IMAGE * image_id + number,
+                category_id=subject.category["id"],
             )
             for number, annotation in enumerate(scene.annotations)
         ]
     content = {
-        "info": {"description": "Drawn people", "version": str(VERSION)},
+        "info": {"description": f"Drawn {subject.name}", "version": str(VERSION)},
         "licenses": [],
         "images": images,
         "annotations": annotations,
-        "categories": [person_category()],
+        "categories": [subject.category],
     }
     path = root / "annotations" / f"person_keypoints_{split}2017.json"
     path.write_text(json.dumps(content))

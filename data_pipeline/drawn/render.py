@@ -15,21 +15,21 @@ _FACE = ("nose", "left_eye", "right_eye")
 
 @dataclasses.dataclass(frozen=True)
 class Sprite:
-    """A painted person, in its own pixels.
+    """A painted person (or another being), in its own pixels.
 
     Attributes:
       rgb: colours, arbitrary where not `mask`.
       mask: pixels of the person.
-      keypoints: COCO keypoints `(x, y)`, pixel centres at integers.
+      keypoints: `(x, y)`, pixel centres at integers; of a person COCO's.
       seen: keypoint is not hidden by the person's own body.
       labelled: an annotator would place the keypoint, seen or not.
     """
 
     rgb: UInt8[np.ndarray, "h w 3"]
     mask: Bool[np.ndarray, "h w"]
-    keypoints: Float[np.ndarray, "17 2"]
-    seen: Bool[np.ndarray, "17"]
-    labelled: Bool[np.ndarray, "17"]
+    keypoints: Float[np.ndarray, "K 2"]
+    seen: Bool[np.ndarray, " K"]
+    labelled: Bool[np.ndarray, " K"]
 
 
 def random_sprite(rng: np.random.Generator, height: float) -> Sprite:

@@ -28,7 +28,7 @@ class Annotation:
     """
 
     mask: Bool[np.ndarray, "H W"]
-    keypoints: Float[np.ndarray, "17 3"]
+    keypoints: Float[np.ndarray, "K 3"]
     is_crowd: bool = False
 
     @property
@@ -77,7 +77,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> Scene:
     annotations += [_annotate(stage, [actor]) for actor in far]
     if crowd:
         annotations.append(_annotate(stage, crowd, is_crowd=True))
-    return Scene(_photograph(rng, image), tuple(annotations))
+    return Scene(photograph(rng, image), tuple(annotations))
 
 
 def _add_people(rng: np.random.Generator, stage: Stage) -> list[Actor]:
@@ -142,7 +142,7 @@ def _corners_anywhere(
         yield int(corner[0]), int(corner[1])
 
 
-def _photograph(
+def photograph(
     rng: np.random.Generator, image: UInt8[np.ndarray, "H W 3"]
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Random exposure, focus and sensor noise."""

@@ -108,7 +108,7 @@ class Stage:
 
     def keypoints(
         self, actor: Actor, visible: Bool[np.ndarray, "H W"]
-    ) -> Float[np.ndarray, "17 3"]:
+    ) -> Float[np.ndarray, "K 3"]:
         """A person's keypoints as COCO labels them.
 
         Args:

@@ -21,12 +21,13 @@ from logocap_jax.benchmark.runs import (
 )
 from logocap_jax.benchmark.scenes import draw_maps, write_photographs
 from logocap_jax.benchmark.stages import TO_POSES, Stage, make_stages
+from logocap_jax.experiment.build import skeleton_of
 from logocap_jax.geometry import STRIDE
 from logocap_jax.methods.base import Variables
 from logocap_jax.models.folding import fold_batch_norm
 from logocap_jax.predictor import Predictor
 from logocap_jax.predictor.fitting import letterbox
-from logocap_jax.skeletons import COCO
+from logocap_jax.skeletons import Skeleton
 
 WHOLE_PATH = "whole-path"
 ADVICE = "a smaller --batch or --size lowers it, and so does --dtype bfloat16"
@@ -98,7 +99,10 @@ def benchmark_inference(
             found = list(_run(stages, programs, values, setting, count))
             if WHOLE_PATH in chosen:
                 program = programs[TO_POSES]
-                found.append(_whole_path(program, values, setting, count, photographs))
+                skeleton = skeleton_of(config)
+                found.append(
+                    _whole_path(program, values, setting, count, photographs, skeleton)
+                )
             for item in found:
                 items.setdefault(item.row.name, item)
         wanted = [item for name, item in items.items() if _stage_name(name) in chosen]
@@ -117,7 +121,7 @@ def _image_values(config: ConfigDict, setting: Setting, people: int) -> dict[str
             people,
             height=height // STRIDE,
             width=width // STRIDE,
-            num_keypoints=COCO.num_keypoints,
+            num_keypoints=skeleton_of(config).num_keypoints,
             embedding=config.method.embedding,
         ),
     }
@@ -175,6 +179,7 @@ def _whole_path(
     setting: Setting,
     people: int,
     photographs: Sequence[Path],
+    skeleton: Skeleton,
 ) -> Item:
     """From JPEG files to poses in image px, as `Predictor` goes."""
     variables, maps, own = values["variables"], values["maps"], values["own"]
@@ -183,7 +188,12 @@ def _whole_path(
         return program.run(variables, pixels, extent, maps, own)
 
     height, width = setting.size
-    predictor = Predictor(predict, letterbox((width, height)), batch_size=setting.batch)
+    predictor = Predictor(
+        predict,
+        letterbox((width, height)),
+        skeleton=skeleton,
+        batch_size=setting.batch,
+    )
     row = Row(
         f"{WHOLE_PATH}, {people} people",
         str(setting),

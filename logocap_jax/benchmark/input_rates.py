@@ -23,7 +23,6 @@ from data_pipeline.sources import Source, open_source
 from logocap_jax.benchmark.input_memory import Resident, growth_line, read_resident
 from logocap_jax.benchmark.rows import Row
 from logocap_jax.benchmark.timing import Timing, measure
-from logocap_jax.skeletons import COCO
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +70,7 @@ def open_training_data(config: ConfigDict) -> Source:
     if not config.data.dir:
         raise ValueError("got no data folder; set --data-dir=DIR")
     return open_source(
-        Path(config.data.dir), config.data.train_split, COCO, with_people_only=True
+        Path(config.data.dir), config.data.train_split, with_people_only=True
     )
 
 
@@ -110,7 +109,7 @@ def measure_stages(
         return train_example(
             records[index],
             rng,
-            skeleton=COCO,
+            skeleton=source.skeleton,
             input_size=side,
             augmentation=augmentation,
             max_people=config.data.max_people,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 
+from logocap_jax.experiment.build import method_settings
 from logocap_jax.inference import flip
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import build_config, keypointer
@@ -82,10 +83,9 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
 
 
 def _parts(config: ConfigDict) -> Parts:
-    settings = config.method.to_dict()
-    if (name := settings.pop("name")) != "logocap":
+    if (name := config.method.name) != "logocap":
         raise ValueError(f"got a config of {name!r}, expected one of 'logocap'")
-    return make_parts(build_config(name, settings))
+    return make_parts(build_config(name, method_settings(config)))
 
 
 def _bare(

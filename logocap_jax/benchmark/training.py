@@ -26,7 +26,6 @@ from logocap_jax.benchmark.runs import (
 from logocap_jax.benchmark.scenes import draw_truth
 from logocap_jax.experiment import build
 from logocap_jax.sharding import check_batch_size, make_mesh, put_batch
-from logocap_jax.skeletons import COCO
 from logocap_jax.structures import Batch
 from logocap_jax.training.state import TrainState
 
@@ -69,7 +68,7 @@ def benchmark_training(
         people,
         size=setting.size,
         max_people=config.data.max_people,
-        kinds=COCO.num_keypoints,
+        kinds=build.skeleton_of(config).num_keypoints,
     )
     state = build.state_shapes(config, method, mesh)
     shapes = jax.tree.map(
@@ -123,7 +122,7 @@ def _donation(program: Program, state: TrainState) -> str:
 
 def _batches(config: ConfigDict) -> Any:
     source = open_source(
-        build.data_dir(config), config.data.train_split, COCO, with_people_only=True
+        build.data_dir(config), config.data.train_split, with_people_only=True
     )
     return make_train_dataset(
         source,

@@ -48,4 +48,17 @@ The annotations may also lie in json/ or in the folder itself. They have no area
 of a person is 0.53 of the box, as in the official evaluation. One of the three is
 enough.
 """,
+    "own": """\
+Data of your own, to train and to score. Into one folder, by these names:
+
+  train2017/                                  images, and so on, as in COCO
+  val2017/
+  annotations/person_keypoints_train2017.json in COCO's format
+  annotations/person_keypoints_val2017.json
+  skeleton.toml                               unless the keypoints are COCO's
+
+Names and limbs of the keypoints are those of the annotations; skeleton.toml says what
+COCO's format lacks: which keypoints mirror each other, and how precisely people can
+annotate them (see docs/own_data.md). One of train and val is enough.
+""",
 }

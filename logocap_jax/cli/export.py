@@ -7,10 +7,16 @@ it in any process, and so does `Predictor.from_export`. ONNX (a target that ends
 """
 
 import argparse
+import dataclasses
 import pathlib
 import time
 
-from logocap_jax.cli.settings import add_settings, parse_settings
+from logocap_jax.cli.settings import (
+    add_settings,
+    add_skeleton,
+    find_skeleton_option,
+    parse_settings,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--platforms", metavar="NAME,...", help="StableHLO: cpu,cuda,tpu by default"
     )
     add_settings(parser)
+    add_skeleton(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     batch = args.batch or ("1" if file_format == "onnx" else "dynamic")
     changes = {"flip_test": not args.no_flip_test, "dtype": args.dtype}
     changes |= parse_settings(args.set)
+    if skeleton := find_skeleton_option(args):
+        changes["skeleton"] = dataclasses.asdict(skeleton)
 
     from logocap_jax.predictor import export
 

@@ -13,7 +13,12 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from logocap_jax.cli.settings import add_settings, parse_settings
+from logocap_jax.cli.settings import (
+    add_settings,
+    add_skeleton,
+    find_skeleton_option,
+    parse_settings,
+)
 
 if TYPE_CHECKING:
     from logocap_jax.predictor.output import Output
@@ -44,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--track", action="store_true", help="give the people of a film ids"
     )
     add_settings(parser)
+    add_skeleton(parser)
     parser.add_argument(
         "--draw",
         default="refined",
@@ -140,6 +146,7 @@ def _load(
         "flip_test": not args.no_flip_test,
         "dtype": args.dtype,
         "settings": settings,
+        "skeleton": find_skeleton_option(args),
     }
     if set(views) & set(EXPLAINING):
         return Explainer.from_weights(args.weights, **shared)

@@ -2,8 +2,9 @@
 
 `prepare coco`, `ochuman` and `crowdpose` check what was downloaded and write it as
 ArrayRecord; `prepare NAME --help` says what to download, and `prepare coco --download`
-does it. `prepare synthetic` draws
-people and writes them in COCO's layout.
+does it. `prepare own` does so with keypoints of your own. `prepare synthetic` draws
+people, `prepare animals` animals with keypoints of their own, and write them in COCO's
+layout.
 """
 
 import argparse
@@ -29,13 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name == "coco":
             _add_download_arguments(kind)
 
-    synthetic = kinds.add_parser("synthetic", help="drawn people in COCO's layout")
-    synthetic.add_argument("--out", type=pathlib.Path, required=True)
-    synthetic.add_argument("--train", type=int, default=256, help="training images")
-    synthetic.add_argument("--val", type=int, default=64, help="validation images")
-    synthetic.add_argument("--size", type=int, default=256, help="side in pixels")
-    synthetic.add_argument("--seed", type=int, default=0)
-    synthetic.set_defaults(prepare=_prepare_synthetic)
+    for name, what in (("synthetic", "people"), ("animals", "5-keypoint animals")):
+        drawn = kinds.add_parser(name, help=f"drawn {what} in COCO's layout")
+        drawn.add_argument("--out", type=pathlib.Path, required=True)
+        drawn.add_argument("--train", type=int, default=256, help="training images")
+        drawn.add_argument("--val", type=int, default=64, help="validation images")
+        drawn.add_argument("--size", type=int, default=256, help="side in pixels")
+        drawn.add_argument("--seed", type=int, default=0)
+        drawn.set_defaults(prepare=_prepare_drawn)
 
 
 def _add_folder_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -87,16 +89,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare_folder(args: argparse.Namespace) -> None:
+    from data_pipeline.find_skeleton import find_skeleton
     from data_pipeline.layouts import LAYOUTS
     from data_pipeline.prepare import is_prepared, prepare_coco
 
     if args.download and not is_prepared(args.out):
         _download(args)
-    (layout,) = (layout for layout in LAYOUTS if layout.name == args.kind)
+    official = {layout.name: layout.skeleton for layout in LAYOUTS}
     result = prepare_coco(
         args.folder,
         args.out,
-        skeleton=layout.skeleton,
+        skeleton=official.get(args.kind) or find_skeleton(args.folder),
         skip_bad=args.skip_bad,
         beam_options=None if args.beam is None else shlex.split(args.beam),
     )
@@ -122,8 +125,9 @@ def _download(args: argparse.Namespace) -> None:
         download(args.folder, splits, lacking, address=args.base_url)
 
 
-def _prepare_synthetic(args: argparse.Namespace) -> None:
-    from data_pipeline.drawn.dataset import write_drawn_dataset
+def _prepare_drawn(args: argparse.Namespace) -> None:
+    from data_pipeline.drawn.dataset import PEOPLE, write_drawn_dataset
+    from data_pipeline.drawn_animals import ANIMALS
 
     write_drawn_dataset(
         args.out,
@@ -131,5 +135,6 @@ def _prepare_synthetic(args: argparse.Namespace) -> None:
         num_val=args.val,
         size=args.size,
         seed=args.seed,
+        subject=ANIMALS if args.kind == "animals" else PEOPLE,
     )
     print(f"wrote {args.out}: {args.train} training, {args.val} validation images")

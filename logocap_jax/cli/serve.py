@@ -13,7 +13,12 @@ import signal
 import sys
 import tempfile
 
-from logocap_jax.cli.settings import add_settings, parse_settings
+from logocap_jax.cli.settings import (
+    add_settings,
+    add_skeleton,
+    find_skeleton_option,
+    parse_settings,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-flip-test", action="store_true", help="half the work")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     add_settings(parser)
+    add_skeleton(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,6 +88,7 @@ def _serve(
         flip_test=not args.no_flip_test,
         dtype=args.dtype,
         settings=settings,
+        skeleton=find_skeleton_option(args),
     )
     page = build_page(Finder(explainer), folder)
     # As Ctrl-C does, so that the folder is removed.

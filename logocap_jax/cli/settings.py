@@ -2,7 +2,12 @@
 
 import argparse
 import ast
+import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from logocap_jax.skeletons import Skeleton
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -33,3 +38,27 @@ def _parse_setting(text: str) -> tuple[str, object]:
         raise ValueError(
             f"--set {text}: expected KEY=VALUE, such as window_radius=48"
         ) from error
+
+
+def add_skeleton(parser: argparse.ArgumentParser) -> None:
+    """Declare `--skeleton DIR`."""
+    parser.add_argument(
+        "--skeleton",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="data set that the weights were trained on, to say what their keypoints "
+        "are; a run knows, and COCO's and CrowdPose's are known by their number",
+    )
+
+
+def find_skeleton_option(args: argparse.Namespace) -> "Skeleton | None":
+    """What was given with `--skeleton`, if it was.
+
+    Raises:
+      ValueError: if it is no data set.
+    """
+    if args.skeleton is None:
+        return None
+    from data_pipeline.find_skeleton import find_skeleton
+
+    return find_skeleton(args.skeleton)

@@ -26,9 +26,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from data_pipeline.validate import validate
     from logocap_jax.atomic import replacing
-    from logocap_jax.skeletons import COCO
 
-    reports = validate(args.data, COCO)
+    reports = validate(args.data)
     for split, report in reports.items():
         for fault in report.faults:
             print(fault)

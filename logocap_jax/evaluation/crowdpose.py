@@ -58,11 +58,7 @@ def evaluate_crowdpose(
         `easy_below` exceeds `hard_from`.
       OSError: if a file is not there.
     """
-    if not 0 <= easy_below <= hard_from <= 1:
-        raise ValueError(
-            f"got easy_below={easy_below}, hard_from={hard_from}, expected crowd "
-            "indices 0 <= easy_below <= hard_from <= 1"
-        )
+    check_thresholds(easy_below, hard_from)
     skeleton = skeletons.CROWDPOSE
     source, truth = load(ground_truth, "ground truth")
     truth = with_areas(truth)
@@ -90,6 +86,19 @@ def evaluate_crowdpose(
         mean = mean_where_known(scores_of(images)["precision"]) if images else None
         values.append(None if mean is None else round(mean, 4))
     return dict(zip(METRICS, values, strict=True))
+
+
+def check_thresholds(easy_below: float, hard_from: float) -> None:
+    """Check what splits images by their crowd index.
+
+    Raises:
+      ValueError: if it does not.
+    """
+    if not 0 <= easy_below <= hard_from <= 1:
+        raise ValueError(
+            f"got easy_below={easy_below}, hard_from={hard_from}, expected crowd "
+            "indices 0 <= easy_below <= hard_from <= 1"
+        )
 
 
 def describe_crowd_index(

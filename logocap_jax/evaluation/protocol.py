@@ -6,7 +6,13 @@ from typing import Any
 
 from logocap_jax import skeletons
 from logocap_jax.evaluation.coco import evaluate_coco
-from logocap_jax.evaluation.crowdpose import describe_crowd_index, evaluate_crowdpose
+from logocap_jax.evaluation.crowdpose import (
+    EASY_BELOW,
+    HARD_FROM,
+    check_thresholds,
+    describe_crowd_index,
+    evaluate_crowdpose,
+)
 from logocap_jax.evaluation.table import COLUMNS
 from logocap_jax.skeletons import Skeleton
 
@@ -17,9 +23,27 @@ class Protocol:
 
     Attributes:
       skeleton: what the keypoints are.
+      crowd_thresholds: of CrowdPose, from which crowd index on an image is not easy
+        any more, and from which it is hard; the official ones if not given.
     """
 
     skeleton: Skeleton
+    crowd_thresholds: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the thresholds.
+
+        Raises:
+          ValueError: if they make no sense, or it is not CrowdPose.
+        """
+        if self.crowd_thresholds is None:
+            return
+        if not self._is_crowdpose:
+            raise ValueError(
+                f"got crowd thresholds for skeleton {self.skeleton.name!r}, expected "
+                "them for CrowdPose only, whose images have a crowd index"
+            )
+        check_thresholds(*self.crowd_thresholds)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -32,7 +56,9 @@ class Protocol:
     def note(self) -> str:
         """What has to be said with the numbers: they depend on it."""
         source = f"OKS sigmas: {self.skeleton.sigmas_from}"
-        return f"{source}; {describe_crowd_index()}" if self._is_crowdpose else source
+        if not self._is_crowdpose:
+            return source
+        return f"{source}; {describe_crowd_index(*self._thresholds)}"
 
     def evaluate(
         self,
@@ -43,9 +69,20 @@ class Protocol:
     ) -> dict[str, float | None]:
         """Score results; see `evaluate_coco` and `evaluate_crowdpose`."""
         if self._is_crowdpose:
-            return evaluate_crowdpose(truth, results, image_ids=image_ids)
+            easy_below, hard_from = self._thresholds
+            return evaluate_crowdpose(
+                truth,
+                results,
+                easy_below=easy_below,
+                hard_from=hard_from,
+                image_ids=image_ids,
+            )
         sigmas = self.skeleton.sigmas
         return evaluate_coco(truth, results, sigmas=sigmas, image_ids=image_ids)
+
+    @property
+    def _thresholds(self) -> tuple[float, float]:
+        return self.crowd_thresholds or (EASY_BELOW, HARD_FROM)
 
     @property
     def _is_crowdpose(self) -> bool:

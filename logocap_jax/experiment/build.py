@@ -1,5 +1,6 @@
 """What training and evaluation both build from a config."""
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable
@@ -12,14 +13,12 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data_pipeline.eval_batches import EvalBatches, make_eval_batches
+from data_pipeline.find_skeleton import find_skeleton
 from data_pipeline.ground_truth import ground_truth_file
 from data_pipeline.sources import open_source
 from logocap_jax import skeletons
-from logocap_jax.evaluation.coco import (
-    evaluate_coco,
-    keypoint_category,
-    load_ground_truth,
-)
+from logocap_jax.evaluation.coco import keypoint_category, load_ground_truth
+from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import to_coco
 from logocap_jax.evaluation.runner import ResultSets
 from logocap_jax.experiment.init_from import start_from
@@ -27,6 +26,7 @@ from logocap_jax.methods import TEST_TIME_SETTINGS, build_method
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.models.folding import fold_batch_norm
 from logocap_jax.sharding import replicated
+from logocap_jax.skeletons import Skeleton
 from logocap_jax.training.checkpoint import Checkpoints
 from logocap_jax.training.optim import (
     make_optimizer,
@@ -43,10 +43,27 @@ from logocap_jax.training.step import TrainStep, make_train_step
 Rows = dict[str, dict[str, float | None]]
 
 
-def make_method(config: ConfigDict) -> Method:
-    """Build the config's method."""
+def skeleton_of(config: ConfigDict) -> Skeleton:
+    """The skeleton of the config's data set; COCO's without one, to plan or measure.
+
+    Raises:
+      ValueError: if the data set has none.
+    """
+    if not config.data.dir or not Path(config.data.dir).exists():
+        return skeletons.COCO
+    return find_skeleton(Path(config.data.dir))
+
+
+def method_settings(config: ConfigDict) -> dict[str, Any]:
+    """What `build_config` takes: the method's settings, for the config's data."""
     settings = config.method.to_dict()
-    return build_method(settings.pop("name"), settings)
+    del settings["name"]
+    return settings | {"skeleton": dataclasses.asdict(skeleton_of(config))}
+
+
+def make_method(config: ConfigDict) -> Method:
+    """Build the config's method, for the keypoints of its data."""
+    return build_method(config.method.name, method_settings(config))
 
 
 def data_dir(config: ConfigDict) -> Path:
@@ -165,10 +182,12 @@ def open_checkpoints(
     """
     method = config.method.to_dict()
     method["backbone"].pop("remat", None)  # changes memory and time only
+    skeleton = skeleton_of(config)
     return Checkpoints(
         workdir / "checkpoints",
         settings={
             "method": method,
+            "skeleton": skeleton.settings(),
             # What the state consists of.
             "optimizer": config.optimizer,
             "ema": config.ema_decay > 0,
@@ -177,6 +196,7 @@ def open_checkpoints(
             "batch_size": config.batch_size,
             **({} if data is None else {"data": data}),
         },
+        about={"skeleton": dataclasses.asdict(skeleton)},
         free=[f"method.{name}" for name in TEST_TIME_SETTINGS],
         read_only=data is None,
     )
@@ -189,7 +209,7 @@ def inference_variables(variables: Variables, mesh: Mesh) -> Variables:
 
 def make_batches(config: ConfigDict, split: str) -> EvalBatches:
     """The batches of a split, at the config's test size."""
-    source = open_source(data_dir(config), split, skeletons.COCO)
+    source = open_source(data_dir(config), split)
     return make_eval_batches(
         source,
         short_side=config.eval.short_side,
@@ -203,17 +223,20 @@ def make_batches(config: ConfigDict, split: str) -> EvalBatches:
 def load_truth(config: ConfigDict, split: str) -> dict[str, Any]:
     """The annotations of a split, checked for what scoring needs.
 
+    People of CrowdPose get areas.
+
     Raises:
       ValueError: if they cannot be scored.
     """
-    return load_ground_truth(ground_truth_file(data_dir(config), split))
+    path = ground_truth_file(data_dir(config), split)
+    return load_ground_truth(path, skeleton=skeleton_of(config))
 
 
-def score(truth: dict[str, Any], sets: ResultSets) -> Rows:
-    """COCO metrics of each result set, over the images that it holds."""
+def score(truth: dict[str, Any], sets: ResultSets, protocol: Protocol) -> Rows:
+    """The protocol's metrics of each result set, over the images that it holds."""
     category = keypoint_category(truth)
     return {
-        name: evaluate_coco(
+        name: protocol.evaluate(
             truth,
             to_coco(images, category_id=category),
             image_ids=[image.image_id for image in images],

@@ -15,8 +15,11 @@ from data_pipeline.eval_batches import EvalBatches
 from logocap_jax.convert.files import load_weights
 from logocap_jax.evaluation.runner import ResultSets, jit_evaluate, run_evaluation
 from logocap_jax.experiment import build
+from logocap_jax.experiment.settings import saved_settings
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.sharding import check_batch_size, make_mesh, replicated
+from logocap_jax.skeletons import parse_skeleton
+from logocap_jax.training.errors import MismatchError
 
 _LOG = logging.getLogger(__name__)
 
@@ -89,6 +92,7 @@ def _load(
     """Variables to evaluate, by what their result sets' names end in."""
     like = build.state_shapes(config, method, mesh)
     if weights is not None:
+        _check_skeleton(weights, config)
         loaded = load_weights(weights, expected=like.variables)
         return {"": jax.device_put(loaded, replicated(mesh))}
     assert workdir is not None
@@ -101,3 +105,20 @@ def _load(
         raise ValueError(f"{workdir}: got no checkpoint, expected one of train.py")
     _LOG.info("checkpoint of step %d", int(state.step))
     return state.evaluated
+
+
+def _check_skeleton(weights: Path, config: ConfigDict) -> None:
+    """Check that a run's weights are for the keypoints of the data set.
+
+    Of weights that do not tell, the shapes will show how many there are.
+    """
+    saved = saved_settings(weights) or {}
+    if "skeleton" not in saved:
+        return
+    trained, given = parse_skeleton(saved["skeleton"]), build.skeleton_of(config)
+    if trained.settings() != given.settings():
+        raise MismatchError(
+            f"{weights}: got weights for skeleton {trained.name!r} "
+            f"({', '.join(trained.keypoints)}), expected them for {given.name!r}, with "
+            "the same keypoints, sigmas and flip pairs, as in the data set"
+        )

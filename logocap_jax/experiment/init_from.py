@@ -1,6 +1,7 @@
 """Start a run from weights: all of them, or whole parts such as the backbone."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from logocap_jax.convert.files import read_weights
@@ -17,7 +18,8 @@ def start_from(path: Path, fresh: Variables) -> Variables:
     """Put weights from a file into fresh variables.
 
     A part that the file lacks as a whole (heads, for an ImageNet backbone) stays
-    fresh; arrays that the model has no place for are left out. Both are logged.
+    fresh, and so do, of a model for another number of keypoints, the parts that depend
+    on it; arrays that the model has no place for are left out. All is logged.
 
     Args:
       path: what `read_weights` takes.
@@ -33,11 +35,16 @@ def start_from(path: Path, fresh: Variables) -> Variables:
     if not path.exists():
         raise ValueError(f"{path}: no such weights; expected a file or a folder")
     loaded, report = read_weights(path, expected=fresh, partial=True)
-    taken = flatten(loaded)
+    taken, wrong_shape = flatten(loaded), report.wrong_shape
+    others = _of_other_keypoints(wrong_shape)
+    if others:
+        _LOG.info("fresh, for other keypoints: %s", ", ".join(sorted(others)))
+        taken = {name: taken[name] for name in taken if _module(name) not in others}
+        wrong_shape = [name for name in wrong_shape if _module(name) not in others]
     begun = {_part(name) for name in taken}
     halved = [name for name in report.missing if _part(name) in begun]
     for reason, names in (
-        ("arrays of the wrong shape", report.wrong_shape),
+        ("arrays of the wrong shape", wrong_shape),
         ("no arrays for parts of which it has others", halved),
     ):
         if names:
@@ -52,6 +59,23 @@ def start_from(path: Path, fresh: Variables) -> Variables:
         )
     _LOG.info("start from %s\n%s", path, report.format())
     return unflatten(flatten(fresh) | taken)
+
+
+def _of_other_keypoints(wrong_shape: Iterable[str]) -> set[str]:
+    """The modules to leave fresh; none if the numbers of keypoints are the same.
+
+    Args:
+      wrong_shape: what the file has for the model in other shapes.
+    """
+    names = [text.partition(":")[0] for text in wrong_shape]
+    # Its size is the number of heatmaps, and nothing else.
+    if "params/dense/heatmap_head/output/bias" not in names:
+        return set()
+    return {_module(name) for name in names} - {"dense/backbone"}
+
+
+def _module(name: str) -> str:
+    return "/".join(_part(name)[1:])
 
 
 def _part(name: str) -> tuple[str, ...]:

@@ -1,15 +1,35 @@
-"""Settings of a method, read off weights."""
+"""Settings of a method, as a run tells them or read off weights."""
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
-from logocap_jax import skeletons
 from logocap_jax.convert.architecture import read_architecture
+from logocap_jax.convert.files import checkpoint_folder
 from logocap_jax.convert.trees import Variables
 from logocap_jax.models.hrnet import HRNetConfig
+from logocap_jax.skeletons import KNOWN, Skeleton
 
 
-def read_settings(variables: Variables) -> dict[str, Any]:
+def saved_settings(path: Path) -> dict[str, Any] | None:
+    """What training wrote beside a run's checkpoint; None for all other weights.
+
+    Returns:
+      The method's `name` and its settings, the skeleton among them.
+    """
+    path = checkpoint_folder(path) / "meta" / "metadata"
+    if not path.is_file():
+        return None
+    meta = json.loads(path.read_bytes())
+    # Runs of earlier versions do not tell it.
+    skeleton = {"skeleton": meta["skeleton"]} if "skeleton" in meta else {}
+    return _with_tuples(meta["settings"]["method"] | skeleton)
+
+
+def read_settings(
+    variables: Variables, skeleton: Skeleton | None = None
+) -> dict[str, Any]:
     """What `build_method` needs to know of the model that has these variables.
 
     Sizes only: what weights do not tell (windows, thresholds) is left to the defaults,
@@ -17,12 +37,14 @@ def read_settings(variables: Variables) -> dict[str, Any]:
 
     Args:
       variables: of a whole model; leaves with a shape.
+      skeleton: what their keypoints are; by default the number of keypoints tells: the
+        only one of `skeletons.KNOWN` that has as many.
 
     Returns:
-      The method's `name` and its settings.
+      The method's `name` and its settings, the skeleton among them.
 
     Raises:
-      ValueError: not the weights of a known method, or of another skeleton than COCO's.
+      ValueError: not the weights of a known method, or of another skeleton.
     """
     found = read_architecture(variables)
     sizes = dataclasses.asdict(found)
@@ -30,10 +52,17 @@ def read_settings(variables: Variables) -> dict[str, Any]:
     lacking = [name for name in heads if sizes[name] is None]
     if lacking:
         raise ValueError(f"weights lack what makes poses: {', '.join(lacking)}")
-    kinds = skeletons.COCO.num_keypoints
-    if found.num_keypoints != kinds:
+    skeleton = skeleton or KNOWN.get(found.num_keypoints or 0)
+    if skeleton is None:
+        counts = ", ".join(f"{count} ({each.name})" for count, each in KNOWN.items())
         raise ValueError(
-            f"weights for {found.num_keypoints} keypoints, expected {kinds}"
+            f"got weights for {found.num_keypoints} keypoints, expected {counts}, or "
+            "their data set's folder: --skeleton DIR, in Python skeleton=..."
+        )
+    if found.num_keypoints != skeleton.num_keypoints:
+        raise ValueError(
+            f"got weights for {found.num_keypoints} keypoints, expected the "
+            f"{skeleton.num_keypoints} of skeleton {skeleton.name!r}"
         )
     name = "center_offset"
     if not found.absent_parts():
@@ -41,4 +70,15 @@ def read_settings(variables: Variables) -> dict[str, Any]:
         heads += ["embedding", "message_channels", "affines"]
     fields = {field.name for field in dataclasses.fields(HRNetConfig)}
     backbone = {name: size for name, size in sizes.items() if name in fields}
-    return {"name": name, "backbone": backbone} | {head: sizes[head] for head in heads}
+    settings = {"name": name, "backbone": backbone}
+    settings["skeleton"] = dataclasses.asdict(skeleton)
+    return settings | {head: sizes[head] for head in heads}
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON has lists only; settings have tuples only."""
+    if isinstance(value, list):
+        return tuple(_with_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {name: _with_tuples(item) for name, item in value.items()}
+    return value

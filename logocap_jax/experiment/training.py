@@ -15,7 +15,7 @@ from data_pipeline.augment import Augmentation
 from data_pipeline.examples import Example
 from data_pipeline.pipeline import make_train_dataset
 from data_pipeline.sources import Source, open_source
-from logocap_jax import skeletons
+from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.runner import jit_evaluate, run_evaluation
 from logocap_jax.evaluation.table import format_table
 from logocap_jax.experiment import build
@@ -54,7 +54,6 @@ def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | Non
     source = open_source(
         build.data_dir(config),
         config.data.train_split,
-        skeletons.COCO,
         with_people_only=True,
     )
     data = build.data_fingerprint(config)
@@ -175,6 +174,7 @@ def _make_evaluator(
     batches = build.make_batches(config, split)
     with _blaming_data():
         truth = build.load_truth(config, split)
+    protocol = Protocol(batches.source.skeleton)
     evaluate = jit_evaluate(method, mesh)
 
     def run(state: TrainState) -> dict[str, float] | None:
@@ -185,9 +185,10 @@ def _make_evaluator(
             sets = run_evaluation(evaluate, folded, until_stop, mesh)
             if stop.signal is not None:
                 return None
-            scored = build.score(truth, sets)
+            scored = build.score(truth, sets, protocol)
             rows |= {f"{name}{suffix}": row for name, row in scored.items()}
-        _LOG.info("evaluation on %s\n%s", split, format_table(rows))
+        table = format_table(rows, protocol.columns)
+        _LOG.info("evaluation on %s; %s\n%s", split, protocol.note, table)
         return {
             f"eval/{name}/{metric}": value
             for name, row in rows.items()

@@ -9,6 +9,7 @@ from logocap_jax.methods.center_offset import make_center_offset
 from logocap_jax.methods.keypointer import KeypointerConfig
 from logocap_jax.methods.logocap import LogoCapConfig, make_logocap
 from logocap_jax.models.hrnet import HRNetConfig
+from logocap_jax.skeletons import parse_skeleton
 
 _METHODS = {
     "center_offset": (KeypointerConfig, make_center_offset),
@@ -38,7 +39,8 @@ def build_method(name: str, settings: Mapping[str, Any]) -> Method:
     Args:
       name: `"logocap"` or `"center_offset"`.
       settings: fields of the method's config; `backbone` is a mapping of the
-        fields of `HRNetConfig`. Fields left out keep the reference's values.
+        fields of `HRNetConfig`, `skeleton` one of those of `Skeleton`. Fields left out
+        keep the reference's values.
 
     Returns:
       The method.
@@ -56,6 +58,8 @@ def build_config(name: str, settings: Mapping[str, Any]) -> Any:
     settings = dict(settings)
     if "backbone" in settings:
         settings["backbone"] = _make_config(HRNetConfig, settings["backbone"])
+    if "skeleton" in settings:
+        settings["skeleton"] = parse_skeleton(settings["skeleton"])
     return _make_config(config_type, settings)
 
 

@@ -13,9 +13,10 @@ from logocap_jax.convert.containers import errors_naming
 from logocap_jax.convert.files import load_weights
 from logocap_jax.convert.state_dict import state_dict_to_variables
 from logocap_jax.experiment.settings import read_settings
+from logocap_jax.methods import build_config
 from logocap_jax.methods.logocap import LogoCapConfig
-from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.parity import layout
+from logocap_jax.skeletons import COCO
 
 _MANIFEST = "state_dict_manifest.json"
 # Endings of a case's name, and the result set whose poses such a case holds.
@@ -183,11 +184,10 @@ def read_config(variables: dict[str, Any], *, dtype: str = "float32") -> LogoCap
     Raises:
       ValueError: a part of LOGO-CAP is absent, or the skeleton is not COCO's.
     """
-    settings = read_settings(variables)
+    settings = read_settings(variables, COCO)
     if settings.pop("name") != "logocap":
         raise ValueError("weights lack the parts of LOGO-CAP beyond initial poses")
-    backbone = HRNetConfig(**settings.pop("backbone"))
     budget = LogoCapConfig.num_slots
-    return LogoCapConfig(
-        backbone=backbone, instance_budget=budget, dtype=dtype, **settings
+    return build_config(
+        "logocap", settings | {"instance_budget": budget, "dtype": dtype}
     )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from logocap_jax import geometry, skeletons
+from logocap_jax import geometry
 from logocap_jax.experiment import build
 from logocap_jax.planning.collectives import (
     Collective,
@@ -91,7 +91,8 @@ def batch_shapes(config: ConfigDict, mesh: Mesh) -> Batch:
         config.data.input_size,
         config.data.max_people,
     )
-    kinds, cells = skeletons.COCO.num_keypoints, side // geometry.STRIDE
+    kinds = build.skeleton_of(config).num_keypoints
+    cells = side // geometry.STRIDE
     sharding = batch_sharding(mesh)
 
     def shaped(dtype: Any, *shape: int) -> Any:

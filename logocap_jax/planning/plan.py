@@ -18,6 +18,7 @@ from logocap_jax.planning.compiled import (
 from logocap_jax.planning.roofline import Roofline, estimate
 from logocap_jax.planning.topologies import Topology, find_devices
 from logocap_jax.sharding import DATA_AXIS, check_batch_size
+from logocap_jax.skeletons import Skeleton
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Plan:
       topology: the mesh.
       device_kind: JAX's name of the devices.
       dtype: of the network's arithmetic.
+      skeleton: of the data; COCO's where the config has no data set.
       state: bytes of the parts of the training state, of which each device has all.
       step: the step.
       other: the step for another batch, to compare with; None: there is none.
@@ -36,6 +38,7 @@ class Plan:
     topology: Topology
     device_kind: str
     dtype: str
+    skeleton: Skeleton
     state: dict[str, int]
     step: CompiledStep
     other: CompiledStep | None
@@ -105,6 +108,7 @@ def make_plan(config: ConfigDict, topology: Topology, *, compare: bool = True) -
         topology=topology,
         device_kind=devices[0].device_kind,
         dtype=config.method.dtype,
+        skeleton=build.skeleton_of(config),
         state=state_sizes(state),
         step=step,
         other=other,

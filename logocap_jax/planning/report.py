@@ -20,7 +20,8 @@ def format_plan(plan: Plan) -> str:
     count = plan.topology.size
     head = (
         f"{count} x {plan.device_kind}, {plan.step.batch_size} images a step, "
-        f"{plan.step.batch_size // count} on each device, {plan.dtype}"
+        f"{plan.step.batch_size // count} on each device, {plan.dtype}, "
+        f"{plan.skeleton.num_keypoints} keypoints ({plan.skeleton.name})"
     )
     sections = [_needs(plan), _collectives(plan), _roofline(plan)]
     lines = [head]
@@ -45,6 +46,8 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "device_kind": plan.device_kind,
         "batch_size": step.batch_size,
         "dtype": plan.dtype,
+        "skeleton": plan.skeleton.name,
+        "keypoints": plan.skeleton.num_keypoints,
         "state": plan.state,
         "peak_memory": step.memory,
         "flops": step.flops,

@@ -23,6 +23,7 @@ from logocap_jax.predictor.images import ImageLike
 from logocap_jax.predictor.inputs import Input, make_input
 from logocap_jax.predictor.poses import Poses
 from logocap_jax.predictor.weights import build_fitting, load_settings
+from logocap_jax.skeletons import Skeleton
 
 # A canvas `[1, H, W, 3]` and its extent `[1, 2]` -> explanation, in input px.
 ExplainFn = Callable[[np.ndarray, np.ndarray], Explanation]
@@ -85,6 +86,7 @@ class Explainer:
         flip_test: bool = True,
         dtype: str = "float32",
         settings: dict[str, Any] | None = None,
+        skeleton: Skeleton | None = None,
     ) -> "Explainer":
         """Load weights of LOGO-CAP; all is as for `Predictor.from_weights`.
 
@@ -94,6 +96,8 @@ class Explainer:
         """
         path = Path(path)
         changes = {"flip_test": flip_test, "dtype": dtype, **(settings or {})}
+        if skeleton is not None:
+            changes["skeleton"] = dataclasses.asdict(skeleton)
         found, variables = load_settings(path, changes)
         if found["name"] != "logocap":
             raise ValueError(

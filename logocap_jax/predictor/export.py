@@ -13,14 +13,17 @@ from jaxtyping import Array, UInt8
 import logocap_jax
 from data_pipeline.images import MAX_SIDE
 from logocap_jax.atomic import replacing
-from logocap_jax.methods import keypointer
+from logocap_jax.methods import build_config, keypointer
 from logocap_jax.methods.base import Method, Variables, part
 from logocap_jax.methods.keypointer import KeypointerConfig
 from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.models.folding import fold_batch_norm
-from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.predictor.export_info import ArrayInfo, ExportInfo, write_info
-from logocap_jax.predictor.weights import build_fitting, load_settings
+from logocap_jax.predictor.weights import (
+    build_fitting,
+    load_settings,
+    skeleton_of,
+)
 
 WHAT = ("full", "dense")
 FILE_FORMATS = ("stablehlo", "onnx")
@@ -180,9 +183,7 @@ def dense_function(settings: dict[str, Any], variables: Variables) -> ExportFn:
     """
     names = {field.name for field in dataclasses.fields(KeypointerConfig)}
     shared = {name: value for name, value in settings.items() if name in names}
-    if "backbone" in shared:
-        shared["backbone"] = HRNetConfig(**shared["backbone"])
-    config = KeypointerConfig(**shared)
+    config = build_config("center_offset", shared)
 
     def dense(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
         maps = keypointer.predict_maps(
@@ -217,8 +218,8 @@ def _describe(
             "mean": keypointer.IMAGE_MEAN,
             "std": keypointer.IMAGE_STD,
         },
-        settings=settings,
-        skeleton=KeypointerConfig.skeleton,
+        settings={key: settings[key] for key in settings if key != "skeleton"},
+        skeleton=skeleton_of(settings),
         versions={"logocap_jax": logocap_jax.__version__, "jax": jax.__version__},
     )
 

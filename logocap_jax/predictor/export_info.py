@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from logocap_jax.atomic import replacing
-from logocap_jax.skeletons import Skeleton
+from logocap_jax.skeletons import Skeleton, parse_skeleton
 
 FORMAT = "logocap-jax export"
 FORMAT_VERSION = 2
@@ -150,7 +150,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _parse(content: dict[str, Any]) -> ExportInfo:
-    skeleton = content["skeleton"]
     return ExportInfo(
         what=content["what"],
         file_format=content["file_format"],
@@ -160,12 +159,7 @@ def _parse(content: dict[str, Any]) -> ExportInfo:
         size_multiple=content["size_multiple"],
         normalisation=content["normalisation"],
         settings=content["settings"],
-        skeleton=Skeleton(
-            name=skeleton["name"],
-            keypoints=tuple(skeleton["keypoints"]),
-            sigmas=tuple(skeleton["sigmas"]),
-            limbs=tuple((start, end) for start, end in skeleton["limbs"]),
-        ),
+        skeleton=parse_skeleton(content["skeleton"]),
         versions={name: content["versions"][name] for name in ("logocap_jax", "jax")},
     )
 

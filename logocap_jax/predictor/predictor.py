@@ -1,6 +1,7 @@
 """`Predictor`: compiled inference behind one call."""
 
 import collections
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from logocap_jax.predictor.fitting import Fit, Size, by_short_side, few_canvases
 from logocap_jax.predictor.images import ImageLike
 from logocap_jax.predictor.inputs import Input, make_input
 from logocap_jax.predictor.poses import Poses
-from logocap_jax.skeletons import COCO, Skeleton
+from logocap_jax.skeletons import Skeleton
 
 # Images in flight: as many batches are decoded before the first is asked for.
 _BATCHES_AHEAD = 4
@@ -45,8 +46,8 @@ class Predictor:
         predict: PredictFn,
         fit: Fit,
         *,
+        skeleton: Skeleton,
         canvas: Callable[[Size], Size] = lambda size: size,
-        skeleton: Skeleton = COCO,
         score_threshold: float = 0.0,
         batch_size: int | None = None,
     ) -> None:
@@ -55,9 +56,9 @@ class Predictor:
         Args:
           predict: finds poses in a batch of inputs; jitted.
           fit: chooses the size of an image's input, and the image's place in it.
+          skeleton: keypoints of the poses.
           canvas: size of an input -> size of the array that holds it; by default the
             same.
-          skeleton: keypoints of the poses.
           score_threshold: poses with a lower score are left out.
           batch_size: images that run together; by default 1 on a CPU, else 8.
 
@@ -84,6 +85,7 @@ class Predictor:
         flip_test: bool = True,
         dtype: str = "float32",
         settings: dict[str, Any] | None = None,
+        skeleton: Skeleton | None = None,
         **options: Any,
     ) -> "Predictor":
         """Load weights, whatever they are.
@@ -100,6 +102,8 @@ class Predictor:
           dtype: of the network, `float32` or `bfloat16`.
           settings: further settings of the method, such as `window_radius`, where the
             weights do not bring their own.
+          skeleton: what the keypoints are; by default a run tells, of other weights
+            their number: COCO's or CrowdPose's.
           **options: as for `Predictor`.
 
         Raises:
@@ -108,10 +112,12 @@ class Predictor:
         from logocap_jax.predictor.weights import compile_method, load_method
 
         changes = {"flip_test": flip_test, "dtype": dtype, **(settings or {})}
-        method, variables = load_method(Path(path), changes)
+        if skeleton is not None:
+            changes["skeleton"] = dataclasses.asdict(skeleton)
+        method, variables, skeleton = load_method(Path(path), changes)
         predict = compile_method(method, variables)
         fit, canvas = by_short_side(short_side), few_canvases(short_side)
-        return cls(predict, fit, canvas=canvas, **options)
+        return cls(predict, fit, canvas=canvas, skeleton=skeleton, **options)
 
     @classmethod
     def from_export(

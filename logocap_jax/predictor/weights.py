@@ -1,25 +1,27 @@
 """A method and its variables, from nothing but weights."""
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from logocap_jax.convert.containers import errors_naming
-from logocap_jax.convert.files import checkpoint_folder, load_weights
+from logocap_jax.convert.files import load_weights
 from logocap_jax.convert.state_dict import fit
 from logocap_jax.convert.trees import flatten
-from logocap_jax.experiment.settings import read_settings
-from logocap_jax.methods import build_method
+from logocap_jax.experiment.settings import read_settings, saved_settings
+from logocap_jax.methods import build_config, build_method
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.models.folding import fold_batch_norm
 from logocap_jax.predictor.predictor import PredictFn
+from logocap_jax.skeletons import Skeleton, parse_skeleton
 from logocap_jax.structures import Poses
 
 
-def load_method(path: Path, changes: dict[str, Any]) -> tuple[Method, Variables]:
+def load_method(
+    path: Path, changes: dict[str, Any]
+) -> tuple[Method, Variables, Skeleton]:
     """Load weights and build the method that they are of.
 
     Args:
@@ -30,7 +32,8 @@ def load_method(path: Path, changes: dict[str, Any]) -> tuple[Method, Variables]
       ValueError: unreadable, not a known method, or settings that do not fit.
     """
     settings, variables = load_settings(path, changes)
-    return build_fitting(path, settings, variables), variables
+    method = build_fitting(path, settings, variables)
+    return method, variables, skeleton_of(settings)
 
 
 def load_settings(
@@ -54,11 +57,18 @@ def load_settings(
     if not path.exists():
         raise ValueError(f"{path}: no such weights, expected a file or a folder")
     variables = load_weights(path)
-    settings = _saved_settings(path)
+    settings = saved_settings(path)
     if settings is None:
         with errors_naming(path):
-            settings = read_settings(variables)
+            given = changes.get("skeleton")
+            settings = read_settings(variables, given and parse_skeleton(given))
     return settings | changes, variables
+
+
+def skeleton_of(settings: dict[str, Any]) -> Skeleton:
+    """The keypoints of the method with these settings, from `load_settings`."""
+    others = {key: value for key, value in settings.items() if key != "name"}
+    return build_config(settings["name"], others).skeleton
 
 
 def build_fitting(path: Path, settings: dict[str, Any], variables: Variables) -> Method:
@@ -88,20 +98,3 @@ def compile_method(method: Method, variables: Variables) -> PredictFn:
         return method.predict(variables, image, extent)[method.result]
 
     return functools.partial(jax.jit(predict), jax.jit(fold_batch_norm)(variables))
-
-
-def _saved_settings(path: Path) -> dict[str, Any] | None:
-    """The method's settings that training wrote beside its checkpoint."""
-    meta = checkpoint_folder(path) / "meta" / "metadata"
-    if not meta.is_file():
-        return None
-    return _with_tuples(json.loads(meta.read_bytes())["settings"]["method"])
-
-
-def _with_tuples(value: Any) -> Any:
-    """JSON has lists only; settings have tuples only."""
-    if isinstance(value, list):
-        return tuple(_with_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {name: _with_tuples(item) for name, item in value.items()}
-    return value

@@ -30,6 +30,7 @@ class Checkpoints:
         directory: Path,
         *,
         settings: dict[str, Any],
+        about: dict[str, Any] | None = None,
         keep: int = 2,
         free: Collection[str] = (),
         read_only: bool = False,
@@ -40,7 +41,9 @@ class Checkpoints:
           directory: folder of the run's checkpoints.
           settings: what the state depends on (the method's settings). A writer
             refuses a checkpoint made with others; a reader only one whose arrays
-            have other shapes, for some settings count at test time alone.
+            have other shapes, or whose `skeleton` is another: some settings count at
+            test time alone.
+          about: what else readers of a checkpoint shall find beside its settings.
           keep: number of last checkpoints kept.
           free: settings that may differ for a writer, too, as `method.flip_test`.
           read_only: change nothing, so that a run under way can be evaluated.
@@ -51,6 +54,7 @@ class Checkpoints:
         self._directory = directory
         self._settings = json.loads(json.dumps(settings))
         self._free = free
+        self._meta = {"settings": self._settings, **(about or {})}
         self._read_only = read_only
         self._lock = None if read_only else _lock(directory)
         self._last = CheckpointFolder(
@@ -65,7 +69,7 @@ class Checkpoints:
           SaveError: if this save, or the one before, fails.
         """
         assert not self._read_only
-        self._last.save(state, {"settings": self._settings})
+        self._last.save(state, self._meta)
 
     def save_best(self, state: TrainState, score: float) -> None:
         """Save if the score beats that of the saved best; NaN beats nothing.
@@ -76,7 +80,7 @@ class Checkpoints:
         assert not self._read_only
         best = self.best_score()
         if not math.isnan(score) and (best is None or score > best):
-            self._best.save(state, {"settings": self._settings, "score": score})
+            self._best.save(state, {**self._meta, "score": score})
             self._best.wait()
 
     def best_score(self) -> float | None:

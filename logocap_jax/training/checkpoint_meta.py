@@ -39,7 +39,8 @@ def check_fit(
       settings: the wanted settings, as JSON gives them back.
       free: those that may differ, such as `method.flip_test`.
       name: how to call the checkpoint.
-      shapes_suffice: whether settings may differ as long as the shapes are right.
+      shapes_suffice: whether settings may differ as long as the shapes are right, all
+        but the skeleton: of another one, numbers of these shapes mean something else.
 
     Raises:
       MismatchError: if it is not.
@@ -49,9 +50,14 @@ def check_fit(
     of_saved = meta["settings"]
     if shapes_suffice:
         # A reader need not know all that a run was made with.
-        of_saved = {key: of_saved[key] for key in settings.keys() & of_saved.keys()}
+        shared = settings.keys() & of_saved.keys()
+        if fits:
+            shared &= {"skeleton"}
+        of_saved, settings = (
+            {key: each[key] for key in shared} for each in (of_saved, settings)
+        )
     differing = _differences(of_saved, settings, free)
-    if differing and not (fits and shapes_suffice):
+    if differing:
         raise MismatchError(
             f"{name} was made with {', '.join(differing)}; use its settings, or "
             "another --workdir"

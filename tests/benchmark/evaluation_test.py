@@ -20,7 +20,8 @@ def test_each_evaluator_has_a_row(capsys):
     arguments = ["--images", "3", "--poses", "4", "--people", "2", "--rounds", "1"]
     assert cli.main(["benchmark", "evaluation", *arguments]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert {row.partition(" ")[0] for row in rows} >= {"pycocotools", "faster-coco-eval"}
+    names = {row.partition(" ")[0] for row in rows}
+    assert names >= {"pycocotools", "faster-coco-eval"}
     assert any("2 people, 4 poses in each of 3" in row for row in rows)
 
 

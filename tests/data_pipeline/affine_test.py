@@ -5,7 +5,6 @@ import pytest
 from data_pipeline import affine
 from data_pipeline.images import decode_image
 from data_pipeline.sources import open_source
-from logocap_jax.skeletons import COCO
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -18,7 +17,7 @@ def normalized(image):
 
 @pytest.fixture(scope="module")
 def train_records(coco_mini_dir):
-    source = open_source(coco_mini_dir, "train", COCO)
+    source = open_source(coco_mini_dir, "train")
     records = [source[index] for index in range(len(source))]
     return {record.image_id: record for record in records}
 

@@ -15,7 +15,7 @@ BROKEN = b"\xff\xd8broken"
 
 def open_with_broken(root, *numbers):
     """Ten images, some of which break once the source is open."""
-    source = open_source(root, "train", COCO)
+    source = open_source(root, "train")
     for number in numbers:
         (root / f"train2017/{number:03}.jpg").write_bytes(BROKEN)
     return source
@@ -89,7 +89,7 @@ def test_batches_with_bad_records_are_the_same_at_any_start_and_number_of_worker
     write_coco, num_workers
 ):
     root = write_coco(num_images=6)
-    whole = batches(open_source(root, "train", COCO), 9)
+    whole = batches(open_source(root, "train"), 9)
     source = open_with_broken(root, 2, 5)
     expected = batches(source, 9, max_bad_records=2)
     got = batches(source, 5, start_step=4, max_bad_records=2, num_workers=num_workers)
@@ -116,7 +116,7 @@ def test_a_prepared_data_set_that_rots_is_told_as_bad_records(write_coco, tmp_pa
     from data_pipeline.prepare import prepare_coco
 
     prepare_coco(write_coco(), tmp_path / "prepared", skeleton=COCO, progress=False)
-    source = open_source(tmp_path / "prepared", "train", COCO)
+    source = open_source(tmp_path / "prepared", "train")
     (records,) = (tmp_path / "prepared").glob("*train*record*")
     content = bytearray(records.read_bytes())
     content[len(content) // 2] ^= 0xFF

@@ -25,9 +25,7 @@ def test_beam_writes_what_is_written_without_it(write_coco, tmp_path):
     assert beam == plain
     assert beam.written == {"train": 6, "val": 7}
     for split in ("train", "val"):
-        one, other = (
-            open_source(tmp_path / name, split, COCO) for name in ("plain", "beam")
-        )
+        one, other = (open_source(tmp_path / name, split) for name in ("plain", "beam"))
         assert one.sizes == other.sizes
         assert len(one) == len(other)
         for position in range(len(one)):

@@ -10,7 +10,7 @@ from logocap_jax.skeletons import COCO
 
 @pytest.fixture(scope="module")
 def source(coco_mini_dir):
-    return open_source(coco_mini_dir, "val", COCO)
+    return open_source(coco_mini_dir, "val")
 
 
 def test_every_image_comes_once_in_batches_of_one_size(source):
@@ -47,7 +47,7 @@ def test_batches_have_the_shapes_of_the_batch_structure_and_more(source):
 
 
 def test_padding_repeats_the_last_image_of_its_size(write_coco):
-    source = open_source(write_coco(), "val", COCO)
+    source = open_source(write_coco(), "val")
     first, last = make_eval_batches(source, short_side=64, batch_size=2)
     assert first["image_id"].tolist() == [1, 2]
     assert first["valid"].tolist() == [True, True]
@@ -88,14 +88,14 @@ def test_numbers_without_meaning_are_refused(source):
 
 def test_an_image_that_is_nearly_a_line_is_named(write_coco):
     root = write_coco(lambda content: content["images"][1].update(width=9000, height=1))
-    source = open_source(root, "val", COCO)
+    source = open_source(root, "val")
     with pytest.raises(ValueError, match=r"image 2 \('002.jpg'\): got .* 9000x1"):
         make_eval_batches(source, short_side=512, batch_size=1)
 
 
 def test_an_unreadable_image_is_named(write_coco):
     root = write_coco()
-    source = open_source(root, "val", COCO)
+    source = open_source(root, "val")
     (root / "val2017/003.jpg").unlink()
     with pytest.raises(ValueError, match=r"image 3 \('003.jpg'\): got no regular file"):
         list(make_eval_batches(source, short_side=64, batch_size=2))

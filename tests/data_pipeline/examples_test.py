@@ -155,7 +155,7 @@ def test_eval_example_goes_back_to_the_image():
 
 
 def test_real_images_give_finite_examples(coco_mini_dir):
-    source = open_source(coco_mini_dir, "train", COCO)
+    source = open_source(coco_mini_dir, "train")
     for index in range(len(source)):
         example = trained(source[index], augmentation=Augmentation(), seed=index)
         assert np.isfinite(example["keypoints"]).all()

@@ -63,7 +63,7 @@ def test_prepared_annotations_are_of_exactly_the_images_written(write_coco, tmp_
     prepare_coco(root, out, skeleton=COCO, skip_bad=True, progress=False)
     for split, kept in (("train", [2, 3]), ("val", [3])):
         truth = read(ground_truth_file(out, split))
-        source = open_source(out, split, COCO)
+        source = open_source(out, split)
         assert [image["id"] for image in truth["images"]] == kept
         assert [source[i].image_id for i in range(len(source))] == kept
         assert {person["image_id"] for person in truth["annotations"]} == set(kept)

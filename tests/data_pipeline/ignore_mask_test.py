@@ -7,7 +7,6 @@ import pytest
 from data_pipeline.ignore_mask import ignored_region, loss_mask
 from data_pipeline.records import ImageRecord
 from data_pipeline.sources import open_source
-from logocap_jax.skeletons import COCO
 
 LEFT_HALF = json.dumps([[-1, -1, 39, -1, 39, 81, -1, 81]])
 IDENTITY = np.eye(2, 3)
@@ -33,7 +32,7 @@ def record_of(visibility, iscrowd, segmentation):
 @pytest.mark.parity
 @pytest.mark.parametrize("step", ["a", "b"])
 def test_mask_equals_the_reference(parity_dir, coco_mini_dir, step):
-    source = open_source(coco_mini_dir, "train", COCO)
+    source = open_source(coco_mini_dir, "train")
     records = {source[i].image_id: source[i] for i in range(len(source))}
     with np.load(parity_dir / f"tiny/train_step_{step}.npz") as fixture:
         for image, image_id in enumerate(fixture["image_ids"]):
@@ -78,7 +77,7 @@ def test_a_bad_segmentation_is_named():
 
 
 def test_crowds_in_real_images_are_ignored_where_people_are_not(coco_mini_dir):
-    source = open_source(coco_mini_dir, "train", COCO)
+    source = open_source(coco_mini_dir, "train")
     crowded = [r for r in (source[i] for i in range(len(source))) if r.iscrowd.any()]
     assert crowded
     for record in crowded:

@@ -31,7 +31,7 @@ def test_ochuman_is_read_with_cocos_skeleton(lay_out, folder, split):
     name = f"{folder}ochuman_coco_format_{split}_range_0.00_1.00.json"
     root = lay_out("ochuman", name)
     assert find_layout(root, split) is OCHUMAN
-    source = open_source(root, split, skeletons.COCO)
+    source = open_source(root, split)
     content = json.loads((root / name).read_text())
     assert len(source) == 3
     assert sum(len(source[i].area) for i in range(3)) == len(content["annotations"])
@@ -43,7 +43,8 @@ def test_ochuman_is_read_with_cocos_skeleton(lay_out, folder, split):
 def test_crowdpose_is_read_with_areas_of_boxes(lay_out, folder):
     root = lay_out("crowdpose", f"{folder}crowdpose_test.json")
     assert find_layout(root, "test") is CROWDPOSE
-    source = open_source(root, "test", skeletons.CROWDPOSE)
+    source = open_source(root, "test")
+    assert source.skeleton == skeletons.CROWDPOSE
     assert len(source) == 2
     record = source[0]
     assert record.keypoints.shape == (len(record.area), 14, 2)
@@ -54,7 +55,7 @@ def test_crowdpose_is_read_with_areas_of_boxes(lay_out, folder):
 def test_crowdpose_is_not_read_as_coco(lay_out):
     root = lay_out("crowdpose", "annotations/crowdpose_test.json")
     with pytest.raises(ValueError, match=r"got 14 keypoints .* the 17 of skeleton"):
-        open_source(root, "test", skeletons.COCO)
+        coco.read_coco_split(root, "test", skeletons.COCO)
 
 
 def test_person_without_a_sound_box_has_no_area_either(lay_out):
@@ -63,7 +64,7 @@ def test_person_without_a_sound_box_has_no_area_either(lay_out):
     content["annotations"][0]["bbox"] = [0, 0, -5, 5]
     (root / "crowdpose_test.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="annotation 123803: got bbox"):
-        open_source(root, "test", skeletons.CROWDPOSE)
+        open_source(root, "test")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
@@ -90,7 +91,7 @@ def test_dev(coco_mini_dir, tmp_path):
 
 
 def test_test_dev_is_images_without_people(test_dev):
-    source = open_source(test_dev, "test-dev", skeletons.COCO)
+    source = open_source(test_dev, "test-dev")
     assert len(source) == 3
     for position in range(3):
         record = source[position]
@@ -104,7 +105,7 @@ def test_missing_images_of_test_dev_are_all_named(test_dev):
     for path in paths[:2]:
         path.unlink()
     with pytest.raises(ValueError, match="2 bad records") as caught:
-        open_source(test_dev, "test-dev", skeletons.COCO)
+        open_source(test_dev, "test-dev")
     assert all(path.name in str(caught.value) for path in paths[:2])
 
 
@@ -112,4 +113,4 @@ def test_test_dev_that_lists_no_images_is_refused(test_dev):
     path = coco.annotation_file(test_dev, "test-dev")
     path.write_text('{"categories": []}')
     with pytest.raises(ValueError, match="got no list `images`"):
-        open_source(test_dev, "test-dev", skeletons.COCO)
+        open_source(test_dev, "test-dev")

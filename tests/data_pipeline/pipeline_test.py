@@ -17,7 +17,7 @@ from logocap_jax.skeletons import COCO
 
 @pytest.fixture(scope="module")
 def source(coco_mini_dir):
-    return open_source(coco_mini_dir, "train", COCO, with_people_only=True)
+    return open_source(coco_mini_dir, "train", with_people_only=True)
 
 
 def batches(source, count, **changes):
@@ -142,7 +142,7 @@ def test_an_empty_source_is_refused():
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_training_stops_at_an_unreadable_image(write_coco, num_workers):
     root = write_coco()
-    source = open_source(root, "train", COCO)
+    source = open_source(root, "train")
     (root / "train2017/002.jpg").write_bytes(b"\xff\xd8broken")
     with pytest.raises(ValueError, match=r"image 2 \('002.jpg'\): got a truncated"):
         batches(source, 3, num_workers=num_workers)
@@ -153,10 +153,9 @@ import pathlib, sys
 from data_pipeline.augment import Augmentation
 from data_pipeline.pipeline import make_train_dataset
 from data_pipeline.sources import open_source
-from logocap_jax.skeletons import COCO
 
 if __name__ == "__main__":
-    source = open_source(pathlib.Path(sys.argv[1]), "train", COCO)
+    source = open_source(pathlib.Path(sys.argv[1]), "train")
     batches = make_train_dataset(
         source, input_size=64, batch_size=2, seed=0, augmentation=Augmentation(),
         num_workers=2,

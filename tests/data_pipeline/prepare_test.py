@@ -47,7 +47,7 @@ def test_prepared_records_equal_those_of_coco(
     out = tmp_path_factory.getbasetemp() / "prepared"
     prepare(coco_mini_dir, out)
     got, expected = (
-        open_source(folder, split, COCO, with_people_only=with_people_only)
+        open_source(folder, split, with_people_only=with_people_only)
         for folder in (out, coco_mini_dir)
     )
     assert_same_records(got, expected)
@@ -70,7 +70,7 @@ def test_any_bad_record_can_be_left_out(write_coco, tmp_path, edit):
     assert result.faults
     for split in ("train", "val"):
         truth = load_ground_truth(ground_truth_file(out, split))
-        source = open_source(out, split, COCO)
+        source = open_source(out, split)
         written = [image["id"] for image in truth["images"]]
         assert written == [source[i].image_id for i in range(len(source))]
         assert 3 in written
@@ -88,7 +88,7 @@ def test_two_processes_do_not_prepare_the_same_folder(write_coco, tmp_path):
     assert staging.exists()
     os.close(other)
     prepare(root, out)
-    assert_same_records(open_source(out, "val", COCO), open_source(root, "val", COCO))
+    assert_same_records(open_source(out, "val"), open_source(root, "val"))
 
 
 def test_the_current_folder_can_be_prepared_into(write_coco, tmp_path, monkeypatch):
@@ -109,7 +109,7 @@ def test_a_damaged_folder_is_named(write_coco, tmp_path, name, content):
     else:
         (out / name).write_bytes(content)
     with pytest.raises(ValueError, match=f"{out}: got ") as caught:
-        open_source(out, "train", COCO)
+        open_source(out, "train")
     assert "\n" not in str(caught.value)
 
 
@@ -144,7 +144,7 @@ def test_skip_bad_leaves_bad_records_out_and_counts_them(write_coco, tmp_path):
     assert result.written == {"train": 2, "val": 1}
     assert result.left_out == {"train": 1, "val": 2}
     assert len(result.faults) == 3
-    source = open_source(out, "val", COCO)
+    source = open_source(out, "val")
     assert [source[0].image_id] == [3]
     assert source.sizes == [(64, 48)]
 
@@ -168,7 +168,7 @@ def test_one_split_is_enough(write_coco, tmp_path):
     (root / "annotations/person_keypoints_train2017.json").unlink()
     assert prepare(root, out).written == {"val": 3}
     with pytest.raises(ValueError, match="got no split 'train', expected one of"):
-        open_source(out, "train", COCO)
+        open_source(out, "train")
 
 
 def test_what_is_in_the_way_is_not_touched(write_coco, tmp_path):
@@ -221,10 +221,10 @@ prepare.prepare_coco(*map(pathlib.Path, sys.argv[1:]), skeleton=COCO, progress=F
     assert done.returncode == -signal.SIGKILL
     assert not out.exists()
     prepare(root, out)
-    assert len(open_source(out, "val", COCO)) == 40
+    assert len(open_source(out, "val")) == 40
 
 
 def test_tensorflow_is_never_imported(write_coco, tmp_path):
     prepare(write_coco(), tmp_path / "out")
-    open_source(tmp_path / "out", "train", COCO)[0]
+    open_source(tmp_path / "out", "train")[0]
     assert "tensorflow" not in sys.modules

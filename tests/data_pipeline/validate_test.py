@@ -19,7 +19,7 @@ def test_a_sound_data_set_has_no_faults_in_either_layout(write_coco, tmp_path):
     prepared = tmp_path / "prepared"
     prepare_coco(root, prepared, skeleton=skeletons.COCO, progress=False)
     for folder in (root, prepared):
-        reports = validate(folder, skeletons.COCO, progress=False)
+        reports = validate(folder, progress=False)
         assert list(reports) == ["train", "val"]
         for report in reports.values():
             assert (report.images, report.good, report.people) == (3, 3, 3)
@@ -29,7 +29,7 @@ def test_a_sound_data_set_has_no_faults_in_either_layout(write_coco, tmp_path):
 def test_all_faults_are_found_at_once_with_file_record_and_reason(write_coco):
     root = write_coco(spoil)
     (root / "train2017" / "002.jpg").write_bytes(b"no image")
-    report = validate(root, skeletons.COCO, progress=False)["train"]
+    report = validate(root, progress=False)["train"]
     assert (report.images, report.good, report.people) == (3, 0, 0)
     annotations = str(root / "annotations" / "person_keypoints_train2017.json")
     found = [(fault.file, fault.record) for fault in report.faults]
@@ -53,14 +53,14 @@ def test_a_prepared_file_that_is_damaged_is_a_fault_of_its_records(
     middle = len(content) // 2
     content[middle : middle + 64] = bytes(64)
     path.write_bytes(content)
-    reports = validate(prepared, skeletons.COCO, progress=False)
+    reports = validate(prepared, progress=False)
     assert reports["train"].faults
     assert not reports["val"].faults
 
 
 def test_a_folder_of_neither_kind_is_refused(tmp_path):
     with pytest.raises(ValueError, match="got neither a prepared data set nor"):
-        validate(tmp_path, skeletons.COCO, progress=False)
+        validate(tmp_path, progress=False)
 
 
 def test_the_command_reports_as_text_and_json(write_coco, tmp_path, capsys):

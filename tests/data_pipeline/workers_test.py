@@ -12,7 +12,6 @@ import pytest
 from data_pipeline.augment import Augmentation
 from data_pipeline.pipeline import make_train_dataset
 from data_pipeline.sources import open_source
-from logocap_jax.skeletons import COCO
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -20,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 @pytest.fixture
 def start(write_coco):
     """Starts workers and takes a few batches: the batches to come, and the workers."""
-    source = open_source(write_coco(), "train", COCO)
+    source = open_source(write_coco(), "train")
     opened = []
 
     def start_(stall_s):
@@ -74,7 +73,7 @@ from data_pipeline.pipeline import make_train_dataset
 from data_pipeline.sources import RecordSource, open_source
 from logocap_jax.skeletons import COCO
 
-source = open_source(pathlib.Path(sys.argv[1]), "train", COCO)
+source = open_source(pathlib.Path(sys.argv[1]), "train")
 batches = make_train_dataset(
     RecordSource([source[0]] * 100_000, COCO), input_size=64, batch_size=2, seed=0,
     augmentation=Augmentation(), num_workers=1, stall_s=10.0,

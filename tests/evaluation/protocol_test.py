@@ -52,3 +52,27 @@ def test_ground_truth_of_another_skeleton_is_refused(crowdpose_path):
     wrong = dataclasses.replace(CROWDPOSE, name="other")
     with pytest.raises(ValueError, match="annotation 123803: lacks area"):
         load_ground_truth(crowdpose_path, skeleton=wrong)
+
+
+def test_thresholds_of_the_crowd_index_can_be_chosen(crowdpose_path):
+    truth = load_ground_truth(crowdpose_path, skeleton=CROWDPOSE)
+    results = found(labelled(truth))[1:]
+    ids = [image["id"] for image in truth["images"]]
+    protocol = Protocol(CROWDPOSE, (0.1, 0.5))
+    assert protocol.evaluate(truth, results, image_ids=ids) == evaluate_crowdpose(
+        crowdpose_path, results, easy_below=0.1, hard_from=0.5
+    )
+    assert "easy < 0.1 <= medium < 0.5 <= hard" in protocol.note
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "thresholds", "message"),
+    [
+        (CROWDPOSE, (0.8, 0.1), "easy_below=0.8, hard_from=0.1"),
+        (CROWDPOSE, (0.1, 8.0), "hard_from=8.0"),
+        (COCO, (0.1, 0.8), "skeleton 'coco', expected them for CrowdPose only"),
+    ],
+)
+def test_thresholds_that_make_no_sense_are_refused(skeleton, thresholds, message):
+    with pytest.raises(ValueError, match=message):
+        Protocol(skeleton, thresholds)

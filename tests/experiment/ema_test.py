@@ -58,7 +58,7 @@ def test_the_average_is_the_runs_answer_and_the_raw_weights_are_there(workdir, s
         for tree in (state.ema, state.variables)
     ]
     assert not np.array_equal(*kernels)
-    _, variables = load_method(workdir, {})
+    _, variables, _ = load_method(workdir, {})
     assert_same(variables, state.ema)
 
 

@@ -1,12 +1,16 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
+from logocap_jax import skeletons
 from logocap_jax.convert.files import save_safetensors, save_torch
 from logocap_jax.convert.trees import flatten, unflatten
 from logocap_jax.experiment import build
 from logocap_jax.experiment.init_from import start_from
 from logocap_jax.experiment.training import train_from_config
+from logocap_jax.methods import build_method
 from logocap_jax.sharding import make_mesh
 
 BACKBONE = "params/dense/backbone/"
@@ -92,6 +96,29 @@ def test_what_does_not_fit_is_refused(fresh, other, tmp_path, change, message):
     save_safetensors(path, unflatten(flat))
     with pytest.raises(ValueError, match=f"{path}: .*{message}"):
         start_from(path, fresh)
+
+
+@pytest.mark.parametrize("save", [save_torch, save_safetensors])
+def test_weights_for_other_keypoints_leave_fresh_what_depends_on_them(
+    fresh, other, tiny_config, tmp_path, save
+):
+    """Such as COCO's, for animals."""
+    save(tmp_path / "weights", other)
+    settings = tiny_config.method.to_dict()
+    skeleton = dataclasses.asdict(skeletons.CROWDPOSE)
+    method = build_method(settings.pop("name"), settings | {"skeleton": skeleton})
+    start = jax.device_get(jax.jit(method.init)(jax.random.key(1)))
+    found, start, taken = (
+        flatten(each)
+        for each in (start_from(tmp_path / "weights", start), start, other)
+    )
+    of_heads = {"dense/heatmap_head", "dense/offset_head"}
+    of_maps = {"maps/message0_conv", "maps/output"}
+    for name, leaf in found.items():
+        module = "/".join(name.split("/")[1:3])
+        is_fresh = module in of_heads | of_maps
+        expected = start[name] if is_fresh else taken[name]
+        np.testing.assert_array_equal(leaf, expected, err_msg=name)
 
 
 def test_a_file_that_is_not_there_is_named(fresh, tmp_path):

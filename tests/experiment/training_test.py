@@ -6,10 +6,12 @@ import jax
 import numpy as np
 import pytest
 
+from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import ImagePoses
 from logocap_jax.experiment import build
 from logocap_jax.experiment.training import train_from_config
 from logocap_jax.sharding import make_mesh
+from logocap_jax.skeletons import COCO
 from logocap_jax.training.errors import DataError, DivergedError, MismatchError
 
 
@@ -41,12 +43,14 @@ def test_a_run_says_what_it_does(finished_run):
         finished_run.log[0],
     )
     assert finished_run.log[1].startswith("step 1/4  epoch 0.5  loss ")
-    assert finished_run.log[3].startswith("evaluation on val\nposes ")
+    assert finished_run.log[3].startswith(
+        "evaluation on val; OKS sigmas: pycocotools\nposes "
+    )
 
 
 def test_a_second_epoch_and_a_second_evaluation_compile_nothing(finished_run):
     lines = [
-        (line.split("  ")[0].split("\n")[0], count)
+        (line.split("  ")[0].split(";")[0], count)
         for line, count in zip(finished_run.log, finished_run.compilations, strict=True)
         if line.startswith(("step", "evaluation"))
     ]
@@ -179,7 +183,8 @@ def test_the_category_of_people_may_have_any_id(tmp_path, drawn_dir):
             ).reshape(-1, 17, 3)
         ]
     ]
-    assert build.score(truth, {"logocap": images})["logocap"]["AP"] > 0.99
+    rows = build.score(truth, {"logocap": images}, Protocol(COCO))
+    assert rows["logocap"]["AP"] > 0.99
 
 
 def test_unknown_settings_of_a_method_list_those_that_are_known(config, tmp_path):

@@ -2,24 +2,26 @@ import pathlib
 import runpy
 
 import numpy as np
+import pytest
 
 from data_pipeline.augment import Augmentation
-from data_pipeline.drawn import write_drawn_dataset
+from data_pipeline.drawn.dataset import PEOPLE, write_drawn_dataset
+from data_pipeline.drawn_animals import ANIMALS
 from data_pipeline.pipeline import make_train_dataset
 from data_pipeline.sources import open_source
-from logocap_jax import skeletons
 from logocap_jax.planning.compiled import batch_shapes
 from logocap_jax.sharding import make_mesh
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tiny_config.py"
 
 
-def test_shapes_are_those_of_the_batches_that_training_gets(tmp_path):
+@pytest.mark.parametrize("subject", [PEOPLE, ANIMALS], ids=lambda s: s.name)
+def test_shapes_are_those_of_the_batches_that_training_gets(tmp_path, subject):
     config = runpy.run_path(str(TINY))["get_config"]()
-    write_drawn_dataset(
-        tmp_path / "data", num_train=2, num_val=1, size=96, seed=0, progress=False
-    )
-    source = open_source(tmp_path / "data", "train", skeletons.COCO)
+    numbers = {"num_train": 2, "num_val": 1, "size": 96, "seed": 0}
+    write_drawn_dataset(tmp_path / "data", **numbers, progress=False, subject=subject)
+    config.data.dir = str(tmp_path / "data")
+    source = open_source(tmp_path / "data", "train")
     batches = make_train_dataset(
         source,
         input_size=config.data.input_size,

@@ -6,6 +6,7 @@ from logocap_jax.planning.compiled import CompiledStep
 from logocap_jax.planning.plan import Plan
 from logocap_jax.planning.report import format_plan, to_json
 from logocap_jax.planning.topologies import parse_topology
+from logocap_jax.skeletons import CROWDPOSE
 
 STATE = {
     "parameters": 100_000_000,
@@ -30,6 +31,7 @@ def plan(name="v5e:4x4", memory=9 * 2**30, collectives=(), other=()):
         topology=parse_topology(name),
         device_kind="TPU v5 lite",
         dtype="bfloat16",
+        skeleton=CROWDPOSE,
         state=STATE,
         step=step(64, collectives),
         other=step(32, other),
@@ -41,7 +43,8 @@ def test_table_holds_what_a_chip_needs_and_what_was_assumed():
     text = format_plan(plan(collectives=gradients, other=gradients))
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[0] == (
-        "16 x TPU v5 lite, 64 images a step, 4 on each device, bfloat16"
+        "16 x TPU v5 lite, 64 images a step, 4 on each device, bfloat16, "
+        "14 keypoints (crowdpose)"
     )
     for expected in (
         "parameters 100.0 MB",

@@ -169,7 +169,7 @@ def change_info(**changes):
             change_info(versions={"logocap_jax": "0.1.0", "jax": "99.1.0"}),
             "written by jax 99.1.0, but this is",
         ),
-        (change_info(skeleton=None), "json: damaged (TypeError: "),
+        (change_info(skeleton=None), "json: damaged (ValueError: "),
         (change_info(what="dense"), "holds dense maps only; export with --what full"),
         (change_info(file_format="onnx"), "holds onnx, which onnxruntime runs; export"),
         (change_info(platforms=["tpu"]), "made for tpu, but this is cpu; export with"),

@@ -15,6 +15,7 @@ from logocap_jax.predictor.fitting import by_short_side
 from logocap_jax.predictor.output import Output
 from logocap_jax.predictor.pictures import Pictures
 from logocap_jax.predictor.results import find_people
+from logocap_jax.skeletons import COCO
 from tests.reference.moving_people import Walker, film
 
 SIZE, FRAMES, SLOTS = 192, 300, 8
@@ -59,7 +60,7 @@ def predictor_of(seen):
         valid = np.arange(SLOTS)[None] < len(people)
         return structures.Poses(found, ones, ones[..., 0], valid, found)
 
-    return Predictor(predict, by_short_side(SIZE), batch_size=1)
+    return Predictor(predict, by_short_side(SIZE), skeleton=COCO, batch_size=1)
 
 
 def ids_of(results, seen):

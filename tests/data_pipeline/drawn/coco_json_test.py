@@ -70,7 +70,9 @@ def test_area_box_and_segmentation_agree_with_the_mask():
     for index in range(60):
         scene = draw_scene(np.random.default_rng([2, index]), 160)
         for annotation in scene.annotations:
-            record = annotation_record(annotation, image_id=1, annotation_id=7)
+            record = annotation_record(
+                annotation, image_id=1, annotation_id=7, category_id=1
+            )
             encoded = coco_mask.encode(np.asfortranarray(annotation.mask, np.uint8))
             assert record["area"] == coco_mask.area(encoded)
             assert record["bbox"] == coco_mask.toBbox(encoded).tolist()
@@ -87,12 +89,13 @@ def test_record_counts_and_flattens_keypoints():
     mask = np.zeros((20, 20), bool)
     mask[2:15, 2:15] = True
     record = annotation_record(
-        Annotation(mask, keypoints), image_id=3, annotation_id=301
+        Annotation(mask, keypoints), image_id=3, annotation_id=301, category_id=4
     )
     assert record["num_keypoints"] == 2
     assert record["keypoints"][15:21] == [10.25, 12, 2, 4, 3.5, 1]
     assert len(record["keypoints"]) == 51
     assert (record["image_id"], record["id"], record["iscrowd"]) == (3, 301, 0)
+    assert record["category_id"] == 4
 
 
 def test_category_is_that_of_coco(coco_mini_dir):

@@ -82,7 +82,7 @@ def test_maps_differ_by_float_noise_only(weights, pixels, tmp_path):
 
 def test_poses_are_those_of_the_model(weights, pixels, tmp_path):
     found = exported(weights, tmp_path / "full.onnx", "full", pixels)
-    method, variables = load_method(weights, SETTINGS)
+    method, variables, _ = load_method(weights, SETTINGS)
     expected = jax.jit(export.full_function(method, variables))(pixels)
     valid = np.asarray(expected["valid"])
     assert valid.any()

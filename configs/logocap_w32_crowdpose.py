@@ -1,0 +1,23 @@
+"""LOGO-CAP, HRNet-W32, CrowdPose at 512: the main model for crowds, with 14 keypoints.
+
+    logocap prepare crowdpose --crowdpose-dir /data/crowdpose \
+        --out /data/crowdpose_keypoints
+    python train.py --config configs/logocap_w32_crowdpose.py --workdir runs/crowd \
+        --config.data.dir=/data/crowdpose_keypoints \
+        --config.init_from=IMAGENET_HRNET.pth
+    python eval.py --config configs/logocap_w32_crowdpose.py --workdir runs/crowd \
+        --config.data.dir=/data/crowdpose_keypoints --split test
+
+Settings are those of COCO: the paper has none for CrowdPose. Not run here.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import logocap_w32_coco
+
+
+def get_config() -> ConfigDict:
+    config = logocap_w32_coco.get_config()
+    config.epochs = 300.0  # as DEKR's: CrowdPose has fewer images
+    config.lr_milestones = (200.0, 260.0)
+    return config
