@@ -14,6 +14,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
+# Empty: no cache of compiled programs, instead of one in the home folder.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
 # Grain's workers read absl flags, which only `absl.app.run` parses (google/grain#1355).
 flags.FLAGS.mark_as_parsed()
 
@@ -53,6 +55,19 @@ def shared_dir() -> pathlib.Path:
 def parity_dir() -> pathlib.Path:
     """Arrays computed with the PyTorch reference."""
     return _existing(SHARED / "parity")
+
+
+@pytest.fixture(scope="session")
+def center_offset_weights(parity_dir, tmp_path_factory) -> pathlib.Path:
+    """The parity weights, as far as the baseline has them."""
+    from logocap_jax.convert.files import load_weights, save_variables
+
+    variables = load_weights(parity_dir / "tiny" / "weights.npz")
+    for tree in variables.values():
+        del tree["maps"], tree["dense"]["embedding_head"]
+    path = tmp_path_factory.mktemp("weights") / "center_offset"
+    save_variables(path, variables)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 Reads state dicts and training checkpoints of `torch.save` (without PyTorch, and
 without running what they contain), ImageNet HRNets, `.npz`, `.safetensors` and Orbax
-checkpoints. Prints what became of the arrays; unless `--partial`, refuses anything but
-a one-to-one fit. Of a run that keeps a moving average of its weights the average is
-taken, unless `--raw`.
+checkpoints. Prints what became of the arrays, and the SHA-256 of the files; unless
+`--partial`, refuses anything but a one-to-one fit. Of a run that keeps a moving average
+of its weights the average is taken, unless `--raw`.
 """
 
 import argparse
+import hashlib
 import pathlib
 
 _KIND_OF_SUFFIX = {".safetensors": "safetensors", ".pth": "torch", ".tar": "torch"}
@@ -57,5 +58,14 @@ def run(args: argparse.Namespace) -> int:
     }[kind]
     args.target.parent.mkdir(parents=True, exist_ok=True)
     save(args.target, variables)
-    print(f"\nwrote {args.target} ({kind})")
+    print(f"\nread {args.source}{_sum_of(args.source)}")
+    print(f"wrote {args.target} ({kind}){_sum_of(args.target)}")
     return 0
+
+
+def _sum_of(path: pathlib.Path) -> str:
+    """What to say of a file's SHA-256; a folder has none."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return f", SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -160,6 +160,8 @@ def check_cache() -> Line:
     from logocap_jax.predictor.compiled import default_folder
 
     chosen = jax.config.values["jax_compilation_cache_dir"]
+    if chosen == "":
+        return Line(True, "cache", "none: JAX_COMPILATION_CACHE_DIR is empty")
     folder = pathlib.Path(chosen or default_folder()).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not (nearest.is_dir() and os.access(nearest, os.W_OK)):

@@ -11,6 +11,7 @@ import dataclasses
 import pathlib
 import time
 
+from logocap_jax.atomic import check_writable
 from logocap_jax.cli.settings import (
     add_settings,
     add_skeleton,
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.out, args.out.with_name(f"{args.out.name}.json")):
         if path.exists():
             raise ValueError(f"{path}: exists; remove it or name another target")
+        check_writable(path)
     by_suffix = "onnx" if args.out.suffix == ".onnx" else "stablehlo"
     file_format = args.format or by_suffix
     if file_format == "onnx" and args.platforms:

@@ -13,6 +13,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from logocap_jax.atomic import check_writable
 from logocap_jax.cli.settings import (
     add_settings,
     add_skeleton,
@@ -29,7 +30,12 @@ _VIEWS = ("refined", "initial", "heatmaps", "kam")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `logocap predict` takes."""
-    parser.add_argument("inputs", nargs="+", metavar="INPUT")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="image, film, folder, pattern ('*.jpg', '**/*.jpg'), number of a camera",
+    )
     parser.add_argument(
         "--weights",
         type=pathlib.Path,
@@ -41,8 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=pathlib.Path, help="one row per pose")
     parser.add_argument("--show", action="store_true", help="show them in a window")
     parser.add_argument("--short-side", type=int, default=512, help="input px")
-    parser.add_argument("--score-threshold", type=float, default=0.02)
-    parser.add_argument("--batch-size", type=int)
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        default=0.02,
+        help="poses with a lower score are left out",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        help="images that run together; by default 1 on a CPU, else 8",
+    )
     parser.add_argument("--no-flip-test", action="store_true", help="half the work")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument(
@@ -75,14 +90,12 @@ def run(args: argparse.Namespace) -> int:
 
     import jax
 
-    from logocap_jax.predictor.compiled import keep_compiled
     from logocap_jax.predictor.output import Output
     from logocap_jax.predictor.pictures import Pictures, find_sources, path_of
     from logocap_jax.visualization.window import Window
 
     sources = find_sources(args.inputs)
     window = Window("logocap predict") if args.show else None
-    keep_compiled()
     model = _load(args, views, settings)
     print(
         f"{len(sources)} inputs, {len(jax.devices())} {jax.default_backend()} devices"
@@ -121,9 +134,12 @@ def _parse_views(text: str) -> list[str]:
 
 def _outputs(args: argparse.Namespace) -> list[str]:
     """What will be written; checked now, so that no work is lost later."""
-    for path in (args.json, args.csv):
-        if path is not None and not path.absolute().parent.is_dir():
+    for path in filter(None, (args.json, args.csv)):
+        if not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: no such folder")
+        check_writable(path)
+    if args.out is not None:
+        check_writable(args.out / "drawn.png")
     outputs = [str(path) for path in (args.out, args.json, args.csv) if path]
     if not outputs and not args.show:
         raise ValueError(
@@ -149,7 +165,13 @@ def _load(
         "skeleton": find_skeleton_option(args),
     }
     if set(views) & set(EXPLAINING):
-        return Explainer.from_weights(args.weights, **shared)
+        explainer = Explainer.from_weights(args.weights, **shared)
+        if "kam" in views and not explainer.has_kam:
+            raise ValueError(
+                f"--draw kam: {args.weights} has no attraction maps, as only weights "
+                "of logocap have; leave kam out"
+            )
+        return explainer
     return Predictor.from_weights(args.weights, batch_size=args.batch_size, **shared)
 
 
@@ -160,7 +182,8 @@ def _process(model: Any, pictures: "Pictures", output: "Output") -> bool:
     from logocap_jax.predictor.results import find_people
     from logocap_jax.training.signals import stop_on_signals
 
-    with stop_on_signals() as stop, tqdm.tqdm(unit="image", disable=None) as bar:
+    progress = tqdm.tqdm(total=pictures.most, unit=" images", disable=None)
+    with stop_on_signals() as stop, progress as bar:
         for picture, poses, explained in find_people(model, pictures):
             output.add(picture, poses, explained)
             bar.update()

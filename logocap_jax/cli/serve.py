@@ -75,12 +75,10 @@ def _serve(
             "got no gradio; pip install 'logocap-jax[demo]' brings it"
         ) from error
 
-    from logocap_jax.predictor.compiled import keep_compiled
     from logocap_jax.predictor.explainer import Explainer
     from logocap_jax.serving.finding import Finder
     from logocap_jax.serving.page import build_page, launch
 
-    keep_compiled()
     explainer = Explainer.from_weights(
         args.weights,
         short_side=args.short_side,
@@ -90,10 +88,12 @@ def _serve(
         settings=settings,
         skeleton=find_skeleton_option(args),
     )
-    page = build_page(Finder(explainer), folder)
+    finder = Finder(explainer)
+    page = build_page(finder, folder)
     # As Ctrl-C does, so that the folder is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     launch(page, host=args.host, port=args.port)
+    finder.finish()
     return 0
 
 

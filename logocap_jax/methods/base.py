@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from logocap_jax.structures import Batch, Poses
@@ -28,6 +29,21 @@ class LossOutput(NamedTuple):
     loss: Float[Array, ""]
     metrics: dict[str, Float[Array, ""]]
     batch_stats: Mapping[str, Any]
+
+
+class Explanation(NamedTuple):
+    """A method's answer to a batch, and the maps that it comes from.
+
+    Attributes:
+      poses: after pose NMS, input px.
+      heatmaps: K keypoint heatmaps and, last, the pose-centre heatmap, in cells.
+      kam: local attraction maps of the poses, slot by slot, 0..1; axis 2 runs along y.
+        None: the method has none.
+    """
+
+    poses: Poses
+    heatmaps: Float[Array, "B h w K1"]
+    kam: Float[Array, "B N E E K"] | None = None
 
 
 @runtime_checkable
@@ -71,10 +87,23 @@ class EvaluateFn(Protocol):
         """As `predict`, and the result sets that need the ground truth."""
 
 
+@runtime_checkable
+class ExplainFn(Protocol):
+    """Test-time inference that keeps its maps."""
+
+    def __call__(
+        self,
+        variables: Variables,
+        image: UInt8[Array, "B H W 3"],
+        extent: Int[Array, "B 2"] | None = None,
+    ) -> Explanation:
+        """As `predict`, the method's answer alone, together with the maps."""
+
+
 class Method(NamedTuple):
     """A method; training, evaluation and prediction know nothing else of it.
 
-    All four functions are pure, take any batch size, and may be jitted; all result
+    All five functions are pure, take any batch size, and may be jitted; all result
     arrays have a fixed size with a `valid` mask.
 
     Attributes:
@@ -82,11 +111,16 @@ class Method(NamedTuple):
       loss: training loss.
       predict: result sets by name, e.g. `{"initial": ..., "logocap": ...}`.
       evaluate: `predict`, plus sets that need the ground truth (`"bound"`).
+      explain: the answer, and the maps that it comes from.
       result: the name of the set that is the method's answer.
+      kam_radius: how far local attraction maps reach from the initial keypoint in
+        their middle, along x and y, input px; None: the method has none.
     """
 
     init: InitFn
     loss: LossFn
     predict: PredictFn
     evaluate: EvaluateFn
+    explain: ExplainFn
     result: str
+    kam_radius: Float[np.ndarray, " K"] | None = None

@@ -6,7 +6,13 @@ from jaxtyping import Array, Int, UInt8
 
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import dense_loss, keypointer
-from logocap_jax.methods.base import LossOutput, Method, Variables, part
+from logocap_jax.methods.base import (
+    Explanation,
+    LossOutput,
+    Method,
+    Variables,
+    part,
+)
 from logocap_jax.methods.keypointer import KeypointerConfig
 from logocap_jax.structures import Batch, Poses
 
@@ -37,11 +43,11 @@ def make_center_offset(config: KeypointerConfig) -> Method:
             sum(terms.values(), jnp.zeros(())), terms, {"dense": batch_stats}
         )
 
-    def predict(
+    def explain(
         variables: Variables,
         image: UInt8[Array, "B H W 3"],
         extent: Int[Array, "B 2"] | None = None,
-    ) -> dict[str, Poses]:
+    ) -> Explanation:
         normalised = keypointer.normalise(image)
         maps = keypointer.predict_maps(
             network, part(variables, "dense"), normalised, config, extent
@@ -53,9 +59,17 @@ def make_center_offset(config: KeypointerConfig) -> Method:
             )
             return suppress(keypointer.score_initial(initial, heatmaps, extent))
 
-        return {"initial": jax.vmap(decode)(maps.heatmaps, maps.offsets, extent)}
+        poses = jax.vmap(decode)(maps.heatmaps, maps.offsets, extent)
+        return Explanation(poses, maps.heatmaps)
+
+    def predict(
+        variables: Variables,
+        image: UInt8[Array, "B H W 3"],
+        extent: Int[Array, "B 2"] | None = None,
+    ) -> dict[str, Poses]:
+        return {"initial": explain(variables, image, extent).poses}
 
     def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:
         return predict(variables, batch.image)
 
-    return Method(init, loss, predict, evaluate, result="initial")
+    return Method(init, loss, predict, evaluate, explain, result="initial")

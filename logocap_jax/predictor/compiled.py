@@ -7,7 +7,11 @@ import jax
 
 
 def keep_compiled(folder: pathlib.Path | None = None) -> None:
-    """Use JAX's compilation cache, unless the caller has set it up already.
+    """Use JAX's compilation cache, unless the caller has decided about it already.
+
+    Of the process's compilations those that take a second or more are kept. A caller
+    decides by `JAX_COMPILATION_CACHE_DIR` or the setting of that name: another folder,
+    or none where it is empty.
 
     Args:
       folder: where; by default `default_folder()`.

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,19 +13,15 @@ from jaxtyping import Float
 from logocap_jax import geometry
 from logocap_jax.inference.rescale import poses_of
 from logocap_jax.methods import build_config
-from logocap_jax.methods.base import Variables
-from logocap_jax.methods.logocap.config import Parts, make_parts
-from logocap_jax.methods.logocap.explanation import Explanation, explain
+from logocap_jax.methods.base import Method, Variables
 from logocap_jax.models.folding import fold_batch_norm
+from logocap_jax.predictor.compiled import keep_compiled
 from logocap_jax.predictor.fitting import Size, by_short_side, few_canvases
 from logocap_jax.predictor.images import ImageLike
 from logocap_jax.predictor.inputs import Input, make_input
 from logocap_jax.predictor.poses import Poses
 from logocap_jax.predictor.weights import build_fitting, load_settings
 from logocap_jax.skeletons import Skeleton
-
-# A canvas `[1, H, W, 3]` and its extent `[1, 2]` -> explanation, in input px.
-ExplainFn = Callable[[np.ndarray, np.ndarray], Explanation]
 
 
 class Explained(NamedTuple):
@@ -36,25 +31,32 @@ class Explained(NamedTuple):
       poses: in pixels of the original image.
       heatmaps: one per keypoint, in cells.
       cell_to_image: from cells of the heatmaps to pixels of the original image.
-      kam: local attraction maps of the poses, 0..1; axis 1 runs along y.
-      mesh_radius: how far the maps of a keypoint reach from the initial keypoint in
-        their middle, along x and y; pixels of the original image.
+      kam: local attraction maps of the poses, 0..1; axis 1 runs along y. None: the
+        method has none.
+      kam_radius: how far they reach from the initial keypoint in their middle, along x
+        and y; pixels of the original image.
     """
 
     poses: Poses
     heatmaps: Float[np.ndarray, "h w K"]
     cell_to_image: Float[np.ndarray, "2 3"]
-    kam: Float[np.ndarray, "n E E K"]
-    mesh_radius: Float[np.ndarray, " K"]
+    kam: Float[np.ndarray, "n E E K"] | None
+    kam_radius: Float[np.ndarray, " K"] | None
 
 
 class Explainer:
-    """Finds the people in images, one image at a time, and keeps the maps."""
+    """Finds the people in images, one image at a time, and keeps the maps.
+
+    Attributes:
+      skeleton: keypoints of the poses.
+      has_kam: whether there are attraction maps among the maps.
+    """
 
     def __init__(
         self,
-        parts: Parts,
+        method: Method,
         variables: Variables,
+        skeleton: Skeleton,
         *,
         short_side: int = 512,
         score_threshold: float = 0.0,
@@ -62,17 +64,18 @@ class Explainer:
         """Compile nothing yet; `from_weights` is the usual way.
 
         Args:
-          parts: settings and networks of LOGO-CAP.
+          method: finds the poses.
           variables: parameters and batch statistics.
+          skeleton: keypoints of the poses.
           short_side: of the network's input, px.
           score_threshold: poses with a lower score are left out.
         """
-        self._explain: ExplainFn = functools.partial(
-            jax.jit(functools.partial(explain, parts)),
-            jax.jit(fold_batch_norm)(variables),
+        self._explain = functools.partial(
+            jax.jit(method.explain), jax.jit(fold_batch_norm)(variables)
         )
-        self.skeleton = parts.config.skeleton
-        self._mesh_radius = np.abs(parts.mesh_offsets[0, 0, :, 0])  # [K], input px
+        self.skeleton = skeleton
+        self.has_kam = method.kam_radius is not None
+        self._kam_radius = method.kam_radius
         self._score_threshold = score_threshold
         self._fit, self._canvas = by_short_side(short_side), few_canvases(short_side)
 
@@ -88,27 +91,23 @@ class Explainer:
         settings: dict[str, Any] | None = None,
         skeleton: Skeleton | None = None,
     ) -> "Explainer":
-        """Load weights of LOGO-CAP; all is as for `Predictor.from_weights`.
+        """Load weights; all is as for `Predictor.from_weights`.
 
         Raises:
-          ValueError: unreadable weights, those of another method, or settings that do
-            not fit them.
+          ValueError: unreadable weights, or settings that do not fit them.
         """
+        keep_compiled()
         path = Path(path)
         changes = {"flip_test": flip_test, "dtype": dtype, **(settings or {})}
         if skeleton is not None:
             changes["skeleton"] = dataclasses.asdict(skeleton)
         found, variables = load_settings(path, changes)
-        if found["name"] != "logocap":
-            raise ValueError(
-                f"{path}: got weights of {found['name']}, which has no attraction "
-                "maps, expected those of logocap"
-            )
-        build_fitting(path, found, variables)
-        del found["name"]
-        parts = make_parts(build_config("logocap", found))
+        method = build_fitting(path, found, variables)
+        config = build_config(found.pop("name"), found)
         return cls(
-            *(parts, variables), short_side=short_side, score_threshold=score_threshold
+            *(method, variables, config.skeleton),
+            short_side=short_side,
+            score_threshold=score_threshold,
         )
 
     def __call__(self, image: ImageLike) -> Explained:
@@ -138,14 +137,14 @@ class Explainer:
         kept = found.poses.valid & (found.poses.scores >= self._score_threshold)
         good = dataclasses.replace(found.poses, valid=kept)
         keypoints, keypoint_scores, scores, initial = poses_of(good, 0, transform)
-        assert initial is not None  # LOGO-CAP's poses say where they come from
+        assert initial is not None  # both methods' poses say where they come from
         height, width = (side // geometry.STRIDE for side in given.extent)
         return Explained(
             Poses(keypoints, keypoint_scores, scores, initial, self.skeleton),
             found.heatmaps[0, :height, :width, :-1],
             _cell_to_image(transform),
-            found.kam[kept],
-            self._mesh_radius * transform[0, 0],
+            None if found.kam is None else found.kam[kept],
+            None if self._kam_radius is None else self._kam_radius * transform[0, 0],
         )
 
 

@@ -30,6 +30,7 @@ class Film:
         Raises:
           ValueError: if it is none that OpenCV can read, or its frames are too large.
         """
+        self._is_camera = isinstance(source, int)
         if isinstance(source, int):
             self._name = f"camera {source}"
             self._capture = cv2.VideoCapture(source)
@@ -38,7 +39,7 @@ class Film:
             self._capture = cv2.VideoCapture(self._name)
         absent = isinstance(source, Path) and not source.is_file()
         if absent or not self._capture.isOpened():
-            kind = "camera" if isinstance(source, int) else "film"
+            kind = "camera" if self._is_camera else "film"
             raise ValueError(f"{self._name}: got no {kind} that OpenCV can read")
         width, height, count, rate = (
             self._capture.get(which)
@@ -58,7 +59,8 @@ class Film:
         """Yield the frames as RGB.
 
         Raises:
-          ValueError: at the end, if the film breaks off before the frames it promised.
+          ValueError: at the end, if the film breaks off before the frames it promised,
+            or has none; of a camera, when it gives no more.
         """
         number = 0
         try:
@@ -70,10 +72,17 @@ class Film:
                 yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         finally:
             self._capture.release()
+        if not number:
+            raise ValueError(f"{self._name}: got no frame, expected some")
+        if self._is_camera:
+            raise ValueError(
+                f"{self._name}: got {number} frames and then none, expected more until "
+                "Ctrl-C; those are kept"
+            )
         if number < self.num_frames:
             raise ValueError(
                 f"{self._name}: got {number} frames, expected {self.num_frames}: it "
-                "breaks off"
+                "breaks off; those are kept"
             )
 
 

@@ -15,6 +15,8 @@ from logocap_jax.predictor.images import read_image
 Source: TypeAlias = Path | int
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# Images of a folder that are not read; they are named, not passed over.
+_OTHER_IMAGES = (".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp")
 
 
 class Picture(NamedTuple):
@@ -38,6 +40,7 @@ class Pictures:
 
     Attributes:
       faults: one line for each file that cannot be read, or breaks off.
+      most: how many there are if all can be read; None with films and cameras.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Pictures:
         """
         self._sources, self._check = sources, check
         self.faults: list[str] = []
+        images_only = all(map(_is_image, sources))
+        self.most = len(sources) if images_only else None
 
     def __iter__(self) -> Iterator[Picture]:
         """Yield one after the other."""
@@ -66,7 +71,7 @@ class Pictures:
 
     def _pictures(self, source: Source) -> Iterator[Picture]:
         path = path_of(source)
-        if isinstance(source, Path) and path.suffix.lower() not in films.SUFFIXES:
+        if _is_image(source):
             pixels = read_image(path)
             self._check_named(path, pixels)
             yield Picture(path, pixels)
@@ -82,6 +87,11 @@ class Pictures:
             self._check((pixels.shape[1], pixels.shape[0]))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+
+def _is_image(source: Source) -> bool:
+    """Whatever is neither a camera nor called a film."""
+    return isinstance(source, Path) and source.suffix.lower() not in films.SUFFIXES
 
 
 def path_of(source: Source) -> Path:
@@ -107,14 +117,14 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
             inside = [
                 each
                 for each in sorted(path.iterdir())
-                if each.suffix.lower() in suffixes
+                if each.suffix.lower() in (*suffixes, *_OTHER_IMAGES)
             ]
         elif path.exists():
             inside = [path]
         elif text.isdecimal():
             inside = [int(text)]
         else:
-            inside = [Path(name) for name in sorted(glob.glob(text))]
+            inside = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
         if not inside:
             raise ValueError(
                 f"{text}: no image, expected a file, a pattern, a folder of "

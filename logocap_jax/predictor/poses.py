@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from logocap_jax.evaluation.results import ImagePoses, to_coco
+from logocap_jax.predictor.images import ImageLike, read_image
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.visualization.overlay import draw_poses
 
@@ -75,7 +76,7 @@ class Poses:
 
     def draw(
         self,
-        image: UInt8[np.ndarray, "H W 3"],
+        image: ImageLike,
         *,
         initial: bool = False,
         labels: Sequence[str] | None = None,
@@ -86,18 +87,21 @@ class Poses:
         scores are products with that of the pose's centre.
 
         Args:
-          image: RGB, as it was given to the predictor; left unchanged.
+          image: as it was given to the predictor; left unchanged.
           initial: draw the poses before refinement thin over the refined ones.
           labels: what to write above each pose instead of its score.
 
         Returns:
           RGB; see `visualization.overlay.draw_poses`.
+
+        Raises:
+          ValueError: if it is no image, or cannot be read.
         """
         shares = self.keypoint_scores / np.maximum(self.scores, 1e-12)[:, None]
         thick = dataclasses.replace(self, keypoint_scores=shares)
         thin = dataclasses.replace(thick, keypoints=self.initial_keypoints)
         return draw_poses(
-            *(image, thick, thin if initial else None),
+            *(read_image(image), thick, thin if initial else None),
             skeleton=self.skeleton,
             min_keypoint_score=0.1,
             min_score=-np.inf,

@@ -15,6 +15,7 @@ from jaxtyping import Int32, UInt8
 
 from logocap_jax import structures
 from logocap_jax.inference.rescale import poses_of
+from logocap_jax.predictor.compiled import keep_compiled
 from logocap_jax.predictor.fitting import Fit, Size, by_short_side, few_canvases
 from logocap_jax.predictor.images import ImageLike
 from logocap_jax.predictor.inputs import Input, make_input
@@ -91,7 +92,8 @@ class Predictor:
         """Load weights, whatever they are.
 
         Inputs of all shapes share a few canvases (`fitting.few_canvases`): four up to
-        an aspect of 2.25.
+        an aspect of 2.25. What is compiled for them is kept on disk for later runs
+        (`compiled.keep_compiled`).
 
         Args:
           path: a run of `train.py`, or any file that `logocap convert` reads or
@@ -111,6 +113,7 @@ class Predictor:
         """
         from logocap_jax.predictor.weights import compile_method, load_method
 
+        keep_compiled()
         changes = {"flip_test": flip_test, "dtype": dtype, **(settings or {})}
         if skeleton is not None:
             changes["skeleton"] = dataclasses.asdict(skeleton)
@@ -147,6 +150,7 @@ class Predictor:
         """
         from logocap_jax.predictor import exported
 
+        keep_compiled()
         info, predict = exported.load_export(Path(path))
         fit = exported.fit_of(info, short_side)
         batch_size = exported.batch_size_of(info, batch_size)

@@ -38,7 +38,8 @@ def draw_views(
         poses are thin.
       pixels: the image, RGB.
       poses: what was found in it.
-      explained: the maps; needed for `EXPLAINING`.
+      explained: the maps; needed for `EXPLAINING`. Without attraction maps among them
+        `kam` is no picture.
       labels: what to write above each pose instead of its score.
       film: all pictures of one view are of one size, whoever is in them.
 
@@ -55,7 +56,7 @@ def draw_views(
                 skeleton=poses.skeleton,
             ),
         )
-    if explained is not None and "kam" in views:
+    if explained is not None and explained.kam is not None and "kam" in views:
         names = labels or [str(number) for number in range(1, len(poses) + 1)]
         people = [attraction_of(explained, person) for person in range(len(poses))]
         rows = _PEOPLE_OF_FILM if film else min(len(people), _MAX_PEOPLE)
@@ -71,11 +72,13 @@ def draw_views(
 
 
 def attraction_of(explained: Explained, person: int) -> Attraction:
-    """The attraction maps of one of the people."""
+    """The attraction maps of one of the people, where there are some."""
+    assert explained.kam is not None
+    assert explained.kam_radius is not None
     return Attraction(
         explained.kam[person],
         explained.poses.initial_keypoints[person],
-        explained.mesh_radius,
+        explained.kam_radius,
         explained.poses.keypoints[person],
     )
 

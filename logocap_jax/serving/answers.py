@@ -48,10 +48,10 @@ def look(
     summary = _summary(found, time.perf_counter() - start)
     name = Path(upload.get("orig_name") or "photograph").name
     file = _write_json(folder, found.explained.poses, name)
-    somebody = len(found.explained.poses) > 0
+    clickable = finder.has_kam and len(found.explained.poses) > 0
     return (
         *(found, drawn, summary),
-        *(gr.update(value=file, visible=True), gr.update(visible=somebody)),
+        *(gr.update(value=file, visible=True), gr.update(visible=clickable)),
     )
 
 
@@ -64,7 +64,7 @@ def choose(
     found: Finding | None, picture: str, event: gr.SelectData
 ) -> tuple[str, Any]:
     """Whom a click meant, and the attraction maps of that person."""
-    if found is None:
+    if found is None or found.explained.kam is None:
         return forget_person()
     shown = np.array(event.index, np.float64)
     point = image_point(found, shown, draw(found, picture).shape[1])

@@ -1,5 +1,6 @@
 """What the page knows of a photograph once people were looked for in it."""
 
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,9 @@ PICTURES = {
     "initial": ("initial",),
     "heatmaps": ("heatmaps",),
 }
+
+# What there is of weights without attraction maps, whose initial poses are final.
+_PICTURES_OF_INITIAL = ("initial", "heatmaps")
 
 # A photograph is shown with a long side of this at most, px.
 _MAX_SHOWN = 1600
@@ -45,12 +49,25 @@ class Finding(NamedTuple):
 
 
 class Finder:
-    """Finds people, and takes the time."""
+    """Finds people, and takes the time.
+
+    Attributes:
+      has_kam: whether the people have attraction maps.
+      pictures: those of `PICTURES` that can be drawn.
+    """
 
     def __init__(self, explainer: Explainer) -> None:
         """Look for nothing yet."""
+        self.has_kam = explainer.has_kam
+        self.pictures = tuple(PICTURES) if self.has_kam else _PICTURES_OF_INITIAL
         self._explainer = explainer
         self._compiled: set[tuple[int, ...]] = set()
+        self._at_work = threading.Lock()
+
+    def finish(self) -> None:
+        """Wait for the photograph under way: no process can end while JAX computes."""
+        with self._at_work:
+            pass
 
     def __call__(self, path: Path) -> Finding:
         """Find the people in an uploaded photograph.
@@ -62,7 +79,8 @@ class Finder:
         pixels = read_upload(path)
         given = self._explainer.prepare(pixels)
         decoded = time.perf_counter()
-        explained = self._explainer.explain(given)
+        with self._at_work:
+            explained = self._explainer.explain(given)
         found = time.perf_counter()
         shape = given.pixels.shape
         compiled = shape not in self._compiled
@@ -83,7 +101,7 @@ def draw(finding: Finding, picture: str) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def draw_person(finding: Finding, person: int) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw the attraction maps of one of the people."""
+    """Draw the attraction maps of one of the people, where there are some."""
     return draw_attraction(
         finding.pixels,
         attraction_of(finding.explained, person),

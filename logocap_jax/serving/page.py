@@ -6,13 +6,18 @@ from pathlib import Path
 import gradio as gr
 
 from logocap_jax.serving import answers
-from logocap_jax.serving.finding import PICTURES, Finder
+from logocap_jax.serving.finding import Finder
 from logocap_jax.serving.limits import MAX_UPLOAD_BYTES, STATED
 
 _TITLE = "LOGO-CAP: people and their poses"
 _HELP = (
-    f"Drop a photograph ({STATED}); click a person to see its attraction maps. Left "
-    "limbs are orange, right limbs blue. Nothing leaves this computer."
+    "Drop a photograph ({stated}){click}. Left limbs are orange, right limbs blue. "
+    "Nothing leaves this computer."
+)
+_CLICK = "; click a person to see its attraction maps"
+_NO_MAPS = (
+    "These weights find initial poses only (`center_offset`): nothing refines them, "
+    "and there are no attraction maps to look at."
 )
 _MAPS = (
     "Around each rough keypoint (ring) the local attraction map, brighter where the "
@@ -37,7 +42,12 @@ def build_page(finder: Finder, folder: Path) -> gr.Blocks:
     ) as page:
         finding = gr.State(None, time_to_live=_MEMORY)
         gr.Markdown(f"# {_TITLE}")
-        gr.Markdown(_HELP, elem_classes="logocap-help")
+        click = _CLICK if finder.has_kam else ""
+        gr.Markdown(
+            _HELP.format(stated=STATED, click=click), elem_classes="logocap-help"
+        )
+        if not finder.has_kam:
+            gr.Markdown(_NO_MAPS, elem_classes="logocap-help")
         with gr.Row():
             photo = gr.Image(
                 label="Photograph",
@@ -56,7 +66,10 @@ def build_page(finder: Finder, folder: Path) -> gr.Blocks:
             )
         with gr.Row():
             view = gr.Radio(
-                list(PICTURES), value=next(iter(PICTURES)), label="Draw", min_width=300
+                list(finder.pictures),
+                value=finder.pictures[0],
+                label="Draw",
+                min_width=300,
             )
             with gr.Column(min_width=300):
                 summary = gr.Markdown(elem_id="summary")

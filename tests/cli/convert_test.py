@@ -1,4 +1,5 @@
 import argparse
+import hashlib
 import itertools
 
 import numpy as np
@@ -12,6 +13,12 @@ def _run(*arguments):
     parser = argparse.ArgumentParser()
     convert.add_arguments(parser)
     return convert.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def sum_of(path):
+    if path.is_dir():
+        return ""
+    return f", SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 @pytest.fixture
@@ -28,7 +35,10 @@ def test_weights_travel_through_every_format_unchanged(tmp_path, tiny_file, caps
     ]
     for source, target in itertools.pairwise(route):
         assert _run(source, target) == 0
-        assert f"wrote {target}" in capsys.readouterr().out
+        read, wrote = capsys.readouterr().out.splitlines()[-2:]
+        assert read == f"read {source}{sum_of(source)}"
+        assert wrote.startswith(f"wrote {target} (")
+        assert wrote.endswith(f"){sum_of(target)}")
     first, last = (files.read_state_dict(path) for path in (route[0], route[-1]))
     assert first.keys() == last.keys()
     for key, array in first.items():

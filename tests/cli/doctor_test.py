@@ -71,6 +71,8 @@ def test_a_cache_that_cannot_be_written_is_not_ok(tmp_path):
         for folder, ok in ((tmp_path / "a" / "b", True), (tmp_path / "file/b", False)):
             jax.config.update("jax_compilation_cache_dir", str(folder))
             assert doctor.check_cache().ok == ok
+        jax.config.update("jax_compilation_cache_dir", "")
+        assert doctor.check_cache().text.startswith("none: ")
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
     assert not (tmp_path / "a").exists()

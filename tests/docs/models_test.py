@@ -28,6 +28,15 @@ def test_every_row_says_where_from_sum_licence_and_both_scores():
         assert line.count("|") == len(columns) + 1
 
 
+def test_a_sum_that_nobody_knows_comes_with_the_command_or_the_commit():
+    told = re.compile(
+        r"[0-9a-f ]{67}|not known here: `sha256sum FILE`|none: made.*`[0-9a-f]{7}`"
+    )
+    for line in ROWS[2:]:
+        cell = line.strip("|").split("|")[2].strip()
+        assert told.search(cell), cell
+
+
 def test_the_sum_of_the_fixture_is_that_of_the_file(parity_dir):
     content = (parity_dir / "tiny/weights.npz").read_bytes()
     shown = row("tiny/weights.npz")[2].strip("`").replace(" ", "")

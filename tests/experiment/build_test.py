@@ -32,6 +32,7 @@ LINE = Method(
     loss=lambda variables, batch: LossOutput(variables["params"]["kernel"], {}, {}),
     predict=None,
     evaluate=None,
+    explain=None,
     result="line",
 )
 

@@ -63,10 +63,10 @@ def _quick_compilation(programs_dir: pathlib.Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _configure(False, None, 1.0)  # JAX's defaults
+        _configure(False, "", 1.0)  # as before
 
 
-def _configure(quick: bool, cache: str | None, least_seconds: float) -> None:
+def _configure(quick: bool, cache: str, least_seconds: float) -> None:
     jax.config.update("jax_disable_most_optimizations", quick)
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", least_seconds)

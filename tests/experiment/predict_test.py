@@ -194,6 +194,11 @@ def test_ctrl_c_leaves_complete_files(finished_run, drawn_dir, tmp_path, capsys)
         (["image.png", "--weights", "w"], "got nothing to write"),
         (["image.png", "--weights", "w", "--json", "b/a.json"], "no such folder"),
         (["image.png", "--weights", "w", "--json", "a.json"], "no such weights"),
+        (["image.png", "--weights", "w", "--csv", "folder"], "got a folder, expected"),
+        (["image.png", "--weights", "w", "--out", "image.png"], "takes no file: Not a"),
+        (["image.png", "--weights", "w", "--json", "/proc/a"], "takes no file: "),
+        (["image.png", "--weights", "w", "--csv", "/proc/a"], "takes no file: "),
+        (["image.png", "--weights", "w", "--out", "/proc/a"], "takes no file: "),
         (
             ["image.png", "--weights", "w", "--json", "a.json", "--set", "a"],
             "--set a: expected KEY=VALUE",
@@ -210,6 +215,7 @@ def test_bad_arguments_end_in_one_line(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
+    (tmp_path / "folder").mkdir()
     if "image.png" in arguments:
         cv2.imwrite("image.png", np.zeros((9, 9, 3), np.uint8))
     assert predict(*arguments) == 2

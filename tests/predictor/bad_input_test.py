@@ -18,11 +18,6 @@ FAST = (
 )
 
 
-@pytest.fixture(autouse=True)
-def no_cache_in_the_home_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
 def weights(parity_dir):
     return parity_dir / "tiny" / "weights.npz"
@@ -45,6 +40,10 @@ def huge(path):
     path.write_bytes(data)
 
 
+def webp(path):
+    PIL.Image.new("RGB", (9, 8)).save(path)
+
+
 def long(path):
     PIL.Image.new("RGB", (9000, 1)).save(path)
 
@@ -65,16 +64,18 @@ def test_what_is_bad_is_named_and_counted_and_the_rest_goes_on(
         "folder.jpg": ("got no regular file", lambda path: path.mkdir()),
         "huge.png": ("got 30000x30000 pixels, expected", huge),
         "long.png": ("got an image of 9000x1, whose input", long),
+        "photo.webp": ("expected JPEG or PNG", webp),
         "text.jpg": ("expected JPEG or PNG", lambda path: path.write_text("no image")),
     }
     cut = photograph.read_bytes()[:5000]
+    (folder / "notes.txt").write_text("no image, and not called one")
     for name, (_, make) in bad.items():
         make(folder / name)
     found, out = tmp_path / "found.json", tmp_path / "out"
     options = ["--weights", weights, "--json", found, "--out", out, *FAST]
     assert predict(folder, *options) == 1
     captured = capsys.readouterr()
-    assert f"3 images, {len(json.loads(found.read_text()))} people, 6 left out" in (
+    assert f"3 images, {len(json.loads(found.read_text()))} people, 7 left out" in (
         captured.out
     )
     lines = [line for line in captured.err.splitlines() if "left out: " in line]

@@ -19,14 +19,15 @@ def predict(images, weights, folder):
     cache = folder / "logocap_jax"
     before = set(cache.glob("*-cache")) if cache.exists() else set()
     arguments = [images, "--weights", weights, "--json", folder / "found.json", *FAST]
+    environment = os.environ | {
+        "XLA_FLAGS": "",
+        "XDG_CACHE_HOME": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    del environment["JAX_COMPILATION_CACHE_DIR"]
     done = subprocess.run(
         [sys.executable, "-c", PREDICT, "predict", *map(str, arguments)],
-        env=os.environ
-        | {
-            "XLA_FLAGS": "",
-            "XDG_CACHE_HOME": str(folder),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        },
+        env=environment,
         check=True,
         capture_output=True,
         text=True,

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from logocap_jax.convert.files import load_weights, save_variables
+from logocap_jax import cli
 from logocap_jax.predictor.explainer import Explainer
 from logocap_jax.predictor.views import VIEWS, draw_views
+from logocap_jax.visualization.overlay import write_image
 
 NAME = "000000397133"
 
@@ -76,12 +77,37 @@ def test_views_are_pictures_of_what_was_found(explained, image):
 
 
 @pytest.mark.parity
-def test_weights_without_attraction_maps_are_refused(parity_dir, tmp_path):
-    variables = load_weights(parity_dir / "tiny" / "weights.npz")
-    dense = {name: {"dense": tree["dense"]} for name, tree in variables.items()}
-    path = tmp_path / "dense.safetensors"
-    save_variables(path, dense)
-    with pytest.raises(
-        ValueError, match=r"dense.*center_offset.*expected those of log"
-    ):
-        Explainer.from_weights(path)
+def test_weights_without_attraction_maps_have_all_other_pictures(
+    center_offset_weights, explained, image
+):
+    explainer = Explainer.from_weights(center_offset_weights, short_side=256)
+    found = explainer(image)
+    assert not explainer.has_kam
+    assert found.kam is None
+    np.testing.assert_array_equal(found.poses.keypoints, found.poses.initial_keypoints)
+    np.testing.assert_allclose(found.heatmaps, explained.heatmaps, atol=1e-4)
+    drawn = dict(draw_views(VIEWS, image, found.poses, found))
+    assert sorted(drawn) == ["", "heatmaps"]
+
+
+@pytest.mark.parity
+def test_attraction_maps_that_are_not_there_cannot_be_drawn(
+    center_offset_weights, image, tmp_path, capsys
+):
+    photo, out = tmp_path / "photo.png", tmp_path / "out"
+    write_image(photo, image)
+    arguments = [
+        photo,
+        "--weights",
+        center_offset_weights,
+        "--out",
+        out,
+        "--draw",
+        "kam",
+    ]
+    assert cli.main(["predict", *map(str, arguments)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"error: --draw kam: {center_offset_weights} has no attraction maps"
+    )
+    assert not out.exists()

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from logocap_jax.predictor.films import Film, FilmWriter
+from logocap_jax.predictor.pictures import Pictures
 
 
 def frames(count, height=48, width=64):
@@ -45,6 +46,33 @@ def test_a_film_takes_its_name_when_it_is_whole(tmp_path):
 def test_a_film_without_frames_writes_nothing(tmp_path):
     FilmWriter(tmp_path / "a.mp4", frames_per_second=10.0).close()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def film_as_camera(tmp_path, monkeypatch):
+    """There is no camera here: OpenCV gets a film when it is asked for number 3."""
+    path, opened = str(write(tmp_path / "camera.mp4")), cv2.VideoCapture
+    monkeypatch.setattr(
+        cv2, "VideoCapture", lambda source: opened(path if source == 3 else source)
+    )
+
+
+def test_what_a_camera_sees_comes_until_it_gives_no_more(film_as_camera):
+    found, pictures = [], Pictures([3], check=lambda size: None)
+    for picture in pictures:
+        found.append((str(picture.path), picture.frame))
+        assert picture.pixels.shape == (48, 64, 3)
+    assert found == [("camera3", number) for number in range(1, 11)]
+    assert pictures.faults == [
+        "camera 3: got 10 frames and then none, expected more until Ctrl-C; those are "
+        "kept"
+    ]
+
+
+def test_a_camera_can_be_left_at_any_frame(film_as_camera):
+    frames_seen = iter(Film(3))
+    next(frames_seen)
+    frames_seen.close()  # as Ctrl-C does
 
 
 @pytest.mark.parametrize("content", [b"", b"no film", None])

@@ -85,6 +85,8 @@ def test_thresholds_and_views_of_poses(found, cases):
     drawn = poses.draw(cases[0]["image"], initial=True)
     assert drawn.dtype == np.uint8
     assert drawn.shape[0] >= cases[0]["image"].shape[0]
+    same = poses.draw(PIL.Image.fromarray(cases[0]["image"]), initial=True)
+    np.testing.assert_array_equal(same, drawn)
 
 
 @pytest.mark.parity

@@ -63,6 +63,13 @@ def test_every_picture_is_drawn_and_differs_from_the_photograph(finding):
 
 
 @pytest.mark.parity
+def test_without_attraction_maps_there_is_no_refined_picture(center_offset_weights):
+    finder = Finder(Explainer.from_weights(center_offset_weights, short_side=64))
+    assert not finder.has_kam
+    assert finder.pictures == ("initial", "heatmaps")
+
+
+@pytest.mark.parity
 def test_a_click_on_a_shown_picture_is_a_point_of_the_photograph(finding):
     width = finding.pixels.shape[1]
     point = found_in.image_point(finding, np.array([width - 0.5, 0.0]), 2 * width)

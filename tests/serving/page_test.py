@@ -23,6 +23,8 @@ CHROMIUM = next(
     None,
 )
 NAME = "000000397133"
+# The first photograph waits for the compilation; ms.
+_PATIENCE = 300_000
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
 
@@ -41,13 +43,11 @@ def photo(case, tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def address(parity_dir, tmp_path_factory) -> Iterator[str]:
-    """What `logocap serve` serves, in a process of its own."""
+@contextlib.contextmanager
+def served(weights: pathlib.Path, temporary: pathlib.Path) -> Iterator[str]:
+    """The address of what `logocap serve` serves, in a process of its own."""
     pytest.importorskip("gradio", reason="the [demo] extra (gradio) is not installed")
-    temporary = tmp_path_factory.mktemp("temporary")
     folders = {"TMPDIR": str(temporary), "XDG_CACHE_HOME": str(temporary / "cache")}
-    weights = parity_dir / "tiny" / "weights.npz"
     arguments = ["--short-side=256", "--score-threshold=-1", "--port=0"]
     code = "import sys; from logocap_jax.cli import main; sys.exit(main())"
     with subprocess.Popen(
@@ -62,14 +62,27 @@ def address(parity_dir, tmp_path_factory) -> Iterator[str]:
         assert line.startswith("http://127.0.0.1:")
         yield line.split()[0]
         server.terminate()
-        server.communicate(timeout=60)
+        server.communicate(timeout=300)
         assert server.returncode == 0
     # Uploads are gone, with all else but compiled programs.
     assert {path.name for path in temporary.iterdir()} <= {"cache"}
 
 
+@pytest.fixture(scope="module")
+def address(parity_dir, tmp_path_factory) -> Iterator[str]:
+    weights = parity_dir / "tiny" / "weights.npz"
+    with served(weights, tmp_path_factory.mktemp("temporary")) as address:
+        yield address
+
+
 @pytest.fixture
 def tab(address):
+    with opened(address) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def opened(address):
     """The page in a browser, and all addresses that it asked."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed"
@@ -96,7 +109,7 @@ def tab(address):
 def shown(page, name):
     """The picture in an image component, RGB, once there is one."""
     image = page.locator(f"#{name} img").first
-    image.wait_for(timeout=60_000)
+    image.wait_for(timeout=_PATIENCE)
     response = page.request.get(image.get_attribute("src"))
     encoded = np.frombuffer(response.body(), np.uint8)
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
@@ -148,7 +161,7 @@ def test_what_is_no_photograph_is_told_in_one_line(tab, tmp_path):
     path = tmp_path / "photo.png"
     path.write_bytes(b"no image")
     upload(page, path)
-    page.get_by_text("Not read:").wait_for(timeout=30_000)
+    page.get_by_text("Not read:").wait_for(timeout=_PATIENCE)
     text = page.locator("#summary").inner_text()
     assert "expected JPEG or PNG" in text
     assert str(tmp_path) not in text
@@ -163,3 +176,26 @@ def test_nothing_sticks_out_of_the_window(tab, photo, width):
     shown(page, "overlay")
     inside = functools.partial(page.evaluate, "document.documentElement.scrollWidth")
     assert inside() <= width
+
+
+def test_weights_without_attraction_maps_show_skeletons_and_say_so(
+    center_offset_weights, photo, tmp_path
+):
+    with (
+        served(center_offset_weights, tmp_path) as address,
+        opened(address) as tab,
+    ):
+        page, _ = tab
+        page.get_by_text("there are no attraction maps").wait_for()
+        upload(page, photo)
+        overlay = shown(page, "overlay").astype(int)
+        pixels = decode_photograph(photo).astype(int)
+        assert (np.abs(overlay - pixels).max(axis=2) > 60).mean() > 0.005
+        page.locator("#overlay img").first.click()
+        page.get_by_label("heatmaps", exact=True).click()
+        page.wait_for_function(
+            "() => document.querySelector('#overlay img').naturalHeight > "
+            f"{pixels.shape[0]}"
+        )
+        assert page.get_by_label("refined", exact=True).count() == 0
+        assert page.locator("#attraction").count() == 0

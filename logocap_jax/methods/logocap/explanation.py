@@ -1,31 +1,14 @@
 """What LOGO-CAP saw on its way to the poses: the maps that explain them."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import keypointer
-from logocap_jax.methods.base import Variables, part
+from logocap_jax.methods.base import Explanation, Variables, part
 from logocap_jax.methods.logocap.config import Parts
 from logocap_jax.methods.logocap.prediction import predict_kam, read_maps
-from logocap_jax.structures import Poses
-
-
-class Explanation(NamedTuple):
-    """Poses of a batch, and the maps that they come from.
-
-    Attributes:
-      poses: refined, after pose NMS; as `prediction.predict` finds them.
-      heatmaps: K keypoint heatmaps and, last, the pose-centre heatmap, in cells.
-      kam: local attraction maps of the poses, slot by slot, 0..1; axis 2 runs along y.
-    """
-
-    poses: Poses
-    heatmaps: Float[Array, "B h w K1"]
-    kam: Float[Array, "B N E E K"]
 
 
 def explain(
@@ -34,7 +17,7 @@ def explain(
     image: UInt8[Array, "B H W 3"],
     extent: Int[Array, "B 2"] | None = None,
 ) -> Explanation:
-    """Find poses, in input px, and keep the maps that lead to them.
+    """Find poses as `prediction.predict` does, and keep the maps that lead to them.
 
     Args:
       parts: settings and networks.

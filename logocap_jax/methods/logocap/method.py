@@ -4,10 +4,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from logocap_jax.methods.base import Method, Variables
-from logocap_jax.methods.logocap import prediction, training
+from logocap_jax.methods.logocap import explanation, prediction, training
 from logocap_jax.methods.logocap.config import LogoCapConfig, Parts, make_parts
 
 # The smallest input that every branch of an HRNet accepts; sizes of parameters do
@@ -30,7 +31,9 @@ def make_logocap(config: LogoCapConfig) -> Method:
         loss=functools.partial(training.loss, parts),
         predict=functools.partial(prediction.predict, parts),
         evaluate=functools.partial(prediction.evaluate, parts),
+        explain=functools.partial(explanation.explain, parts),
         result="logocap",
+        kam_radius=np.abs(parts.mesh_offsets[0, 0, :, 0]),
     )
 
 
