@@ -53,7 +53,7 @@ def upsample_to_input(
     if extent is not None:
         rows, columns = (
             resize_weights(
-                *(jnp.arange(size * STRIDE), jnp.arange(size)),
+                *(jnp.arange(size * STRIDE)[:, None], jnp.arange(size)),
                 stride=STRIDE,
                 within=end,
             )

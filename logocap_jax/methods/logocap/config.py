@@ -32,6 +32,8 @@ class LogoCapConfig(KeypointerConfig):
       kam_loss_weight: weight of the attraction-map loss in the total.
       slots_per_step: at test time, slots per image of the batch that each step of a
         loop refines, until no valid slot is left; `num_slots`: all, without a loop.
+      fused_peaks: at test time on TPUs, sample, adapt and read the windows in one
+        kernel (`ops/window_peaks.py`); other devices do not change.
     """
 
     embedding: int = 64
@@ -46,6 +48,7 @@ class LogoCapConfig(KeypointerConfig):
     instance_budget: int = 8
     kam_loss_weight: float = 0.01
     slots_per_step: int = 3
+    fused_peaks: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings.

@@ -12,9 +12,10 @@ from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import keypointer
 from logocap_jax.methods.base import Variables, part
 from logocap_jax.methods.keypointer import InitialPoses
-from logocap_jax.methods.logocap import expansion, refine
+from logocap_jax.methods.logocap import expansion
 from logocap_jax.methods.logocap.assignment import assign, best_of_mesh
 from logocap_jax.methods.logocap.config import Parts
+from logocap_jax.methods.logocap.keypoints import refine_keypoints
 from logocap_jax.ops.valid_rows import map_valid
 from logocap_jax.structures import Batch, DenseMaps, Poses
 
@@ -173,15 +174,14 @@ def refine_image(
     A keypoint's score is that of its refined peak times the pose's centre value;
     poses whose mean score is not above 0 are dropped.
     """
-    windows = refine.global_windows(
-        heatmaps,
-        initial.keypoints,
+    keypoints, scores = refine_keypoints(
+        *(heatmaps, initial.keypoints, kam),
         radius=parts.config.window_radius,
         sigma=parts.config.window_sigma,
         extent=extent,
         image=image,
+        fused=parts.config.fused_peaks,
     )
-    keypoints, scores = refine.read_peaks(refine.adapt(windows, kam), initial.keypoints)
     scores = scores * initial.center_values[:, None]
     pose_scores = jnp.mean(scores, axis=-1)
     valid = initial.valid & (pose_scores > 0)
