@@ -155,6 +155,32 @@ def test_rematerialisation_computes_every_part_twice(gradients):
     assert "optimization_barrier" in gradients[True][0]
 
 
+def test_rematerialisation_keeps_little_for_the_gradient(remat_config):
+    """At the widths of W32; the residuals of a `vjp` are what is kept."""
+
+    def kept(remat):
+        sizes = {"stem_channels": 64, "layer1_channels": 64, "blocks": 4}
+        module = _dense(remat_config, **sizes, channels=32, remat=remat)
+        image = jax.ShapeDtypeStruct((1, 128, 128, 3), jnp.float32)
+        _, variables = _shapes(module, image)
+
+        def residuals(params, rest, image):
+            def maps(params):
+                variables = {**rest, "params": params}
+                return module.apply(
+                    variables, image, train=True, mutable=["batch_stats"]
+                )[0]
+
+            return jax.vjp(maps, params)[1]
+
+        rest = {"batch_stats": variables["batch_stats"]}
+        found = jax.eval_shape(residuals, variables["params"], rest, image)
+        # Weights are there in any case.
+        return _size(found) - _size(variables["params"])
+
+    assert kept(True) < kept(False) / 6
+
+
 def test_rematerialisation_leaves_fresh_variables_as_they_are(remat_config):
     def fresh(remat):
         module = _dense(remat_config, remat=remat)

@@ -105,7 +105,9 @@ def refine_fused(
     extents = jnp.repeat(within, kinds, axis=0)
     kernels = jnp.moveaxis(kam, -1, 1) / kam.shape[1] ** 2
     positions, values = window_peaks(
-        *(lax.collapse(x, 0, 2) for x in (cells, first, keypoints_input)),
+        lax.collapse(cells, 0, 2),
+        lax.collapse(first, 0, 2),
+        lax.collapse(keypoints_input, 0, 2),
         extents,
         lax.collapse(kernels, 0, 2),
         gaussian.gaussian_window(radius=radius, sigma=sigma, cutoff=refine.CUTOFF),
