@@ -18,6 +18,7 @@ NUMERICS = {"skeletons", "structures", "geometry", "oks", "losses", "ops"}
 MAY_IMPORT: dict[str, set[str]] = {
     "skeletons": set(),
     "atomic": set(),
+    "device_memory": set(),
     "structures": set(),
     "geometry": NUMERICS,
     "oks": NUMERICS,

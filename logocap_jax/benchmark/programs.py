@@ -1,18 +1,12 @@
 """Compiled programs: what compiling takes, and what the compiler says of them."""
 
-import contextlib
-import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 
-_GIB = 2**30
-
-
-class DoesNotFitError(ValueError):
-    """A program needs more memory than its device has."""
+from logocap_jax.device_memory import DoesNotFitError, explaining_memory, in_gib
 
 
 class Memory(NamedTuple):
@@ -36,6 +30,14 @@ class Memory(NamedTuple):
     def total(self) -> int:
         """All that is there at the same time."""
         return self.arguments + self.outputs - self.aliased + self.temporary + self.code
+
+    @property
+    def need(self) -> str:
+        """The total in words."""
+        return (
+            f"needs {in_gib(self.total)} of device memory "
+            f"({in_gib(self.temporary)} of them temporary)"
+        )
 
 
 class Program(NamedTuple):
@@ -67,7 +69,7 @@ def compile_program(function: Callable[..., Any], *arguments: Any) -> Program:
     """
     jitted = function if hasattr(function, "lower") else jax.jit(function)
     began = time.perf_counter()
-    with explaining_memory(None):
+    with explaining_memory():
         compiled = jitted.lower(*arguments).compile()
     seconds = time.perf_counter() - began
     costs = compiled.cost_analysis() or {}
@@ -95,51 +97,10 @@ def require_fit(memory: Memory | None, available: int | None) -> None:
       DoesNotFitError: says how much is needed and how much is there.
     """
     if memory is not None and available is not None and memory.total > available:
-        raise DoesNotFitError(_too_much(memory, available))
-
-
-@contextlib.contextmanager
-def explaining_memory(memory: Memory | None) -> Iterator[None]:
-    """Turn a device's complaint about memory into one line.
-
-    Raises:
-      DoesNotFitError: says how much is needed and how much is there.
-    """
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        if memory is None:
-            reason = " ".join(str(error).split())[:200]
-        else:
-            reason = _too_much(memory, available_memory())
-        raise DoesNotFitError(reason) from error
-
-
-def available_memory() -> int | None:
-    """Bytes that the default device has for this process; None: unknown.
-
-    On a CPU that is what the host has left (Linux only).
-    """
-    if stats := jax.local_devices()[0].memory_stats():
-        return stats.get("bytes_limit")
-    meminfo = pathlib.Path("/proc/meminfo")
-    if not meminfo.is_file():
-        return None
-    fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) * 1024
+        raise DoesNotFitError(f"{memory.need}, {in_gib(available)} is there")
 
 
 def peak_memory() -> int | None:
     """The most bytes that were in use on the default device so far; None: unknown."""
     stats = jax.local_devices()[0].memory_stats()
     return None if stats is None else stats.get("peak_bytes_in_use")
-
-
-def _too_much(memory: Memory, available: int | None) -> str:
-    there = "an unknown amount" if available is None else f"{available / _GIB:.2f} GiB"
-    return (
-        f"needs {memory.total / _GIB:.2f} GiB of device memory ("
-        f"{memory.temporary / _GIB:.2f} of them temporary), {there} is there"
-    )

@@ -12,14 +12,13 @@ from logocap_jax.benchmark.options import Setting
 from logocap_jax.benchmark.peaks import find_peak
 from logocap_jax.benchmark.programs import (
     Program,
-    available_memory,
     compile_program,
-    explaining_memory,
     peak_memory,
     require_fit,
 )
 from logocap_jax.benchmark.rows import Row
 from logocap_jax.benchmark.timing import Timing, measure
+from logocap_jax.device_memory import available_memory, explaining_memory
 
 PROGRAM_MEMORY = "compiled.memory_analysis"
 DEVICE_MEMORY = "device.memory_stats"
@@ -126,7 +125,7 @@ def run_first(
     """
     row = compiled_row(name, setting, program)
     before = peak_memory()
-    with explaining_memory(program.memory):
+    with explaining_memory(needed=program.memory.need if program.memory else ""):
         result = jax.block_until_ready(program.run(*values))
     after = peak_memory()
     if before is not None and after is not None and after > before:

@@ -17,7 +17,6 @@ from logocap_jax.benchmark.options import (
     positive,
     split,
 )
-from logocap_jax.benchmark.programs import DoesNotFitError
 from logocap_jax.benchmark.record import (
     compare,
     describe,
@@ -35,6 +34,7 @@ from logocap_jax.benchmark.table import (
 )
 from logocap_jax.cli.settings import parse_settings
 from logocap_jax.convert.files import load_weights
+from logocap_jax.device_memory import DoesNotFitError
 from logocap_jax.experiment.build import make_method
 from logocap_jax.methods.base import Variables
 

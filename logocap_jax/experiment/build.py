@@ -42,6 +42,16 @@ from logocap_jax.training.step import TrainStep, make_train_step
 
 Rows = dict[str, dict[str, float | None]]
 
+# What lowers the memory that a batch needs.
+TRAINING_ADVICE = (
+    "a smaller batch_size lowers it, and so do method.dtype='bfloat16', accumulate=2 "
+    "or more, and method.backbone.remat=True"
+)
+EVALUATION_ADVICE = (
+    "a smaller eval.batch_size or eval.short_side lowers it, and so does "
+    "method.dtype='bfloat16'"
+)
+
 
 def skeleton_of(config: ConfigDict) -> Skeleton:
     """The skeleton of the config's data set; COCO's without one, to plan or measure.

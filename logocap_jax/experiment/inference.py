@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from data_pipeline.eval_batches import EvalBatches
 from logocap_jax.convert.files import load_weights
+from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.runner import ResultSets, jit_evaluate, run_evaluation
 from logocap_jax.experiment import build
 from logocap_jax.experiment.settings import saved_settings
@@ -55,7 +56,8 @@ def find_poses(
       weights: weights to take instead.
 
     Raises:
-      ValueError: if there is no model, or it does not fit the config.
+      ValueError: if there is no model, it does not fit the config, or a batch does not
+        fit into the devices' memory.
     """
     mesh = make_mesh()
     check_batch_size(config.eval.batch_size, mesh, name="eval.batch_size")
@@ -64,9 +66,12 @@ def find_poses(
     sets: ResultSets = {}
     suffix = ""
     for suffix, variables in _load(config, method, mesh, workdir, weights).items():
-        with tqdm.tqdm(
-            total=len(batches.source), desc=f"poses{suffix}", unit="image"
-        ) as bar:
+        with (
+            explaining_memory(build.EVALUATION_ADVICE),
+            tqdm.tqdm(
+                total=len(batches.source), desc=f"poses{suffix}", unit="image"
+            ) as bar,
+        ):
             found = run_evaluation(
                 evaluate,
                 build.inference_variables(variables, mesh),

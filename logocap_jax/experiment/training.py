@@ -15,6 +15,7 @@ from data_pipeline.augment import Augmentation
 from data_pipeline.examples import Example
 from data_pipeline.pipeline import make_train_dataset
 from data_pipeline.sources import Source, open_source
+from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.runner import jit_evaluate, run_evaluation
 from logocap_jax.evaluation.table import format_table
@@ -42,8 +43,9 @@ def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | Non
       The signal that ended it early, with its state saved; None if it came to its end.
 
     Raises:
-      ValueError: if the config, the data or a checkpoint do not fit together; one
-        line says what was got and what is possible. See `training/errors.py`.
+      ValueError: if the config, the data or a checkpoint do not fit together, or a
+        batch not into the devices' memory; one line says what was got and what is
+        possible. See `training/errors.py`.
       OSError: if the disk is full.
     """
     mesh = make_mesh()
@@ -62,6 +64,7 @@ def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | Non
     train_step = build.make_step(config, method, schedule.learning_rate, mesh)
     averaged = "_ema" if config.ema_decay > 0 else ""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(explaining_memory(build.TRAINING_ADVICE))
         stop = stack.enter_context(stop_on_signals())
         evaluate = _make_evaluator(config, method, mesh, stop)
         workdir.mkdir(parents=True, exist_ok=True)
@@ -182,7 +185,8 @@ def _make_evaluator(
         for suffix, variables in state.evaluated.items():
             until_stop = itertools.takewhile(lambda _: stop.signal is None, batches)
             folded = build.inference_variables(variables, mesh)
-            sets = run_evaluation(evaluate, folded, until_stop, mesh)
+            with explaining_memory(build.EVALUATION_ADVICE):
+                sets = run_evaluation(evaluate, folded, until_stop, mesh)
             if stop.signal is not None:
                 return None
             scored = build.score(truth, sets, protocol)

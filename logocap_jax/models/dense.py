@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from logocap_jax.models.heads import Head
 from logocap_jax.models.hrnet import HRNet, HRNetConfig
-from logocap_jax.models.layers import Dtype
+from logocap_jax.models.layers import Dtype, run_part
 from logocap_jax.models.outside import zeros_outside
 
 
@@ -58,7 +58,12 @@ class DenseNetwork(nn.Module):
                 features = backbone(image, train=train, extent=extent)
 
         def head(hidden: int, outputs: int | None, name: str) -> Array:
-            return Head(hidden, outputs, self.dtype, name=name)(features, train=train)
+            head = Head(hidden, outputs, self.dtype, name=name)
+            return run_part(
+                *(Head.__call__, head, features),
+                train=train,
+                remat=self.backbone.remat,
+            )
 
         heatmaps = head(self.heatmap_hidden, self.num_keypoints + 1, "heatmap_head")
         offsets = head(self.offset_hidden, 2 * self.num_keypoints, "offset_head")

@@ -1,8 +1,8 @@
 """HRNet (Sun et al., CVPR 2019): parallel branches at strides 4, 8, 16, 32."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from logocap_jax.models.layers import (
     ConvNorm,
     Dtype,
     conv,
+    run_part,
 )
 from logocap_jax.ops.extent import extend_edges
 from logocap_jax.ops.upsampling import upsample_bilinear
@@ -32,9 +33,9 @@ class HRNetConfig:
       layer1_blocks: number of those bottlenecks.
       modules: exchange modules in the stages of 2, 3 and 4 branches.
       blocks: residual blocks per branch and module.
-      remat: in training, keep of each bottleneck and exchange module only the input,
-        and compute the rest anew for the gradient: less memory, more time, and the
-        same variables and results.
+      remat: in training, keep of stem, bottlenecks, transitions, exchange modules and
+        heads only the inputs, and compute the rest anew for the gradient: less memory,
+        more time, and the same variables and results.
     """
 
     channels: int
@@ -100,13 +101,11 @@ class HRNet(nn.Module):
           `15 * channels` features: the four branches, upsampled bilinearly.
         """
         size, dtype, height = self.config, self.dtype, x.shape[1]
-        for i in (1, 2):
-            x = conv(size.stem_channels, 3, 2, dtype, name=f"stem_conv{i}")(x)
-            norm = BatchNorm(dtype=dtype, name=f"stem_norm{i}")
-            x = nn.relu(norm(x, train=train))
+        run = functools.partial(run_part, train=train, remat=size.remat)
+        x = run(HRNet._stem, self, x)
         for i in range(size.layer1_blocks):
             block = Bottleneck(size.layer1_channels, dtype, name=f"layer1_block{i}")
-            x = self._apply(block, x, train)
+            x = run(Bottleneck.__call__, block, x)
         branches = [x]
         for stage, modules in enumerate(size.modules, start=2):
             branches = self._transition(branches, stage, train)
@@ -114,7 +113,7 @@ class HRNet(nn.Module):
                 exchange = ExchangeModule(
                     size.blocks, dtype, name=f"stage{stage}_module{m}"
                 )
-                branches = self._apply(exchange, branches, train)
+                branches = run(ExchangeModule.__call__, exchange, branches)
         if extent is not None:
             branches = [
                 jax.vmap(extend_edges)(x, extent * x.shape[1] // height)
@@ -122,13 +121,14 @@ class HRNet(nn.Module):
             ]
         return _concatenate_upsampled(branches)
 
-    def _apply(self, module: nn.Module, x: Any, train: bool) -> Any:
-        """Apply a module; with `remat`, forget all inside until the gradient."""
-
-        def run(module: nn.Module, x: Any) -> Any:
-            return module(x, train=train)
-
-        return (nn.remat(run) if self.config.remat else run)(module, x)
+    def _stem(self, x: Array, *, train: bool) -> Array:
+        """Two convolutions, to stride 4."""
+        for i in (1, 2):
+            name = f"stem_conv{i}"
+            x = conv(self.config.stem_channels, 3, 2, self.dtype, name=name)(x)
+            norm = BatchNorm(dtype=self.dtype, name=f"stem_norm{i}")
+            x = nn.relu(norm(x, train=train))
+        return x
 
     def _transition(
         self, branches: Sequence[Array], stage: int, train: bool
@@ -139,7 +139,10 @@ class HRNet(nn.Module):
             features = self.config.channels * 2**branch
             name = f"transition{stage - 1}_branch{branch}"
             module = ConvNorm(features, stride=stride, dtype=self.dtype, name=name)
-            return nn.relu(module(x, train=train))
+            x = run_part(
+                *(ConvNorm.__call__, module, x), train=train, remat=self.config.remat
+            )
+            return nn.relu(x)
 
         kept = list(branches)
         if stage == 2:  # layer 1 has its own width, so its branch is converted too

@@ -1,5 +1,6 @@
 """Convolution, batch normalisation and the two residual blocks of HRNet."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -144,6 +145,17 @@ def conv(
         kernel_init=torch_default_init,
         name=name,
     )
+
+
+def run_part(
+    function: Callable[..., Any], module: nn.Module, x: Any, *, train: bool, remat: bool
+) -> Any:
+    """Run a part of a network; with `remat`, forget all inside until the gradient."""
+
+    def run(module: nn.Module, x: Any) -> Any:
+        return function(module, x, train=train)
+
+    return (nn.remat(run) if remat else run)(module, x)
 
 
 class BasicBlock(nn.Module):

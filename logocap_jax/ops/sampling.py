@@ -64,51 +64,51 @@ def bilinear_sample(
 
 
 def resized_position(
-    pixel: Num[Array, " X"], factor: int | float | Float[Array, ""]
-) -> Float[Array, " X"]:
+    pixel: Num[Array, "*grid"], factor: int | float | Float[Array, ""]
+) -> Float[Array, "*grid"]:
     """Where pixels of a resized axis lie on it before: half-pixel centres."""
     return (pixel + 0.5) / factor - 0.5
 
 
 def linear_weights(
-    position: Float[Array, " X"],
-    cells: Num[Array, " w"],
+    position: Float[Array, "*#grid"],
+    cell: Num[Array, "*#grid"],
     *,
     within: int | Int[Array, ""],
-) -> Float[Array, "X w"]:
+) -> Float[Array, "*grid"]:
     """Weights that sample one axis: linear, edges repeated.
 
     Args:
       position: any real positions on the axis.
-      cells: positions of its values.
+      cell: positions of its values; the two broadcast.
       within: how many of its values are image, from the first on.
 
     Returns:
-      For each position the weights of the cells.
+      For each position the weight of each cell.
     """
     place = jnp.clip(position, 0, within - 1)
-    return jnp.maximum(1 - jnp.abs(place[:, None] - cells[None]), 0)
+    return jnp.maximum(1 - jnp.abs(place - cell), 0)
 
 
 def resize_weights(
-    pixel: Num[Array, " X"],
-    cells: Num[Array, " w"],
+    pixel: Num[Array, "*#grid"],
+    cell: Num[Array, "*#grid"],
     *,
     stride: int,
     within: int | Int[Array, ""],
-) -> Float[Array, "X w"]:
+) -> Float[Array, "*grid"]:
     """Weights that upsample one axis: bilinear, half-pixel centres, edges repeated.
 
     Args:
       pixel: pixels of the upsampled axis.
-      cells: positions of the axis before.
+      cell: positions of the axis before; the two broadcast.
       stride: factor.
       within: how many of its values are image, from the first on.
 
     Returns:
-      For each pixel the weights of the cells.
+      For each pixel the weight of each cell.
     """
-    return linear_weights(resized_position(pixel, stride), cells, within=within)
+    return linear_weights(resized_position(pixel, stride), cell, within=within)
 
 
 def sample_grid(
@@ -126,8 +126,8 @@ def sample_grid(
       extent: height and width of the image in the maps.
     """
     height, width, _ = maps.shape
-    along_y = linear_weights(rows, jnp.arange(height), within=extent[0])
-    along_x = linear_weights(columns, jnp.arange(width), within=extent[1])
+    along_y = linear_weights(rows[:, None], jnp.arange(height), within=extent[0])
+    along_x = linear_weights(columns[:, None], jnp.arange(width), within=extent[1])
     # Full precision: keypoints are read off the peaks of what comes out.
     return jnp.einsum(
         *("yh,hwc,xw->yxc", along_y, maps, along_x), precision=lax.Precision.HIGHEST
@@ -135,12 +135,12 @@ def sample_grid(
 
 
 def upsampled_weights(
-    position: Float[Array, " X"],
-    cells: Num[Array, " w"],
+    position: Float[Array, "*#grid"],
+    cell: Num[Array, "*#grid"],
     *,
     stride: int,
     within: int | Int[Array, ""],
-) -> Float[Array, "X w"]:
+) -> Float[Array, "*grid"]:
     """Weights that sample one axis of a map as if it were upsampled first.
 
     Upsampling by `stride` is bilinear with half-pixel centres, sampling follows
@@ -149,19 +149,19 @@ def upsampled_weights(
 
     Args:
       position: positions on the upsampled axis.
-      cells: positions of the axis before upsampling.
+      cell: positions of the axis before upsampling; the two broadcast.
       stride: factor of the upsampling.
       within: how many of its values are image, from the first on.
 
     Returns:
-      For each position the weights of the cells.
+      For each position the weight of each cell.
     """
 
-    def rows(index: Array) -> Array:
-        return resize_weights(index, cells, stride=stride, within=within)
+    def upsample(index: Array) -> Array:
+        return resize_weights(index, cell, stride=stride, within=within)
 
     lower, upper = bilinear_taps(position, within * stride)
-    return rows(lower[0]) * lower[1][:, None] + rows(upper[0]) * upper[1][:, None]
+    return upsample(lower[0]) * lower[1] + upsample(upper[0]) * upper[1]
 
 
 def sample_window(
@@ -191,39 +191,53 @@ def sample_window(
     Returns:
       The samples, `[y, x]`.
     """
-    size = heatmaps.shape[-3:-1]
-    columns, rows = (
-        _window_axis(
-            center[1 - axis],
-            radius=radius,
-            stride=stride,
-            size=size[axis],
-            within=size[axis] if extent is None else extent[axis],
-        )
-        for axis in (1, 0)
+    cells, first = window_cells(
+        *(heatmaps, center, channel),
+        radius=radius,
+        stride=stride,
+        extent=extent,
+        image=image,
     )
-    cells = heatmaps[(*image, rows[0][:, None], columns[0], channel)]
+    within = heatmaps.shape[-3:-1] if extent is None else extent
+    steps = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
+    rows, columns = (
+        upsampled_weights(
+            (center[1 - axis] + steps)[:, None],
+            first[axis] + jnp.arange(cells.shape[axis]),
+            stride=stride,
+            within=within[axis],
+        )
+        for axis in (0, 1)
+    )
     # Full precision: keypoints are read off the peaks of what comes out.
     return jnp.einsum(
-        *("yh,hw,xw->yx", rows[1], cells, columns[1]), precision=lax.Precision.HIGHEST
+        *("yh,hw,xw->yx", rows, cells, columns), precision=lax.Precision.HIGHEST
     )
 
 
-def _window_axis(
-    center: Float[Array, ""],
+def window_cells(
+    heatmaps: Float[Array, "*images h w K"],
+    center: Float[Array, "2"],
+    channel: Int[Array, ""],
     *,
     radius: int,
     stride: int,
-    size: int,
-    within: int | Int[Array, ""],
-) -> tuple[Int[Array, " w"], Float[Array, "G w"]]:
-    """The cells that a window reads along one axis, and their weights."""
-    position = center + jnp.arange(-radius, radius + 1, dtype=jnp.float32)
-    first = jnp.floor((jnp.floor(position[0]) + 0.5) / stride - 0.5)
-    # Positions outside read the nearest cell inside; so must a window all outside.
-    first = jnp.clip(first, 0, within - 1).astype(jnp.int32)
-    # One cell more at either end than the window is long: it starts within a cell.
-    count = -(-(2 * radius + 1) // stride) + 2
-    cells = first + jnp.arange(count)
-    weights = upsampled_weights(position, cells, stride=stride, within=within)
-    return jnp.minimum(cells, size - 1), weights  # beyond the map all weights are 0
+    extent: Int[Array, "2"] | None = None,
+    image: tuple[Int[Array, ""], ...] = (),
+) -> tuple[Float[Array, "n n"], Int[Array, "2"]]:
+    """The cells that `sample_window` reads, and the row and column of the first."""
+    size = heatmaps.shape[-3:-1]
+    first, indices = [], []
+    for axis in (0, 1):
+        within = size[axis] if extent is None else extent[axis]
+        start = jnp.floor(center[1 - axis] - radius)
+        start = jnp.floor((start + 0.5) / stride - 0.5)
+        # Positions outside read the nearest cell inside; so must a window all outside.
+        start = jnp.clip(start, 0, within - 1).astype(jnp.int32)
+        # One cell more at either end than the window is long: it starts within a cell.
+        count = -(-(2 * radius + 1) // stride) + 2
+        first.append(start)
+        # Beyond the map all weights are 0.
+        indices.append(jnp.minimum(start + jnp.arange(count), size[axis] - 1))
+    cells = heatmaps[(*image, indices[0][:, None], indices[1], channel)]
+    return cells, jnp.stack(first)

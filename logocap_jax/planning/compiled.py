@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from logocap_jax import geometry
+from logocap_jax.device_memory import explaining_memory
 from logocap_jax.experiment import build
 from logocap_jax.planning.collectives import (
     Collective,
@@ -22,9 +23,6 @@ from logocap_jax.planning.memory_traffic import main_memory_bytes
 from logocap_jax.sharding import batch_sharding
 from logocap_jax.structures import Batch
 from logocap_jax.training.state import TrainState
-
-# What to do about a step that is too large.
-ADVICE = "reduce batch_size, raise accumulate or set method.backbone.remat=True"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +67,8 @@ def compile_step(config: ConfigDict, mesh: Mesh) -> CompiledStep:
     schedule = build.make_schedule(config, steps_per_epoch=1)
     step: Any = build.make_step(config, method, schedule, mesh)
     state = build.state_shapes(config, method, mesh)
-    compiled = _compile(step.lower(state, batch_shapes(config, mesh)))
+    with explaining_memory(build.TRAINING_ADVICE):
+        compiled = step.lower(state, batch_shapes(config, mesh)).compile()
     module = parse_hlo(compiled.as_text())
     # XLA counts what is in a loop once, and for TPUs does not tell how long one is. The
     # loop that matters is the one over the parts of a batch.
@@ -119,18 +118,6 @@ def state_sizes(state: TrainState) -> dict[str, int]:
         "moving_average": state.ema,
     }
     return {name: _size(tree) for name, tree in parts.items()}
-
-
-def _compile(lowered: jax.stages.Lowered) -> Any:
-    try:
-        return lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        reason = " ".join(str(error).split())
-        if not reason.startswith("RESOURCE_EXHAUSTED"):
-            raise
-        raise ValueError(
-            f"the step does not fit into a device's memory; {ADVICE} ({reason[:300]})"
-        ) from error
 
 
 def _size(tree: Any) -> int:

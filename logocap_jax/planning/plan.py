@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 from logocap_jax.experiment import build
 from logocap_jax.planning.collectives import growing_kinds
 from logocap_jax.planning.compiled import (
-    ADVICE,
     CompiledStep,
     compile_step,
     state_sizes,
@@ -78,7 +77,7 @@ class Plan:
         if chip is not None and self.step.memory > chip.memory:
             lines.append(
                 f"peak memory of {self.step.memory / 2**30:.1f} GiB exceeds the chip's "
-                f"{chip.memory / 2**30:.0f} GiB: {ADVICE}"
+                f"{chip.memory / 2**30:.0f} GiB; {build.TRAINING_ADVICE}"
             )
         return lines
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from logocap_jax import geometry
+from logocap_jax.device_memory import explaining_memory
 from logocap_jax.inference.rescale import poses_of
 from logocap_jax.methods import build_config
 from logocap_jax.methods.base import Method, Variables
@@ -22,6 +23,11 @@ from logocap_jax.predictor.inputs import Input, make_input
 from logocap_jax.predictor.poses import Poses
 from logocap_jax.predictor.weights import build_fitting, load_settings
 from logocap_jax.skeletons import Skeleton
+
+# What lowers the memory that an image needs.
+_ADVICE = (
+    "a smaller short_side lowers it, and so do dtype='bfloat16' and flip_test=False"
+)
 
 
 class Explained(NamedTuple):
@@ -132,7 +138,8 @@ class Explainer:
     def explain(self, given: Input) -> Explained:
         """Find the people in a prepared image."""
         extent = np.array([given.extent], np.int32)
-        found = jax.device_get(self._explain(given.pixels[None], extent))
+        with explaining_memory(_ADVICE):
+            found = jax.device_get(self._explain(given.pixels[None], extent))
         transform = given.input_to_image
         kept = found.poses.valid & (found.poses.scores >= self._score_threshold)
         good = dataclasses.replace(found.poses, valid=kept)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from logocap_jax import structures
+from logocap_jax.device_memory import explaining_memory
 from logocap_jax.inference.rescale import poses_of
 from logocap_jax.predictor.compiled import keep_compiled
 from logocap_jax.predictor.fitting import Fit, Size, by_short_side, few_canvases
@@ -21,6 +22,12 @@ from logocap_jax.predictor.images import ImageLike
 from logocap_jax.predictor.inputs import Input, make_input
 from logocap_jax.predictor.poses import Poses
 from logocap_jax.skeletons import Skeleton
+
+# What lowers the memory that a batch needs.
+_ADVICE = (
+    "a smaller batch_size or short_side lowers it, and so do dtype='bfloat16' and "
+    "flip_test=False"
+)
 
 # Images in flight: as many batches are decoded before the first is asked for.
 _BATCHES_AHEAD = 4
@@ -170,6 +177,7 @@ class Predictor:
 
         Raises:
           ValueError: if an image is not one, or cannot be read; names it.
+          DoesNotFitError: a ValueError, too: if a batch needs too much memory.
         """
         if isinstance(images, Iterable) and not isinstance(
             images, (str, os.PathLike, np.ndarray)
@@ -185,7 +193,10 @@ class Predictor:
         """
         with ThreadPoolExecutor(_BATCHES_AHEAD) as pool:
             for chunk in _batched(images, self.batch_size * _BATCHES_AHEAD):
-                yield from self._chunk(list(pool.map(self._prepare, chunk)))
+                inputs = list(pool.map(self._prepare, chunk))
+                with explaining_memory(_ADVICE):
+                    found = self._chunk(inputs)
+                yield from found
 
     def input_size(self, image_size: Size) -> Size:
         """Size of the network's input for an image, both `(width, height)`.

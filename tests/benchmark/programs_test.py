@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import pytest
 
 from logocap_jax.benchmark import programs
-from logocap_jax.benchmark.programs import DoesNotFitError, Memory
+from logocap_jax.benchmark.programs import Memory
+from logocap_jax.device_memory import DoesNotFitError
 
 GIB = 2**30
 LARGE = Memory(arguments=GIB, outputs=GIB, aliased=GIB, temporary=2 * GIB, code=0)
@@ -36,31 +37,6 @@ def test_a_program_that_does_not_fit_says_what_it_needs_and_what_is_there():
     with pytest.raises(DoesNotFitError) as caught:
         programs.require_fit(LARGE, 2 * GIB)
     assert str(caught.value) == (
-        "needs 3.00 GiB of device memory (2.00 of them temporary), 2.00 GiB is there"
+        "needs 3.00 GiB of device memory (2.00 GiB of them temporary), "
+        "2.00 GiB is there"
     )
-
-
-def exhaust(message="RESOURCE_EXHAUSTED: Out of memory\nwhile trying"):
-    raise jax.errors.JaxRuntimeError(message)
-
-
-def test_a_device_that_runs_out_of_memory_is_explained():
-    with (
-        pytest.raises(DoesNotFitError, match=r"^needs 3\.00 GiB .* is there$"),
-        programs.explaining_memory(LARGE),
-    ):
-        exhaust()
-
-
-def test_a_compiler_that_runs_out_of_memory_is_quoted():
-    with pytest.raises(DoesNotFitError) as caught, programs.explaining_memory(None):
-        exhaust()
-    assert str(caught.value) == "RESOURCE_EXHAUSTED: Out of memory while trying"
-
-
-def test_other_errors_of_the_device_pass_through():
-    with (
-        pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"),
-        programs.explaining_memory(LARGE),
-    ):
-        exhaust("INTERNAL: something else")

@@ -101,28 +101,33 @@ def test_training_updates_all_statistics(features):
 
 @pytest.fixture(scope="module")
 def remat_config(smallest):
-    """One bottleneck and one exchange module: all that is rematerialised."""
+    """One bottleneck and one exchange module: all kinds of what is rematerialised."""
     return dataclasses.replace(smallest, modules=(1, 0, 0))
+
+
+def _dense(backbone, **changes):
+    return DenseNetwork(dataclasses.replace(backbone, **changes), 2, 4, 4, embedding=4)
 
 
 @pytest.fixture(scope="module")
 def gradients(remat_config, fill):
     """With and without rematerialisation: the program of the gradient, its results."""
-    _, shapes = _shapes(HRNet(remat_config), jnp.zeros((1, 64, 64, 3)))
+    _, shapes = _shapes(_dense(remat_config), jnp.zeros((1, 64, 64, 3)))
     variables = fill(shapes)
     images = np.random.default_rng(0).standard_normal((2, 64, 96, 3), np.float32)
 
     def compute(remat):
-        module = HRNet(dataclasses.replace(remat_config, remat=remat))
+        module = _dense(remat_config, remat=remat)
 
         def loss(params):
-            features, updates = module.apply(
+            maps, updates = module.apply(
                 {**variables, "params": params},
                 jnp.asarray(images),
                 train=True,
                 mutable=["batch_stats"],
             )
-            return jnp.sum(jnp.square(features)), updates["batch_stats"]
+            total = sum(jnp.sum(jnp.square(x)) for x in maps)
+            return total, updates["batch_stats"]
 
         program = jax.jit(jax.grad(loss, has_aux=True)).lower(variables["params"])
         return program.as_text(), program.compile()(variables["params"])
@@ -140,18 +145,45 @@ def test_rematerialisation_leaves_gradients_and_statistics_as_they_are(gradients
     )
 
 
-def test_rematerialisation_computes_blocks_and_modules_twice(gradients):
+def test_rematerialisation_computes_every_part_twice(gradients):
     plain, twice = (
         gradients[remat][0].count("stablehlo.convolution") for remat in (False, True)
     )
-    # Those of the bottleneck, a residual block on each branch, and the exchange.
-    assert twice == plain + 4 + 2 * 2 + 2
+    # Those of the stem, the bottleneck, the transitions to two branches, a residual
+    # block on each, the exchange, and the heads.
+    assert twice == plain + 2 + 4 + 2 + 2 * 2 + 2 + 5
     assert "optimization_barrier" in gradients[True][0]
+
+
+def test_rematerialisation_keeps_little_for_the_gradient(remat_config):
+    """At the widths of W32; the residuals of a `vjp` are what is kept."""
+
+    def kept(remat):
+        sizes = {"stem_channels": 64, "layer1_channels": 64, "blocks": 4}
+        module = _dense(remat_config, **sizes, channels=32, remat=remat)
+        image = jax.ShapeDtypeStruct((1, 128, 128, 3), jnp.float32)
+        _, variables = _shapes(module, image)
+
+        def residuals(params, rest, image):
+            def maps(params):
+                variables = {**rest, "params": params}
+                return module.apply(
+                    variables, image, train=True, mutable=["batch_stats"]
+                )[0]
+
+            return jax.vjp(maps, params)[1]
+
+        rest = {"batch_stats": variables["batch_stats"]}
+        found = jax.eval_shape(residuals, variables["params"], rest, image)
+        # Weights are there in any case.
+        return _size(found) - _size(variables["params"])
+
+    assert kept(True) < kept(False) / 6
 
 
 def test_rematerialisation_leaves_fresh_variables_as_they_are(remat_config):
     def fresh(remat):
-        module = HRNet(dataclasses.replace(remat_config, remat=remat))
+        module = _dense(remat_config, remat=remat)
         key = jax.random.key(0, impl="rbg")  # compiles faster than the default
         return jax.jit(module.init, static_argnames="train")(
             key, jnp.zeros((1, 64, 64, 3)), train=False

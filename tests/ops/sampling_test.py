@@ -190,7 +190,7 @@ def test_points_of_one_image_among_several_are_those_of_its_own_maps():
 )
 def test_weights_sum_to_one_but_at_the_far_edge(position, total):
     weights = upsampled_weights(
-        *(jnp.asarray([position]), jnp.arange(WIDTH)), stride=STRIDE, within=WIDTH
+        *(jnp.asarray([[position]]), jnp.arange(WIDTH)), stride=STRIDE, within=WIDTH
     )
     assert weights.shape == (1, WIDTH)
     assert jnp.sum(weights).item() == pytest.approx(total)

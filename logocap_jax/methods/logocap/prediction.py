@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import OrderedDict
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from logocap_jax.methods.keypointer import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import assign, best_of_mesh
 from logocap_jax.methods.logocap.config import Parts
+from logocap_jax.methods.logocap.keypoints import refine_keypoints
 from logocap_jax.ops.valid_rows import map_valid
 from logocap_jax.structures import Batch, DenseMaps, Poses
 
@@ -173,21 +175,23 @@ def refine_image(
     A keypoint's score is that of its refined peak times the pose's centre value;
     poses whose mean score is not above 0 are dropped.
     """
-    if parts.config.refine_with == "kam":
+    config = parts.config
+    window: Any = {
+        "radius": config.window_radius,
+        "sigma": config.window_sigma,
+        "extent": extent,
+        "image": image,
+    }
+    if config.refine_with == "kam":
         mesh = expansion.expand(initial.keypoints, parts.mesh_offsets)
         keypoints, scores = refine.best_of_kam(kam, mesh)
-    else:
-        windows = refine.global_windows(
-            heatmaps,
-            initial.keypoints,
-            radius=parts.config.window_radius,
-            sigma=parts.config.window_sigma,
-            extent=extent,
-            image=image,
-        )
-        if parts.config.refine_with == "both":
-            windows = refine.adapt(windows, kam)
+    elif config.refine_with == "kem":
+        windows = refine.global_windows(heatmaps, initial.keypoints, **window)
         keypoints, scores = refine.read_peaks(windows, initial.keypoints)
+    else:
+        keypoints, scores = refine_keypoints(
+            *(heatmaps, initial.keypoints, kam), **window, fused=config.fused_peaks
+        )
     scores = scores * initial.center_values[:, None]
     pose_scores = jnp.mean(scores, axis=-1)
     valid = initial.valid & (pose_scores > 0)

@@ -10,6 +10,9 @@ from logocap_jax.ops.instance_conv import instance_convolution
 from logocap_jax.ops.peaks import top_two
 from logocap_jax.ops.sampling import sample_window
 
+# Below it the Gaussian weights of a window are 0 (reference behaviour).
+CUTOFF = 1e-4
+
 
 def global_windows(
     heatmaps: Float[Array, "h w K1"] | Float[Array, "B h w K1"],
@@ -17,7 +20,7 @@ def global_windows(
     *,
     radius: int = 48,
     sigma: float | None = 16.0,
-    cutoff: float = 1e-4,
+    cutoff: float = CUTOFF,
     extent: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
     image: Int[Array, " N"] | None = None,
 ) -> Float[Array, "N K G G"]:
@@ -30,7 +33,7 @@ def global_windows(
       radius: half the window's side, input px.
       sigma: sigma of the Gaussian that the window is multiplied with, input px; None:
         it stays as it is.
-      cutoff: Gaussian values below it are 0 (reference behaviour).
+      cutoff: Gaussian values below it are 0.
       extent: height and width of each image, input px; None: all is image.
       image: which of several images each slot is of; None: there is one.
 
@@ -54,9 +57,16 @@ def global_windows(
         return jax.vmap(sample)(keypoints, jnp.arange(len(keypoints)))
 
     windows = jax.vmap(of_slot)(keypoints_input, () if image is None else (image,))
+    return windows * reweighing(radius=radius, sigma=sigma, cutoff=cutoff)
+
+
+def reweighing(
+    *, radius: int, sigma: float | None, cutoff: float = CUTOFF
+) -> Float[Array, "G G"]:
+    """What windows are multiplied with; arguments as for `global_windows`."""
     if sigma is None:
-        return windows
-    return windows * gaussian.gaussian_window(radius=radius, sigma=sigma, cutoff=cutoff)
+        return jnp.ones((2 * radius + 1,) * 2)
+    return gaussian.gaussian_window(radius=radius, sigma=sigma, cutoff=cutoff)
 
 
 def adapt(
@@ -116,8 +126,23 @@ def read_peaks(
     Returns:
       Refined keypoints in input px, and their scores.
     """
-    radius = refined.shape[-1] // 2
-    positions, values = jax.vmap(jax.vmap(top_two))(refined)  # [N, K, 2, 2], [.., 2]
+    positions, values = jax.vmap(jax.vmap(top_two))(refined)
+    return blend_peaks(
+        *(positions, values, keypoints_input),
+        radius=refined.shape[-1] // 2,
+        first_share=first_share,
+    )
+
+
+def blend_peaks(
+    positions: Float[Array, "N K 2 2"],
+    values: Float[Array, "N K 2"],
+    keypoints_input: Float[Array, "N K 2"],
+    *,
+    radius: int,
+    first_share: float = 0.75,
+) -> tuple[Float[Array, "N K 2"], Float[Array, "N K"]]:
+    """`read_peaks` from the places of the two largest values, as of `top_two`."""
 
     def blend(pair: Array, axis: int) -> Array:
         first, second = jnp.moveaxis(pair, axis, 0)
