@@ -2,7 +2,8 @@
 
 import functools
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,21 @@ from logocap_jax.training.state import (
 from logocap_jax.training.step import TrainStep, make_train_step
 
 Rows = dict[str, dict[str, float | None]]
+
+
+def check_numbers(settings: Mapping[str, Any], path: str = "") -> None:
+    """Check that no number of a config is beyond what any setting can mean.
+
+    Raises:
+      ValueError: if one is not finite, or an integer of more than 32 bits.
+    """
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            check_numbers(value, f"{path}{name}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"got {path}{name}={value}, expected a finite number")
+        elif isinstance(value, int) and abs(value) >= 2**31:
+            raise ValueError(f"got {path}{name}={value}, expected less than 2^31")
 
 
 def make_method(config: ConfigDict) -> Method:
