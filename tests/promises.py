@@ -126,6 +126,8 @@ class Matrix:
             if unknown := set(names) - ROWS.keys():
                 raise pytest.UsageError(f"{item.nodeid}: unknown rows {unknown}")
             self._marked[item.nodeid] = names
+            for name in names:
+                self.rows[name].names[item.nodeid.partition("[")[0]] = None
         items[:] = [item for item in items if self._marked[item.nodeid]]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -136,7 +138,6 @@ class Matrix:
         names = self._marked[report.nodeid]
         faulty = any(ROWS[name].is_fault for name in names)
         for tests in [self.rows[name] for name in names] + [self.total] * faulty:
-            tests.names[report.nodeid.partition("[")[0]] = None
             tests.counts.update(tried=cases, survived=cases * report.passed)
 
     def lacking(self) -> list[str]:
