@@ -14,8 +14,12 @@ import numpy as np
 from data_pipeline.augment import Augmentation
 from data_pipeline.bad_records import Substituting
 from data_pipeline.examples import Example, train_example
+from data_pipeline.images import MAX_SIDE
 from data_pipeline.sources import Source, check_share
 from data_pipeline.workers import batches_of_workers, in_workers
+
+# Places for people in an image: all of them take memory, used or not.
+MAX_PEOPLE = 10_000
 
 
 def make_train_dataset(
@@ -62,10 +66,12 @@ def make_train_dataset(
     """
     check_share(source, batch_size, host_index, num_hosts)
     # 32 is the stride of the deepest branch of the networks.
-    if input_size <= 0 or input_size % 32:
-        raise ValueError(f"got input_size={input_size}, expected a multiple of 32")
-    if max_people < 1:
-        raise ValueError(f"got max_people={max_people}, expected 1 or more")
+    if not 0 < input_size <= MAX_SIDE or input_size % 32:
+        raise ValueError(
+            f"got input_size={input_size}, expected a multiple of 32 up to {MAX_SIDE}"
+        )
+    if not 1 <= max_people <= MAX_PEOPLE:
+        raise ValueError(f"got max_people={max_people}, expected 1 to {MAX_PEOPLE}")
     numbers = {"start_step": start_step, "seed": seed, "num_workers": num_workers}
     for name, value in {**numbers, "max_bad_records": max_bad_records}.items():
         if value < 0:

@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,21 @@ def method_settings(config: ConfigDict) -> dict[str, Any]:
     settings = config.method.to_dict()
     del settings["name"]
     return settings | {"skeleton": dataclasses.asdict(skeleton_of(config))}
+
+
+def check_numbers(settings: Mapping[str, Any], path: str = "") -> None:
+    """Check that no number of a config is beyond what any setting can mean.
+
+    Raises:
+      ValueError: if one is not finite, or an integer of more than 32 bits.
+    """
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            check_numbers(value, f"{path}{name}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"got {path}{name}={value}, expected a finite number")
+        elif isinstance(value, int) and abs(value) >= 2**31:
+            raise ValueError(f"got {path}{name}={value}, expected less than 2^31")
 
 
 def make_method(config: ConfigDict) -> Method:

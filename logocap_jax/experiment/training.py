@@ -49,6 +49,7 @@ def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | Non
       OSError: if the disk is full.
     """
     mesh = make_mesh()
+    build.check_numbers(config.to_dict())
     check_same("config", config.to_dict())
     check_batch_size(config.batch_size, mesh, name="batch_size")
     check_batch_size(config.eval.batch_size, mesh, name="eval.batch_size")
@@ -102,7 +103,7 @@ def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | Non
 
 def _make_schedule(config: ConfigDict, *, num_images: int) -> Schedule:
     positive = ("epochs", "log_every", "eval_every", "checkpoint_every")
-    for name in (*positive, "max_skipped_in_row"):
+    for name in (*positive, "max_skipped_in_row", "learning_rate"):
         if not config[name] > 0:
             raise ValueError(f"got {name}={config[name]}, expected more than 0")
     steps_per_epoch = max(num_images // config.batch_size, 1)

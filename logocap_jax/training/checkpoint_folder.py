@@ -128,6 +128,9 @@ class CheckpointFolder:
             # Orbax does not notice flipped bits in arrays.
             if describe_leaves(state) != meta["leaves"]:
                 raise ValueError("got other numbers than were saved")
+            # A folder under another name: data would go on at the wrong place.
+            if int(state.step) != step:
+                raise ValueError(f"got the state of step {int(state.step)}")
             return state
 
         # First: Orbax waits for all processes, also for one that has failed.

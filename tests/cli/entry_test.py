@@ -21,6 +21,7 @@ def run(script, *flags):
     )
 
 
+@pytest.mark.row("configs")
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -60,6 +61,7 @@ def test_a_mistake_on_the_command_line_is_one_line(flags, expected):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.row("configs")
 def test_a_mistake_that_the_run_finds_is_one_line():
     done = run("train.py", DEMO, WORKDIR, "--config.data.dir=nowhere")
     assert done.returncode == 2
@@ -83,6 +85,7 @@ def test_evaluation_says_what_it_needs(flags, expected):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.row("exit codes")
 @pytest.mark.parametrize(
     ("body", "code", "error"),
     [

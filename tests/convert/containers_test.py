@@ -52,6 +52,7 @@ def _header(shape, descr="<f4"):
     return {"descr": descr, "fortran_order": False, "shape": shape}
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -76,6 +77,7 @@ def test_damaged_or_foreign_file_is_refused_by_name(write, data, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.row("weights")
 def test_safetensors_header_that_reaches_outside_the_file_is_refused(write):
     entry = {"dtype": "F32", "shape": [4], "data_offsets": [0, 1 << 40]}
     header = json.dumps({"a": entry}).encode()
@@ -83,6 +85,7 @@ def test_safetensors_header_that_reaches_outside_the_file_is_refused(write):
         read_arrays(write(len(header).to_bytes(8, "little") + header + bytes(16)))
 
 
+@pytest.mark.row("weights")
 def test_decompression_bomb_is_refused_before_it_is_read(write):
     data = _npz({"a": np.zeros(1 << 20, np.uint8)}, np.savez_compressed)
     assert len(data) < 1 << 14
@@ -90,11 +93,13 @@ def test_decompression_bomb_is_refused_before_it_is_read(write):
         read_arrays(write(data), max_bytes=1_000_000)
 
 
+@pytest.mark.row("weights")
 def test_safetensors_above_the_cap_is_refused(write):
     with pytest.raises(ValueError, match="expected at most 1000"):
         read_arrays(write(save({"a": np.zeros(1000)})), max_bytes=1000)
 
 
+@pytest.mark.row("weights")
 def test_array_header_that_python_cannot_read_is_refused(write):
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -104,6 +109,7 @@ def test_array_header_that_python_cannot_read_is_refused(write):
         read_arrays(write(stream.getvalue(), "file.npz"))
 
 
+@pytest.mark.row("weights")
 def test_archive_that_holds_less_of_a_storage_than_it_lists_is_refused(
     write, torch_files
 ):
@@ -116,6 +122,7 @@ def test_archive_that_holds_less_of_a_storage_than_it_lists_is_refused(
         read_arrays(write(bytes(data), "file.pth"))
 
 
+@pytest.mark.row("weights")
 def test_name_that_would_drive_the_terminal_is_refused(write):
     data = save({"a\x1b[2J": np.ones(1)})
     with pytest.raises(ValueError, match="has control characters") as caught:
@@ -123,6 +130,7 @@ def test_name_that_would_drive_the_terminal_is_refused(write):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.row("weights")
 def test_pipe_is_refused_without_waiting_for_it(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="not a regular file"):

@@ -43,6 +43,7 @@ def test_parallel_training_checkpoint_gives_the_plain_state_dict(
     assert all(np.array_equal(read[key], tiny_state[key]) for key in read)
 
 
+@pytest.mark.row("weights")
 def test_two_arrays_for_one_key_are_refused(torch_files, write):
     array = np.ones(1, np.float32)
     path = write(torch_files.zip({"module.a": array, "a": array}))
@@ -107,6 +108,7 @@ def test_axes_in_any_memory_order_are_saved_by_value(tmp_path):
     np.testing.assert_array_equal(loaded["params"]["kernel"], kernel)
 
 
+@pytest.mark.row("weights")
 def test_own_weights_of_another_model_are_refused_by_path(tmp_path):
     path = tmp_path / "a.safetensors"
     files.save_safetensors(path, {"params": {"a": np.ones(2), "b": np.ones(2)}})
@@ -132,6 +134,7 @@ def test_failed_save_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.row("weights")
 def test_checkpoint_folder_is_not_overwritten_and_others_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Failed to load checkpoint"):
         files.load_weights(tmp_path)
@@ -139,6 +142,7 @@ def test_checkpoint_folder_is_not_overwritten_and_others_are_refused(tmp_path):
         files.save_variables(tmp_path, {"params": {}})
 
 
+@pytest.mark.row("weights")
 def test_other_networks_weights_are_refused(torch_files, write):
     path = write(torch_files.zip({"fc.weight": np.ones((2, 2), np.float32)}))
     with pytest.raises(ValueError, match=r"weights\.pth: .*expected an HRNet's"):

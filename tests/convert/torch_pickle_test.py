@@ -24,6 +24,7 @@ class _Call:
         return self._reduced
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize(
@@ -56,6 +57,7 @@ STORAGE = b"(X\x07\x00\x00\x00storage" + KIND + b"X\x01\x00\x00\x000X\x00\x00\x0
 FORGED = STORAGE.replace(KIND, b"X\x02\x00\x00\x00|O")  # of Python objects
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize(
     ("program", "message"),
     [
@@ -113,6 +115,7 @@ def test_hand_made_pickle_is_carried_out_or_refused(
         tracemalloc.stop()
 
 
+@pytest.mark.row("weights")
 def test_key_that_takes_forever_to_hash_is_refused_at_once(torch_files, write):
     nested = ()
     for _ in range(100):
@@ -126,6 +129,7 @@ def test_key_that_takes_forever_to_hash_is_refused_at_once(torch_files, write):
         read_arrays(path)
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize(
     ("offset", "size", "stride", "message"),

@@ -81,6 +81,7 @@ def test_training_checkpoint_is_unwrapped(torch_files, write, kind, name):
     _assert_same(read_arrays(write(getattr(torch_files, kind)(checkpoint))), state)
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize("kind", FORMATS)
 def test_storage_of_another_size_than_the_pickle_says_is_refused(
     torch_files, write, kind
@@ -90,6 +91,7 @@ def test_storage_of_another_size_than_the_pickle_says_is_refused(
         read_arrays(write(getattr(torch_files, kind)({"a": tensor})))
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize("kind", FORMATS)
 def test_tensors_or_storages_above_the_cap_are_refused(torch_files, write, kind):
     tensor = torch_files.Tensor(np.ones(100, np.float32), 0, (1,), (1,), key="0")
@@ -103,6 +105,7 @@ def test_tensors_or_storages_above_the_cap_are_refused(torch_files, write, kind)
         read_arrays(write(getattr(torch_files, kind)(copies)), max_bytes=1199)
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize(
     ("root", "message"),
@@ -118,6 +121,7 @@ def test_file_without_a_state_dict_is_refused(torch_files, write, kind, root, me
         read_arrays(write(getattr(torch_files, kind)(root)))
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize(
     ("members", "message"),
     [
@@ -135,6 +139,7 @@ def test_damaged_archive_is_refused(torch_files, write, members, message):
         read_arrays(path)
 
 
+@pytest.mark.row("weights")
 def test_compressed_archive_is_refused(torch_files, write):
     parts = {"data.pkl": b"\x80\x02}."}
     path = write(torch_files.archive(parts, zipfile.ZIP_DEFLATED))
@@ -142,6 +147,7 @@ def test_compressed_archive_is_refused(torch_files, write):
         read_arrays(path)
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -158,18 +164,22 @@ def test_damaged_legacy_file_is_refused(torch_files, write, changes, message):
         read_arrays(path)
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_truncation_is_refused(torch_files, write, kind):
+def test_every_truncation_is_refused(torch_files, write, kind, record_property):
     data = getattr(torch_files, kind)({"a": np.arange(40, dtype=np.float32)})
+    record_property("cases", len(data))
     for length in range(len(data)):
         with pytest.raises(ValueError, match=r"weights.pth: ."):
             read_arrays(write(data[:length]))
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize("kind", FORMATS)
 def test_changed_bytes_are_refused_or_give_arrays_of_the_same_kind(
-    torch_files, write, kind
+    torch_files, write, kind, record_property
 ):
+    record_property("cases", 400)
     state = {f"layer.{i}.weight": np.ones((3, i), np.float32) for i in range(1, 4)}
     data = getattr(torch_files, kind)(state)
     rng = np.random.default_rng(0)
@@ -186,6 +196,7 @@ def test_changed_bytes_are_refused_or_give_arrays_of_the_same_kind(
     assert refused > 40
 
 
+@pytest.mark.row("weights")
 def test_changed_weight_in_an_archive_is_noticed_by_its_checksum(torch_files, write):
     data = torch_files.zip({"a": np.full(8, 1.5, np.float32)})
     value = np.float32(1.5).tobytes()

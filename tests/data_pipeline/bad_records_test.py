@@ -9,6 +9,7 @@ from data_pipeline.bad_records import Substituting
 from data_pipeline.pipeline import make_train_dataset
 from data_pipeline.sources import open_source
 from logocap_jax.skeletons import COCO
+from tests.faults.injector import FlipBit, damage
 
 BROKEN = b"\xff\xd8broken"
 
@@ -66,6 +67,7 @@ def test_each_bad_record_is_told_once(write_coco, caplog):
     ]
 
 
+@pytest.mark.row("images")
 def test_one_bad_record_more_than_may_be_is_an_error_each_time(write_coco):
     load = loader(open_with_broken(write_coco(num_images=5), 1, 3), max_bad=1)
     assert load(0) == load(1) == "002.jpg"
@@ -78,12 +80,14 @@ def test_one_bad_record_more_than_may_be_is_an_error_each_time(write_coco):
             load(2)
 
 
+@pytest.mark.row("images")
 def test_a_source_without_any_good_record_is_an_error_and_no_endless_search(write_coco):
     load = loader(open_with_broken(write_coco(num_images=2), 1, 2), max_bad=10)
     with pytest.raises(ValueError, match="got 2 bad records, expected a good one"):
         load(0)
 
 
+@pytest.mark.row("images")
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_with_bad_records_are_the_same_at_any_start_and_number_of_workers(
     write_coco, num_workers
@@ -105,6 +109,7 @@ def test_batches_with_bad_records_are_the_same_at_any_start_and_number_of_worker
     assert sum(changed) == 6
 
 
+@pytest.mark.row("images")
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_training_stops_above_the_limit(write_coco, num_workers):
     source = open_with_broken(write_coco(num_images=6), 2, 5)
@@ -112,14 +117,13 @@ def test_training_stops_above_the_limit(write_coco, num_workers):
         batches(source, 9, max_bad_records=1, num_workers=num_workers)
 
 
+@pytest.mark.row("images")
 def test_a_prepared_data_set_that_rots_is_told_as_bad_records(write_coco, tmp_path):
     from data_pipeline.prepare import prepare_coco
 
     prepare_coco(write_coco(), tmp_path / "prepared", skeleton=COCO, progress=False)
     source = open_source(tmp_path / "prepared", "train")
     (records,) = (tmp_path / "prepared").glob("*train*record*")
-    content = bytearray(records.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    records.write_bytes(bytes(content))
+    damage(records, FlipBit())
     with pytest.raises(ValueError, match="got a damaged or missing file"):
         batches(source, 2)

@@ -76,6 +76,7 @@ BAD_RECORDS = {
     "area 0": (change("annotations", area=0), "annotation 2: got area 0 with labelled"),
     "box NaN": (change("annotations", bbox=[1, 2, NAN, 4]), "annotation 2: got bbox"),
     "box negative": (change("annotations", bbox=[1, 2, -3, 4]), "on 2: got bbox"),
+    "box huge": (change("annotations", bbox=[1, 2, 1e9, 4]), "annotation 2: got bbox"),
     "box short": (change("annotations", bbox=[1, 2, 3]), "annotation 2: got bbox"),
     "no keypoints": (without("annotations", "keypoints"), "2: got no `keypoints`"),
     "keypoints text": (change("annotations", keypoints="1"), "2: got keypoints '1'"),
@@ -107,6 +108,7 @@ BAD_RECORDS = {
 }
 
 
+@pytest.mark.row("annotations")
 @pytest.mark.parametrize(("edit", "message"), BAD_RECORDS.values(), ids=BAD_RECORDS)
 def test_a_bad_record_is_named_and_its_image_left_out(write_coco, edit, message):
     split = coco.read_coco_split(write_coco(edit), "train", COCO)
@@ -151,6 +153,7 @@ def annotate_with(*keypoint_lists):
     return edit
 
 
+@pytest.mark.row("annotations")
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -176,6 +179,7 @@ def test_a_file_that_lacks_a_part_is_refused(write_coco, edit, message):
     assert "person_keypoints_train2017.json: " in str(caught.value)
 
 
+@pytest.mark.row("annotations")
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"9" * 5000, b"<html>"]
 )
@@ -187,6 +191,7 @@ def test_what_is_not_json_is_refused(write_coco, text):
         coco.read_coco_split(root, "train", COCO)
 
 
+@pytest.mark.row("paths")
 def test_a_link_out_of_the_image_folder_is_refused(write_coco, tmp_path):
     root = write_coco()
     outside = tmp_path / "outside.jpg"
@@ -205,6 +210,7 @@ def test_the_image_folder_may_be_a_link_and_lie_in_images(write_coco, tmp_path):
     assert len(coco.read_coco_split(root, "train", COCO).records) == 3
 
 
+@pytest.mark.row("annotations")
 def test_a_folder_without_images_is_refused(write_coco):
     root = write_coco()
     for path in (root / "train2017").iterdir():

@@ -55,6 +55,7 @@ def test_padding_repeats_the_last_image_of_its_size(write_coco):
     assert last["valid"].tolist() == [True, False]
 
 
+@pytest.mark.row("R18")
 def test_hosts_share_out_the_same_batches(source):
     whole = make_eval_batches(source, short_side=64, batch_size=4)
     shares = [

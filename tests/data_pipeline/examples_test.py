@@ -116,6 +116,7 @@ def test_crowds_with_keypoints_count_and_people_without_do_not():
     np.testing.assert_allclose(example["area"][:2], [40.0, 120.0])
 
 
+@pytest.mark.row("annotations")
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 40])
 def test_any_number_of_people_gives_the_same_shapes(count):
     record = record_of(np.zeros((count, 17, 2)), np.ones(count))
@@ -133,6 +134,7 @@ def test_any_number_of_people_gives_the_same_shapes(count):
     }
 
 
+@pytest.mark.row("annotations")
 def test_of_too_many_people_the_largest_stay_in_annotation_order():
     record = record_of(np.zeros((5, 17, 2)), [30.0, 10.0, 50.0, 10.0, 20.0])
     example = trained(record, augmentation=Augmentation.none(), max_people=3)

@@ -1,7 +1,9 @@
+import io
 import pathlib
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from data_pipeline import images
@@ -38,6 +40,7 @@ def with_segment(jpeg, marker, payload):
     return jpeg[:2] + bytes([0xFF, marker]) + size + payload + jpeg[2:]
 
 
+@pytest.mark.row("images")
 @pytest.mark.parametrize(
     ("pixels", "extension"),
     [
@@ -69,6 +72,7 @@ def test_photographs_are_turned_as_their_camera_says_and_records_are_not():
     assert images.decode_image(record_of(jpeg, 32, 16)).shape == (16, 32, 3)
 
 
+@pytest.mark.row("bombs")
 @pytest.mark.parametrize("claimed", [(30_000, 30_000), (0, 5)])
 def test_photographs_of_a_size_without_sense_are_refused_undecoded(claimed):
     png = bytearray(encoded(noise(9, 8, 3), ".png"))
@@ -87,6 +91,7 @@ def size_of(jpeg):
     return width, height
 
 
+@pytest.mark.row("images")
 @pytest.mark.parametrize("share", [0.0005, 0.01, 0.1, 0.5, 0.9, 0.999])
 def test_truncated_photographs_are_refused(photographs, share):
     for jpeg in photographs[:8]:
@@ -95,12 +100,14 @@ def test_truncated_photographs_are_refused(photographs, share):
             images.decode_image(record_of(cut, *size_of(jpeg)))
 
 
+@pytest.mark.row("images")
 def test_one_missing_byte_is_noticed(photographs):
     jpeg = photographs[0]
     with pytest.raises(ValueError, match="truncated"):
         images.decode_image(record_of(jpeg[:-1], *size_of(jpeg)))
 
 
+@pytest.mark.row("images")
 def test_truncation_is_noticed_behind_a_thumbnail(photographs):
     jpeg = photographs[0]
     both = with_segment(jpeg, 0xE1, b"Exif\0\0" + encoded(noise(8, 8, 3), ".jpg"))
@@ -117,6 +124,7 @@ def test_all_photographs_decode_also_with_trailing_bytes(photographs):
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.row("images")
 @pytest.mark.parametrize(
     "pixels",
     [noise(20, 30), noise(20, 30, 3), noise(20, 30, 4), noise(20, 30, dtype=np.uint16)],
@@ -135,6 +143,7 @@ def test_channels_come_in_rgb_order():
     assert got[0, 0].tolist() == [0, 0, 255]
 
 
+@pytest.mark.row("images")
 def test_exif_orientation_is_ignored():
     orientation_6 = (
         b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
@@ -145,13 +154,14 @@ def test_exif_orientation_is_ignored():
     assert images.decode_image(record_of(jpeg, 30, 20)).shape[:2] == (20, 30)
 
 
-PNG = encoded(noise(20, 30, 3), ".png")
+PNG, JPEG = (encoded(noise(20, 30, 3), extension) for extension in (".png", ".jpg"))
 HUGE_PNG = PNG[:16] + (14_000).to_bytes(4) * 2 + PNG[24:]
 LONG_PNG = PNG[:16] + (20_000).to_bytes(4) + (1).to_bytes(4) + PNG[24:]
 # A frame header of no known component, a scan, and the end.
 BAD_JPEG = bytes.fromhex("ffd8 ffc0000b080014001e01011100 ffda000801010000003f00 ffd9")
 
 
+@pytest.mark.row("images")
 @pytest.mark.parametrize(
     ("data", "size", "message"),
     [
@@ -165,6 +175,8 @@ BAD_JPEG = bytes.fromhex("ffd8 ffc0000b080014001e01011100 ffda000801010000003f00
         (PNG[:-12], (30, 20), "truncated PNG"),
         (PNG[: len(PNG) // 2], (30, 20), "truncated PNG"),
         (PNG, (20, 30), "got an image of 30x20, expected 20x30 as annotated"),
+        (PNG[:16] + bytes(8) + PNG[24:], (0, 0), "got 0x0 pixels, expected at least"),
+        (JPEG[: JPEG.index(b"\xff\xda")], (30, 20), "truncated or damaged JPEG"),
         (HUGE_PNG, (14_000, 14_000), "14000x14000 pixels, expected"),
         (LONG_PNG, (20_000, 1), "20000x1 pixels, expected"),
         (BAD_JPEG, (30, 20), "OpenCV cannot decode"),
@@ -176,6 +188,47 @@ def test_bad_data_is_named_and_explained(data, size, message):
     assert "image 7 ('some.jpg')" in str(caught.value)
 
 
+FRAME = JPEG.index(b"\xff\xc0") + 5
+BOMBS = {
+    "square PNG": (HUGE_PNG, (14_000, 14_000)),
+    "PNG of a line": (
+        PNG[:16] + (1_100_000).to_bytes(4) + (8).to_bytes(4) + PNG[24:],
+        (1_100_000, 8),
+    ),
+    "PNG whose pixels overflow": (
+        PNG[:16] + (2**31 - 1).to_bytes(4) * 2 + PNG[24:],
+        (2**31 - 1, 2**31 - 1),
+    ),
+    "JPEG": (JPEG[:FRAME] + b"\xff\xdc" * 2 + JPEG[FRAME + 4 :], (65_500, 65_500)),
+}
+
+
+@pytest.mark.row("bombs")
+@pytest.mark.parametrize(("data", "size"), BOMBS.values(), ids=BOMBS)
+def test_small_files_of_huge_images_are_refused_before_they_are_decoded(
+    monkeypatch, data, size
+):
+    monkeypatch.setattr(images.cv2, "imdecode", lambda *args: pytest.fail("decoded"))
+    for decode in (
+        lambda: images.decode_image(record_of(data, *size)),
+        lambda: images.decode_photograph(data),
+    ):
+        with pytest.raises(ValueError, match=f"got {size[0]}x{size[1]} pixels, expec"):
+            decode()
+
+
+@pytest.mark.row("images")
+def test_cmyk_becomes_rgb():
+    stream = io.BytesIO()
+    PIL.Image.new("CMYK", (30, 20), (0, 255, 255, 0)).save(stream, "JPEG")
+    pixels = images.decode_image(record_of(stream.getvalue(), 30, 20))
+    assert pixels.shape == (20, 30, 3)
+    red, green, blue = pixels.mean(axis=(0, 1))
+    assert red > 200
+    assert max(green, blue) < 60
+
+
+@pytest.mark.row("images")
 def test_files_that_are_no_images_are_refused(tmp_path):
     huge = tmp_path / "huge.jpg"
     with huge.open("wb") as file:

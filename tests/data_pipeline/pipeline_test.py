@@ -57,6 +57,7 @@ def test_batches_have_the_shapes_of_the_batch_structure(source):
     assert batch["person"].any(axis=1).all()
 
 
+@pytest.mark.row("T6")
 @pytest.mark.parametrize(("num_workers", "num_threads"), [(0, 1), (1, 4), (2, 1)])
 def test_workers_and_threads_change_nothing(source, num_workers, num_threads):
     expected = batches(source, 9)
@@ -65,6 +66,7 @@ def test_workers_and_threads_change_nothing(source, num_workers, num_threads):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.row("T7")
 @pytest.mark.parametrize("num_hosts", [2, 4])
 def test_hosts_share_out_the_same_batches(source, num_hosts):
     expected = batches(source, 9)
@@ -78,12 +80,14 @@ def test_hosts_share_out_the_same_batches(source, num_hosts):
                 np.testing.assert_array_equal(values, whole[name][host::num_hosts])
 
 
+@pytest.mark.row("T8")
 @pytest.mark.parametrize("start_step", [1, 6, 7, 8, 15])
 def test_a_run_resumes_at_any_step_also_beyond_an_epoch(source, start_step):
     expected = batches(source, start_step + 2)[start_step:]
     assert_same(batches(source, 2, start_step=start_step), expected)
 
 
+@pytest.mark.row("T8")
 def test_a_resume_holds_with_workers_and_hosts(source):
     expected = batches(source, 6, host_index=1, num_hosts=2)[4:]
     got = batches(source, 2, start_step=4, host_index=1, num_hosts=2, num_workers=2)
@@ -95,6 +99,7 @@ def test_the_seed_decides(source):
     assert (one["image"] != other["image"]).any()
 
 
+@pytest.mark.row("T9")
 def test_each_epoch_shows_every_image_once_in_another_order(source):
     # Unaugmented, an image is known by its pixels; 28 images, 7 batches of 4.
     images = [
@@ -114,6 +119,7 @@ def test_an_image_is_augmented_anew_in_each_epoch(source):
     assert (first["image"] != second["image"]).any()
 
 
+@pytest.mark.row("configs")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -126,6 +132,8 @@ def test_an_image_is_augmented_anew_in_each_epoch(source):
         ({"max_bad_records": -1}, "max_bad_records=-1"),
         ({"stall_s": 0.0}, "stall_s=0.0, expected more than 0"),
         ({"input_size": 65}, "input_size=65"),
+        ({"input_size": 10**6 // 32 * 32}, "input_size=1000000, expected a multiple"),
+        ({"max_people": 10**9}, "max_people=1000000000, expected 1 to 10000"),
         ({"input_size": 0}, "input_size=0"),
     ],
 )
@@ -139,6 +147,7 @@ def test_an_empty_source_is_refused():
         batches(RecordSource([], COCO), 0)
 
 
+@pytest.mark.row("R16")
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_training_stops_at_an_unreadable_image(write_coco, num_workers):
     root = write_coco()
@@ -146,6 +155,16 @@ def test_training_stops_at_an_unreadable_image(write_coco, num_workers):
     (root / "train2017/002.jpg").write_bytes(b"\xff\xd8broken")
     with pytest.raises(ValueError, match=r"image 2 \('002.jpg'\): got a truncated"):
         batches(source, 3, num_workers=num_workers)
+
+
+@pytest.mark.row("R18")
+@pytest.mark.parametrize("num_hosts", [1, 2, 4])
+def test_no_host_ever_runs_out_of_batches(write_coco, num_hosts):
+    # Five images: neither batches nor hosts divide them.
+    source = open_source(write_coco(num_images=5), "train", COCO)
+    for host in range(num_hosts):
+        got = batches(source, 11, input_size=32, host_index=host, num_hosts=num_hosts)
+        assert [len(batch["image"]) for batch in got] == [4 // num_hosts] * 11
 
 
 TRAINER = """
@@ -167,6 +186,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.row("R7", "R3")
 def test_workers_outlive_a_signal_to_the_group_but_not_their_trainer(write_coco):
     root = write_coco()
     path = root / "trainer.py"

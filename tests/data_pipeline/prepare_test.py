@@ -99,6 +99,7 @@ def test_the_current_folder_can_be_prepared_into(write_coco, tmp_path, monkeypat
     assert is_prepared(out)
 
 
+@pytest.mark.row("annotations")
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
 @pytest.mark.parametrize("content", [b"", b'{"a": ', None], ids=["empty", "cut", "no"])
 def test_a_damaged_folder_is_named(write_coco, tmp_path, name, content):

@@ -57,6 +57,7 @@ def test_run_lengths_start_with_zeros_and_go_down_columns():
     assert got.tolist() == [[False, True, False], [True, False, False]]
 
 
+@pytest.mark.row("annotations")
 @pytest.mark.parametrize(
     "segmentation",
     [

@@ -6,6 +6,7 @@ import pytest
 from data_pipeline.prepare import prepare_coco
 from data_pipeline.sources import open_source
 from logocap_jax.skeletons import COCO
+from tests.faults.injector import FlipBit, Truncate, damage, remove
 
 
 def test_training_sees_only_images_with_people(coco_mini_dir):
@@ -53,21 +54,12 @@ def test_another_kind_of_prepared_data_set_is_refused(write_coco, tmp_path):
         open_source(tmp_path / "out", "train")
 
 
-def flip_a_bit(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-@pytest.mark.parametrize("damage", [flip_a_bit, cut, lambda path: path.unlink()])
-def test_a_damaged_data_set_is_refused(write_coco, tmp_path, damage):
+@pytest.mark.row("images")
+@pytest.mark.parametrize("how", [FlipBit(), Truncate(0.9), remove])
+def test_a_damaged_data_set_is_refused(write_coco, tmp_path, how):
     prepare_coco(write_coco(), tmp_path / "out", skeleton=COCO, progress=False)
     for path in (tmp_path / "out").glob("*-train.array_record*"):
-        damage(path)
+        damage(path, how)
     with pytest.raises(ValueError, match="got a damaged or missing file"):
         open_source(tmp_path / "out", "train")[0]
 

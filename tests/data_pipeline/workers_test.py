@@ -45,6 +45,7 @@ def send(pid, number):
     psutil.Process(pid).send_signal(number)
 
 
+@pytest.mark.row("R16")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_worker_that_dies_ends_the_iteration_and_the_other_workers(start, number):
     batches, (one, _) = start(stall_s=60.0)
@@ -55,11 +56,43 @@ def test_a_worker_that_dies_ends_the_iteration_and_the_other_workers(start, numb
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.row("R16")
 @pytest.mark.slow
 def test_a_worker_that_is_stuck_is_killed_with_the_others(start):
     batches, (_, other) = start(stall_s=20.0)
     send(other, signal.SIGSTOP)
     with pytest.raises(ChildProcessError, match=r"brought no batch for 20 s \(killed"):
+        list(itertools.islice(batches, 100))
+    assert not multiprocessing.active_children()
+
+
+class Exiting:
+    """A source whose third record ends the process that reads it."""
+
+    def __init__(self, source):
+        self._source = source
+        self.sizes, self.skeleton = source.sizes, source.skeleton
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, position):
+        if position == 2:
+            os._exit(9)
+        return self._source[position]
+
+
+@pytest.mark.row("R16")
+def test_a_worker_that_ends_itself_is_told_with_its_exit_code(write_coco):
+    batches = make_train_dataset(
+        Exiting(open_source(write_coco(), "train", COCO)),
+        input_size=32,
+        batch_size=1,
+        seed=0,
+        augmentation=Augmentation(),
+        num_workers=1,
+    )
+    with pytest.raises(ChildProcessError, match="worker that ended with exit code 9"):
         list(itertools.islice(batches, 100))
     assert not multiprocessing.active_children()
 
@@ -82,6 +115,7 @@ next(batches)
 """
 
 
+@pytest.mark.row("R16")
 @pytest.mark.slow
 def test_a_worker_that_dies_at_its_start_ends_the_process(write_coco):
     root = write_coco()

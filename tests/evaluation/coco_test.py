@@ -131,6 +131,7 @@ def test_missed_person_halves_precision_and_recall():
     assert metrics["AR"] == 0.5
 
 
+@pytest.mark.row("results")
 def test_only_the_20_best_poses_of_an_image_count():
     person = _person(1)
     elsewhere = _person(2, corner=(2000.0, 2000.0))
@@ -167,6 +168,7 @@ def test_given_sigmas_set_number_of_keypoints_and_tolerance():
     assert metrics["AR"] == 0.0
 
 
+@pytest.mark.row("results")
 def test_no_results_score_zero_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
         metrics = evaluate_coco(_truth(_person(1)), [])
@@ -250,6 +252,7 @@ def _nan_score(truth, results):
     results[2]["score"] = float("nan")
 
 
+@pytest.mark.row("results")
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -281,6 +284,7 @@ def test_what_pycocotools_scores_wrongly_is_named_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.row("results")
 def test_results_of_another_split_are_refused(coco_mini_dir, coco_path):
     other = coco_mini_dir / "annotations" / "person_keypoints_train2017.json"
     results = found(labelled(json.loads(other.read_text())))
@@ -290,6 +294,7 @@ def test_results_of_another_split_are_refused(coco_mini_dir, coco_path):
         evaluate_coco(coco_path, results)
 
 
+@pytest.mark.row("results")
 @pytest.mark.parametrize("content", ["", "[{", "{}"], ids=["empty", "cut", "object"])
 def test_result_file_that_is_none_is_named(coco_path, tmp_path, content):
     (tmp_path / "results.json").write_text(content)
@@ -298,6 +303,36 @@ def test_result_file_that_is_none_is_named(coco_path, tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.row("results")
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+@pytest.mark.parametrize("field", ["score", "keypoints"])
+def test_numbers_that_json_should_not_hold_are_refused(tmp_path, field, number):
+    (result,) = found([_person(1)])
+    result[field] = "here" if field == "score" else ["here", *result[field][1:]]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([result]).replace('"here"', number))
+    with pytest.raises(ValueError, match=r"results.json: result 0: .*finite"):
+        evaluate_coco(_truth(_person(1)), path)
+
+
+@pytest.mark.row("results")
+def test_of_a_key_given_twice_the_last_counts_as_in_all_json(tmp_path):
+    (result,) = found([_person(1)])
+    text = json.dumps([result]).replace('"score"', '"image_id": 2, "score"')
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    assert evaluate_coco(_truth(_person(1)), path)["AP"] == 0.0
+
+
+@pytest.mark.row("results")
+def test_poses_given_three_times_cost_precision():
+    people = [_person(1), _person(2, image_id=2)]
+    metrics = evaluate_coco(_truth(*people), found(people) * 3)
+    # Right, wrong, wrong, right: precision 1 up to recall 0.5, then 1/2.
+    assert metrics["AP"] == pytest.approx((51 + 50 / 2) / 101)
+
+
+@pytest.mark.row("annotations")
 @pytest.mark.parametrize(
     ("people", "image_ids", "message"),
     [

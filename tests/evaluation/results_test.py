@@ -57,6 +57,7 @@ def test_written_results_read_back_bit_for_bit(tmp_path):
     )
 
 
+@pytest.mark.row("results")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("field", ["keypoints", "keypoint_scores", "scores"])
 def test_non_finite_pose_is_named_and_the_old_file_stays(tmp_path, field, bad):
@@ -70,12 +71,14 @@ def test_non_finite_pose_is_named_and_the_old_file_stays(tmp_path, field, bad):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.row("results")
 def test_json_with_nan_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"AP": float("nan")})
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.row("results")
 def test_failed_replace_leaves_no_temporary_file(tmp_path):
     (tmp_path / "x.json").mkdir()
     with pytest.raises(OSError, match=r"x\.json"):
@@ -83,6 +86,7 @@ def test_failed_replace_leaves_no_temporary_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
+@pytest.mark.row("results")
 @pytest.mark.parametrize(
     "content",
     [b"", b'[{"image_id": 1', b"<html>", b"\xff\xfe", b"[" * 200_000, b"9" * 5000],
@@ -96,6 +100,7 @@ def test_damaged_json_file_is_named_in_one_line(tmp_path, content):
     assert "\n" not in str(got.value)
 
 
+@pytest.mark.row("results")
 def test_number_too_large_for_a_float_reads_as_infinity(tmp_path):
     (tmp_path / "x.json").write_text("1e999")
     assert read_json(tmp_path / "x.json") == float("inf")

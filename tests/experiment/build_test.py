@@ -101,11 +101,16 @@ def test_parts_that_the_devices_do_not_divide_are_refused(config):
         build.make_step(config, build.make_method(config), lambda step: 1e-3, mesh)
 
 
+@pytest.mark.row("R13")
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"ema_decay": 0.9}, "was made with ema=False (config: True)"),
         ({"optimizer": "lamb"}, "was made with optimizer='adam' (config: 'lamb')"),
+        ({"seed": 7}, "was made with seed=0 (config: 7)"),
+        ({"batch_size": 16}, "was made with batch_size=8 (config: 16)"),
+        ({"method.embedding": 4}, "was made with method.embedding=2 (config: 4)"),
+        ({"method.num_slots": 5}, "was made with method.num_slots=4 (config: 5)"),
     ],
 )
 def test_a_checkpoint_of_another_kind_of_state_is_refused(
@@ -118,6 +123,7 @@ def test_a_checkpoint_of_another_kind_of_state_is_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.row("R13")
 def test_a_checkpoint_of_other_training_data_is_refused_by_a_run_and_read_by_others(
     config, tmp_path, mesh
 ):
@@ -128,6 +134,7 @@ def test_a_checkpoint_of_other_training_data_is_refused_by_a_run_and_read_by_oth
     assert _restore(config, tmp_path, mesh, data=None) is not None
 
 
+@pytest.mark.row("R13")
 def test_a_fingerprint_tells_other_annotations(config, tmp_path):
     config.data.dir = str(tmp_path)
     path = tmp_path / "annotations" / "person_keypoints_train2017.json"

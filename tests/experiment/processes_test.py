@@ -81,6 +81,7 @@ def losses(workdir):
     }
 
 
+@pytest.mark.row("T2", "T5")
 @pytest.mark.parametrize("layout", LAYOUTS[1:], ids=str)
 def test_any_number_of_devices_and_processes_takes_the_steps_of_one(workdirs, layout):
     one, several = losses(workdirs[1, 1]), losses(workdirs[layout])
@@ -106,6 +107,7 @@ def evaluated(workdirs, drawn_dir, programs_dir, tmp_path_factory):
     return outs
 
 
+@pytest.mark.row("T5")
 @pytest.mark.parametrize("layout", LAYOUTS[1:], ids=str)
 def test_any_layout_finds_the_poses_and_exactly_the_scores_of_one(evaluated, layout):
     folders = evaluated[1, 1], evaluated[layout]

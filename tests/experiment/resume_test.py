@@ -74,6 +74,7 @@ def at_line(caplog):
     return at
 
 
+@pytest.mark.row("R6")
 def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(
     finished_run, at_line, config, tmp_path, caplog
 ):
@@ -90,6 +91,7 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(
     assert_same_end(config, tmp_path, finished_run.workdir)
 
 
+@pytest.mark.row("R6")
 def test_a_signal_before_an_evaluation_ends_the_run_and_the_next_one_makes_up_for_it(
     finished_run, at_line, config, tmp_path, caplog
 ):

@@ -62,6 +62,7 @@ def test_a_second_epoch_and_a_second_evaluation_compile_nothing(finished_run):
     assert {count for _, count in second} == {after_evaluation}
 
 
+@pytest.mark.row("R13")
 def test_a_run_of_another_architecture_is_refused(finished_run, config):
     config.method.heatmap_hidden = 8
     with pytest.raises(MismatchError, match="was made with") as caught:
@@ -71,6 +72,7 @@ def test_a_run_of_another_architecture_is_refused(finished_run, config):
     assert "\n" not in message
 
 
+@pytest.mark.row("configs")
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
@@ -100,10 +102,11 @@ def test_bad_settings_end_in_one_line_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.row("configs")
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("data.max_people", 0, "got max_people=0, expected 1 or more"),
+        ("data.max_people", 0, "got max_people=0, expected 1 to 10000"),
         ("data.input_size", 100, "got input_size=100, expected a multiple of 32"),
         ("seed", -1, "got seed=-1, expected >= 0"),
         ("init_from", "absent.pth", "absent.pth: no such weights"),
@@ -118,6 +121,7 @@ def test_bad_settings_of_the_data_end_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.row("annotations")
 def test_annotations_that_cannot_be_scored_are_found_before_training(
     config, drawn_dir, tmp_path
 ):
@@ -133,6 +137,7 @@ def test_annotations_that_cannot_be_scored_are_found_before_training(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.row("images")
 def test_an_image_that_turns_unreadable_is_a_fault_of_the_data(
     config, drawn_dir, tmp_path
 ):
@@ -145,6 +150,7 @@ def test_an_image_that_turns_unreadable_is_a_fault_of_the_data(
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.row("R17")
 def test_losses_that_are_not_finite_end_the_run_and_are_never_saved(config, tmp_path):
     config.learning_rate = 1e30
     config.max_skipped_in_row = 2
@@ -187,6 +193,7 @@ def test_the_category_of_people_may_have_any_id(tmp_path, drawn_dir):
     assert rows["logocap"]["AP"] > 0.99
 
 
+@pytest.mark.row("configs")
 def test_unknown_settings_of_a_method_list_those_that_are_known(config, tmp_path):
     with config.unlocked():
         config.method.heatmap_sgima = 2.0

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import psutil
 import pytest
 
 from data_pipeline.drawn import write_drawn_dataset
 from logocap_jax.experiment import build
 from logocap_jax.sharding import make_mesh
+from tests.faults.injector import FullDisk, Sent, limit_files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = "tests/faults/quick_config.py"
@@ -43,6 +45,12 @@ class Ended(NamedTuple):
     out: str
     error: str
 
+    @property
+    def errors(self) -> list[str]:
+        """Without what Python says of shared memory that it cleans up."""
+        lines = self.error.splitlines()
+        return [line for line in lines if "resource_tracker" not in line]
+
 
 class Run:
     """`train.py` in a process group of its own."""
@@ -60,11 +68,28 @@ class Run:
                 return
         raise AssertionError(f"no {text!r} in {self._seen!r} {self.end().error}")
 
-    def send(self, number: signal.Signals, *, to_group: bool = False) -> None:
-        if to_group:
-            os.killpg(self._process.pid, number)
-        else:
-            self._process.send_signal(number)
+    def meet(self, fault: Sent | FullDisk) -> None:
+        """Inject a fault at its time."""
+        self.wait_for(fault.after)
+        if isinstance(fault, FullDisk):
+            limit_files(fault.max_bytes, self._process.pid)
+            return
+        for _ in range(fault.times):
+            match fault.to:
+                case "trainer":
+                    self.send(fault.number)
+                case "group":
+                    os.killpg(self._process.pid, fault.number)
+                case "worker":
+                    self.workers()[-1].send_signal(fault.number)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that load its batches."""
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        return [child for child in children if "spawn_main" in str(child.cmdline())]
 
     def end(self, *, timeout_s: float = 120) -> Ended:
         """Wait for its end and that of its workers, which hold its output open."""

@@ -29,19 +29,18 @@ def run_script(tmp_path):
     return run
 
 
+@pytest.mark.row("R11")
 def test_a_full_disk_is_told_in_one_line_and_harms_no_earlier_checkpoint(
     run_script, tmp_path
 ):
     lines = run_script("""
-        import pathlib, resource, sys
+        import pathlib, sys
         import jax.numpy as jnp
         import numpy as np
         from logocap_jax.training.checkpoint import Checkpoints
         from logocap_jax.training.errors import SaveError
         from logocap_jax.training.state import TrainState
-
-        def limit_files(size):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        from tests.faults.injector import limit_files
 
         def state(step):
             noise = np.random.default_rng(step).normal(size=10_000)
@@ -60,7 +59,7 @@ def test_a_full_disk_is_told_in_one_line_and_harms_no_earlier_checkpoint(
         checkpoints.save_last(state(2))  # in the background: the next one tells
         attempt(lambda: checkpoints.save_last(state(3)))
         attempt(lambda: checkpoints.save_best(state(3), 0.6))
-        limit_files(resource.RLIM_INFINITY)
+        limit_files()
         checkpoints.save_last(state(4))
         checkpoints.close()
 
@@ -78,14 +77,16 @@ def test_a_full_disk_is_told_in_one_line_and_harms_no_earlier_checkpoint(
     assert names == {"1", "4"}
 
 
+@pytest.mark.row("R11")
 def test_metrics_that_do_not_fit_on_the_disk_are_told_in_one_line(run_script, tmp_path):
     lines = run_script("""
-        import pathlib, resource, sys
+        import pathlib, sys
         from logocap_jax.training.errors import SaveError
         from logocap_jax.training.metric_writer import MetricWriter
+        from tests.faults.injector import limit_files
 
         writer = MetricWriter(pathlib.Path(sys.argv[1]))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        limit_files(1000)
         try:
             for step in range(1000):
                 writer.write(step, {"loss/total": 0.5})
@@ -95,3 +96,23 @@ def test_metrics_that_do_not_fit_on_the_disk_are_told_in_one_line(run_script, tm
         """)
     (line,) = lines
     assert line.startswith(f"7 {tmp_path}/metrics.jsonl: could not write the metrics: ")
+
+
+@pytest.mark.row("R11")
+def test_results_that_do_not_fit_on_the_disk_leave_the_old_ones(run_script, tmp_path):
+    (tmp_path / "results.json").write_text("[]")
+    lines = run_script("""
+        import pathlib, sys
+        from logocap_jax.evaluation.results import write_json
+        from tests.faults.injector import limit_files
+
+        path = pathlib.Path(sys.argv[1]) / "results.json"
+        limit_files(1000)
+        try:
+            write_json(path, list(range(1000)))
+        except OSError as error:
+            print(error)
+        """)
+    assert "File too large" in lines[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert (tmp_path / "results.json").read_text() == "[]"

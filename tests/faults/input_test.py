@@ -3,8 +3,9 @@
 import shutil
 import signal
 
-import psutil
 import pytest
+
+from tests.faults.injector import Sent, Truncate, damage
 
 ENDLESS = (
     *("--config.epochs=10000.0", "--config.eval_every=10000.0"),
@@ -12,22 +13,7 @@ ENDLESS = (
 )
 
 
-def workers_of(workdir):
-    """The processes that load for the run in a folder."""
-    (trainer,) = (
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if f"--workdir={workdir}" in (process.info["cmdline"] or ())
-    )
-    children = trainer.children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
-def own_lines(text):
-    """Without what Python says of shared memory that it cleans up."""
-    return [line for line in text.splitlines() if "resource_tracker" not in line]
-
-
+@pytest.mark.row("R16", "exit codes")
 @pytest.mark.parametrize(
     ("number", "reason"),
     [
@@ -44,19 +30,20 @@ def test_a_run_whose_worker_dies_or_is_stuck_ends_in_one_line(
     run = start(
         tmp_path, *ENDLESS, "--config.data.num_workers=2", "--config.data.stall_s=20.0"
     )
-    run.wait_for("step 2/")
-    workers = workers_of(tmp_path)
+    run.wait_for("step 1/")
+    workers = run.workers()
     assert len(workers) == 2
-    workers[1].send_signal(number)
+    run.meet(Sent(number, after="step 2/", to="worker"))
     ended = run.end(timeout_s=60)
     assert ended.code == 9, ended
-    assert own_lines(ended.error) == [
+    assert ended.errors == [
         f"error: got an input worker that {reason}, expected a batch; look at its "
         "memory and disk, then run again, with fewer or more patient workers if need be"
     ]
     assert not any(worker.is_running() for worker in workers)
 
 
+@pytest.mark.row("images")
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_goes_on_without_a_bad_record_and_ends_at_one_too_many(
     start, drawn_dir, tmp_path, workers
@@ -69,10 +56,10 @@ def test_a_run_goes_on_without_a_bad_record_and_ends_at_one_too_many(
     )
     for step, path in ((2, first), (200, second)):
         run.wait_for(f"step {step}/")
-        path.write_bytes(path.read_bytes()[:-2])
+        damage(path, Truncate(0.999))
     ended = run.end()
     assert ended.code == 4, ended
-    warning, error = own_lines(ended.error)
+    warning, error = ended.errors
     assert "bad record 1, of 1 that may be; others take its place: " in warning
     assert f"({first.name!r}): got a truncated or damaged JPEG" in warning
     assert error.startswith(

@@ -8,10 +8,13 @@ import threading
 
 import pytest
 
+from tests.faults.injector import FlipBit, damage, largest_of_newest
+
 KILL, STOP = signal.SIGKILL, signal.SIGTERM
 SHARED_MEMORY = pathlib.Path("/dev/shm")
 
 
+@pytest.mark.row("R3")
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
     start, outcome, tmp_path, record_property
 ):
@@ -20,6 +23,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
+@pytest.mark.row("R3", "R4", "R2")
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="shared memory is no folder")
 def test_50_kills_and_5_stops_with_any_number_of_workers_change_no_bit(
     start, outcome, tmp_path, record_property
@@ -59,24 +63,12 @@ def assert_unharmed(start, outcome, folder, *flags, ends, workers=(0,), damages=
         saved = [path for path in last.glob("*") if path.name.isdigit()]
         damaged = damages > 0 and turn >= 9 and len(saved) > 1
         if damaged:
-            flip_a_bit(last)
+            damage(largest_of_newest(last), FlipBit())
             damages -= 1
     assert damages == 0
     assert start(folder / "run", *flags).end().code == 0
     assert outcome(folder / "run") == outcome(folder / "whole")
     return cut_saves
-
-
-def flip_a_bit(last):
-    """Change the largest file of the newest checkpoint's arrays."""
-    newest = max(
-        (p for p in last.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
-    )
-    files = (newest / "state" / "ocdbt.process_0" / "d").iterdir()
-    path = max(files, key=lambda file: file.stat().st_size)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(bytes(content))
 
 
 def unused(paths):

@@ -1,4 +1,4 @@
-"""A signal to one of two processes stops both at the same step."""
+"""A signal to one of two processes, or to both, stops both at the same step."""
 
 import signal
 
@@ -7,7 +7,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("signalled", [0, 1])
+@pytest.mark.row("R6")
+@pytest.mark.parametrize("signalled", [[0], [1], [0, 1]], ids=str)
 def test_both_processes_save_the_same_step(start_two, tmp_path, signalled):
     runs = start_two(
         tmp_path,
@@ -15,7 +16,8 @@ def test_both_processes_save_the_same_step(start_two, tmp_path, signalled):
         "--config.eval_every=1000.0",
     )
     runs[0].wait_for("step 2/")
-    runs[signalled].send(signal.SIGTERM)
+    for index in signalled:
+        runs[index].send(signal.SIGTERM)
     ends = [run.end() for run in runs]
     assert [ended.code for ended in ends] == [143, 143], ends
     (saved,) = (tmp_path / "checkpoints" / "last").iterdir()

@@ -1,4 +1,4 @@
-"""Fuzz each target for a while: `python -m tests.fuzz SECONDS`.
+"""Fuzz targets for a while: `python -m tests.fuzz SECONDS [TARGET ...]`.
 
 Ends with code 1 at the first case that is a problem, which it prints; put it into
 `corpus/` or into a test of its own.
@@ -16,15 +16,17 @@ MEMORY_LIMIT = 6 << 30
 
 
 def main() -> None:
-    """Run all targets, one after the other."""
+    """Run the targets, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", type=float, help="for each target")
+    named = {target.__name__: target for target in TARGETS}
+    parser.add_argument("targets", nargs="*", choices=[*named, []], metavar="TARGET")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     logging.disable()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     chance = random.Random(args.seed)
-    for target in TARGETS:
+    for target in [named[name] for name in args.targets] or TARGETS:
         fuzz_one = target.hypothesis.fuzz_one_input  # type: ignore[attr-defined]
         count, slowest = 0, 0.0
         end = time.monotonic() + args.seconds

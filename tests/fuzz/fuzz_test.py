@@ -8,6 +8,7 @@ from tests.fuzz.targets import TARGETS
 EXAMPLES = 150
 
 
+@pytest.mark.row("fuzz")
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
 def test_spoiled_input_is_refused_in_one_line_or_harmless(target, record_property):
     record_property("cases", EXAMPLES)

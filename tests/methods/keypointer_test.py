@@ -120,6 +120,7 @@ def test_masked_cells_do_not_count(case, maps):
     assert _dense_losses(other, batch)["heatmap"] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.row("annotations")
 def test_batch_without_people_has_no_offset_loss(case, maps):
     nobody = jnp.zeros((2, 4), bool)
     found = _dense_losses(maps, case.with_batch(person=nobody, has_center=nobody).batch)

@@ -48,6 +48,7 @@ def long(path):
     PIL.Image.new("RGB", (9000, 1)).save(path)
 
 
+@pytest.mark.row("images")
 def test_what_is_bad_is_named_and_counted_and_the_rest_goes_on(
     photograph, weights, tmp_path, capsys
 ):
@@ -97,6 +98,7 @@ def test_an_output_folder_that_cannot_be_made_is_told_before_work_begins(
     assert str(out) in line
 
 
+@pytest.mark.row("weights")
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,12 +1,15 @@
 """Checkpoints whose files are missing, cut short or changed."""
 
 import shutil
+import types
 
 import jax
 import numpy as np
 import pytest
 
+from logocap_jax.training import checkpoint_meta
 from logocap_jax.training.errors import NoUsableCheckpointError
+from tests.faults.injector import FlipBit, Truncate, damage, damaged, files, remove
 
 
 def steps(folder):
@@ -33,10 +36,7 @@ def warnings(caplog):
     return [text for text in caplog.messages if " is damaged (" in text]
 
 
-def files(folder):
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
+@pytest.mark.row("R8")
 def test_whichever_file_is_missing_or_cut_a_state_is_whole_or_passed_over(
     opened, make_state, tmp_path, caplog, record_property
 ):
@@ -46,52 +46,83 @@ def test_whichever_file_is_missing_or_cut_a_state_is_whole_or_passed_over(
     passed_over = 0
     record_property("cases", 3 * len(files(tmp_path / "last" / "2")))
     for path in files(tmp_path / "last" / "2"):
-        content = path.read_bytes()
-        for kept in (None, 0, len(content) // 2):
-            path.unlink()
-            if kept is not None:
-                path.write_bytes(content[:kept])
+        for how in (remove, Truncate(0.0), Truncate(0.5)):
             caplog.clear()
-            state = opened(read_only=True).restore_last(states[0])
+            with damaged(path, how):
+                state = opened(read_only=True).restore_last(states[0])
             assert_equal_bits(state, states[int(state.step)])
             assert len(warnings(caplog)) == (0 if int(state.step) == 2 else 1)
             passed_over += len(warnings(caplog))
-            path.write_bytes(content)
     assert passed_over > 15
     assert_equal_bits(opened().restore_last(states[0]), states[2])
+
+
+def flips(step, count):
+    """Files of arrays, each with a bit to flip in it."""
+    chance = np.random.default_rng(0)
+    stored = [path for path in files(step / "state") if "/d/" in path.as_posix()]
+    for _ in range(count):
+        path = stored[chance.integers(len(stored))]
+        yield path, FlipBit(chance.random(), int(chance.integers(8)))
+
+
+@pytest.mark.row("R9")
+@pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_flipped_bits_are_noticed_by_the_checksums_and_often_by_nothing_else(
+    opened, make_state, tmp_path, caplog, record_property, count
+):
+    record_property("cases", count)
+    size = 2000
+    saved(opened, make_state, 1, 2, size=size)
+    states = {step: make_state(step, size=size) for step in (0, 1, 2)}
+    for path, flip in flips(tmp_path / "last" / "2", count):
+        with damaged(path, flip):
+            state = opened(read_only=True).restore_last(states[0])
+        assert_equal_bits(state, states[int(state.step)])
+    noticed = warnings(caplog)
+    by_checksums_alone = [text for text in noticed if "got other numbers" in text]
+    assert len(noticed) > count / 4
+    assert len(by_checksums_alone) > len(noticed) / 4
+
+
+@pytest.mark.row("R9 without checksums")
+def test_without_checksums_flipped_bits_give_other_numbers_in_silence(
+    opened, make_state, tmp_path, caplog, monkeypatch, record_property
+):
+    record_property("cases", 40)
+    size = 2000
+    no_checksum = types.SimpleNamespace(crc32=lambda content: 0)
+    monkeypatch.setattr(checkpoint_meta, "zlib", no_checksum)
+    saved(opened, make_state, 1, 2, size=size)
+    like, expected = make_state(0, size=size), make_state(2, size=size)
+    wrong = 0
+    for path, flip in flips(tmp_path / "last" / "2", 40):
+        caplog.clear()
+        with damaged(path, flip):
+            state = opened(read_only=True).restore_last(like)
+        if not warnings(caplog):
+            same = jax.tree.map(np.array_equal, state, expected)
+            wrong += not all(jax.tree.leaves(same))
+    assert wrong > 4  # of 40; most of the others change nothing that is read
+
+
+@pytest.mark.row("R12")
+def test_the_step_alone_tells_where_data_go_on_and_must_be_that_of_the_folder(
+    opened, make_state, tmp_path, caplog
+):
+    saved(opened, make_state, 1, 2)
+    items = {path.name for path in (tmp_path / "last" / "2").iterdir() if path.is_dir()}
+    assert items == {"state", "meta"}  # none of the input pipeline
+    (tmp_path / "last" / "2").rename(tmp_path / "last" / "9")
+    assert_equal_bits(opened().restore_last(make_state(0)), make_state(1))
+    (message,) = warnings(caplog)
+    assert "last/9 is damaged (got the state of step 2)" in message
 
 
 def flip_a_bit(step):
     """Changes the largest array, wherever Orbax has put it."""
     path = max(files(step / "state"), key=lambda file: file.stat().st_size)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(bytes(content))
-
-
-def test_flipped_bits_are_noticed_by_the_checksums_and_often_by_nothing_else(
-    opened, make_state, tmp_path, caplog, record_property
-):
-    record_property("cases", 40)
-    size = 2000
-    saved(opened, make_state, 1, 2, size=size)
-    states = {step: make_state(step, size=size) for step in (0, 1, 2)}
-    step = tmp_path / "last" / "2"
-    chance = np.random.default_rng(0)
-    stored = [path for path in files(step / "state") if "/d/" in path.as_posix()]
-    for _ in range(40):
-        path = stored[chance.integers(len(stored))]
-        content = path.read_bytes()
-        spoiled = bytearray(content)
-        spoiled[chance.integers(len(content))] ^= 1 << chance.integers(8)
-        path.write_bytes(bytes(spoiled))
-        state = opened(read_only=True).restore_last(states[0])
-        assert_equal_bits(state, states[int(state.step)])
-        path.write_bytes(content)
-    noticed = warnings(caplog)
-    by_checksums_alone = [text for text in noticed if "got other numbers" in text]
-    assert len(noticed) > 10
-    assert len(by_checksums_alone) > len(noticed) / 4
+    damage(path, FlipBit())
 
 
 def lose_all(step):
@@ -107,12 +138,13 @@ def spoil_meta(step):
     (step / "meta" / "metadata").write_text("{}")
 
 
-@pytest.mark.parametrize("damage", [flip_a_bit, lose_all, lose_state, spoil_meta])
+@pytest.mark.row("R8")
+@pytest.mark.parametrize("harm", [flip_a_bit, lose_all, lose_state, spoil_meta])
 def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
-    opened, make_state, tmp_path, caplog, damage
+    opened, make_state, tmp_path, caplog, harm
 ):
     saved(opened, make_state, 1, 2, size=5000)
-    damage(tmp_path / "last" / "2")
+    harm(tmp_path / "last" / "2")
     content = files(tmp_path / "last" / "2")
     checkpoints = opened()
     like = make_state(0, size=5000)
@@ -130,6 +162,7 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
     assert len(warnings(caplog)) == 1
 
 
+@pytest.mark.row("R8")
 def test_a_step_may_be_set_aside_twice(opened, make_state, tmp_path):
     saved(opened, make_state, 1)
     for _ in range(2):
@@ -142,6 +175,7 @@ def test_a_step_may_be_set_aside_twice(opened, make_state, tmp_path):
     assert aside == {"last-2", "last-2-2"}
 
 
+@pytest.mark.row("R8")
 def test_a_reader_passes_a_damaged_checkpoint_over_and_moves_nothing(
     opened, make_state, tmp_path, caplog
 ):
@@ -157,6 +191,7 @@ def test_a_reader_passes_a_damaged_checkpoint_over_and_moves_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.row("R10")
 def test_a_run_with_damaged_checkpoints_only_is_never_started_over(
     opened, make_state, tmp_path
 ):
@@ -173,6 +208,7 @@ def test_a_run_with_damaged_checkpoints_only_is_never_started_over(
     assert steps(tmp_path / "last") == [1, 2]
 
 
+@pytest.mark.row("R8")
 def test_a_damaged_best_is_passed_over_for_the_last(
     opened, make_state, tmp_path, caplog
 ):
@@ -188,6 +224,7 @@ def test_a_damaged_best_is_passed_over_for_the_last(
     assert message.endswith(f"; using checkpoint {tmp_path}/last/2")
 
 
+@pytest.mark.row("R8")
 def test_a_damaged_best_gives_way_to_the_next(opened, make_state, tmp_path, caplog):
     writer = opened()
     writer.save_best(make_state(1), 0.5)

@@ -37,6 +37,7 @@ def test_a_restored_state_has_the_bits_of_the_saved_one(opened, make_state):
     assert_equal_bits(opened().restore_last(make_state(0)), state)
 
 
+@pytest.mark.row("R14")
 def test_a_restored_state_lies_where_the_example_lies(opened, make_state):
     mesh = Mesh(np.asarray(jax.devices()[:4]), ("data",))
     writer = opened()
@@ -109,6 +110,7 @@ def test_nan_is_never_best(opened, make_state):
     assert_equal_bits(checkpoints.restore_best(make_state(0)), make_state(2))
 
 
+@pytest.mark.row("R1")
 def test_a_half_written_step_is_ignored_and_removed(opened, make_state, tmp_path):
     checkpoints = opened()
     checkpoints.save_last(make_state(4))
@@ -123,6 +125,7 @@ def test_a_half_written_step_is_ignored_and_removed(opened, make_state, tmp_path
     assert_equal_bits(again.restore_last(make_state(0)), make_state(9))
 
 
+@pytest.mark.row("R2")
 def test_a_run_killed_at_any_save_goes_on(make_state, opened, tmp_path):
     script = """
 import os, pathlib, signal, sys
@@ -158,6 +161,7 @@ def other_settings(settings):
     return settings | {"backbone": backbone, "embedding": 8}
 
 
+@pytest.mark.row("R13")
 def test_another_architecture_names_the_differing_settings(
     opened, make_state, other_settings, tmp_path
 ):
@@ -186,6 +190,7 @@ def test_a_reader_may_have_other_settings_of_the_same_shapes(
         reader.restore_last(make_state(0, size=4))
 
 
+@pytest.mark.row("R13")
 def test_other_shapes_of_the_same_settings_are_refused(opened, make_state):
     checkpoints = opened()
     checkpoints.save_last(make_state(1))
@@ -204,6 +209,7 @@ def test_meta_is_json_that_people_can_read(opened, make_state, tmp_path):
     assert meta["leaves"]["params/kernel"]["shape"] == [2, 3]
 
 
+@pytest.mark.row("R15")
 def test_a_second_writer_is_refused(opened, settings, tmp_path):
     first = opened()
     with pytest.raises(LockedError, match="that another process trains") as caught:
@@ -214,6 +220,7 @@ def test_a_second_writer_is_refused(opened, settings, tmp_path):
     opened()
 
 
+@pytest.mark.row("R15")
 def test_a_reader_leaves_a_running_writer_alone(opened, make_state, tmp_path):
     writer = opened()
     writer.save_last(make_state(1))

@@ -17,6 +17,7 @@ from logocap_jax.training.metric_writer import MetricWriter
 from logocap_jax.training.optim import make_optimizer
 from logocap_jax.training.state import create_state
 from logocap_jax.training.step import make_train_step
+from tests.faults.injector import poison
 
 RATE = optax.piecewise_constant_schedule(0.1, {3: 0.1})
 
@@ -57,10 +58,9 @@ def run(tmp_path, toy_method, make_arrays):
         def batches():
             for step in itertools.count(start):
                 on_batch()
-                arrays = make_arrays()
                 bad = step + 1 in bad_steps
-                arrays["area"][:] = math.nan if bad else 5 + math.sin(step)
-                yield arrays
+                area = math.nan if bad else 5 + math.sin(step)
+                yield poison(make_arrays(), "area", area)
 
         try:
             state = train(
@@ -155,6 +155,7 @@ def test_a_run_in_pieces_ends_as_one_in_one_go(run, tmp_path):
     assert losses(tmp_path / "pieces") == losses(tmp_path / "whole")
 
 
+@pytest.mark.row("R6")
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
 def test_a_run_asked_to_stop_saves_at_once_and_later_ends_as_any(
     run, tmp_path, stop_after
@@ -170,6 +171,7 @@ def test_a_run_asked_to_stop_saves_at_once_and_later_ends_as_any(
     assert steps(tmp_path / "run", "eval/toy/AP") == [3, 6]
 
 
+@pytest.mark.row("R6")
 def test_an_evaluation_that_is_broken_off_is_made_up_for(run, tmp_path, toy_method):
     stopped, _ = run("run", 6, scores=[None])
     assert int(stopped.step) == 3
@@ -187,6 +189,7 @@ def test_an_evaluation_that_is_broken_off_is_made_up_for(run, tmp_path, toy_meth
     reader.close()
 
 
+@pytest.mark.row("R17")
 def test_skipped_steps_are_counted_and_left_out_of_the_mean(run, tmp_path):
     run("each", 4, log_every=1, eval_every=4, bad_steps=[2])
     run("pairs", 4, log_every=2, eval_every=4, bad_steps=[2])
@@ -198,6 +201,7 @@ def test_skipped_steps_are_counted_and_left_out_of_the_mean(run, tmp_path):
     np.testing.assert_allclose(each[3]["lr"], 0.1)
 
 
+@pytest.mark.row("R17")
 def test_too_many_skipped_steps_in_a_row_end_the_run_with_its_state_saved(
     run, tmp_path, toy_method
 ):

@@ -15,6 +15,7 @@ def handlers():
     return [signal.getsignal(number) for number in HANDLED]
 
 
+@pytest.mark.row("R6")
 @pytest.mark.parametrize("number", HANDLED)
 def test_a_signal_is_a_request_to_stop(number):
     with stop_on_signals() as stop:
@@ -54,6 +55,7 @@ def test_other_threads_set_no_handlers():
     assert seen == [before, False]
 
 
+@pytest.mark.row("R6")
 @pytest.mark.parametrize(
     ("first", "second", "code"),
     [("SIGINT", "SIGINT", -2), ("SIGTERM", "SIGTERM", 0), ("SIGTERM", "SIGINT", 0)],

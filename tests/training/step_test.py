@@ -18,6 +18,7 @@ from logocap_jax.structures import Batch
 from logocap_jax.training.optim import make_optimizer
 from logocap_jax.training.state import create_state, state_from_variables
 from logocap_jax.training.step import make_train_step
+from tests.faults.injector import poison
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 
@@ -57,6 +58,7 @@ def stepped(method, variables, arrays, devices):
     return jax.device_get((state, metrics))
 
 
+@pytest.mark.row("T2")
 def test_one_and_eight_devices_take_the_same_step(
     tiny_method, tiny_variables, make_arrays
 ):
@@ -221,13 +223,14 @@ def fragile_method(toy_method):
 BROKEN = {"loss": 0, "gradient": 1, "statistics": 2, "area": math.nan}
 
 
+@pytest.mark.row("R17")
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_a_step_that_is_not_finite_changes_nothing_but_counts(
     fragile_method, make_arrays, one_device, broken, accumulate
 ):
     arrays = make_arrays(4, people=1)
-    good, bad = with_areas(arrays, [9] * 4), with_areas(arrays, [broken] * 4)
+    good, bad = (poison(arrays, "area", area) for area in (9, broken))
     optimizer = make_optimizer(optax.constant_schedule(0.1), clip_norm=1.0)
     states, counts = [], []
     for state, metrics in take_steps(
@@ -262,11 +265,12 @@ def lasting(state):
     return state.params, state.batch_stats, state.opt_state, state.ema
 
 
+@pytest.mark.row("R17")
 def test_a_run_with_a_skipped_batch_ends_as_one_without_it(
     fragile_method, make_arrays, one_device
 ):
     arrays = make_arrays(2, people=1)
-    first, bad, last = (with_areas(arrays, [area] * 2) for area in (9, 0, 5))
+    first, bad, last = (poison(arrays, "area", area) for area in (9, 0, 5))
     optimizer = make_optimizer(optax.constant_schedule(0.1))
     with_it, without = (
         list(take_steps(fragile_method, optimizer, one_device, batches))[-1][0]

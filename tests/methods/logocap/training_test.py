@@ -186,6 +186,7 @@ def _people(case, count):
     )
 
 
+@pytest.mark.row("annotations")
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_loss_and_gradients_are_finite_with_any_number_of_people(
     case, gradients, count
@@ -197,6 +198,7 @@ def test_loss_and_gradients_are_finite_with_any_number_of_people(
     assert (output.metrics["kam"] > 0) == (count > 0)
 
 
+@pytest.mark.row("annotations")
 @pytest.mark.parametrize("shift", [0.0, 1e4])
 def test_loss_is_finite_when_no_keypoint_is_labelled_or_inside(case, gradients, shift):
     labelled = jnp.full((2, 4, 17), shift > 0)
@@ -209,6 +211,7 @@ def test_loss_is_finite_when_no_keypoint_is_labelled_or_inside(case, gradients, 
     assert output.metrics["refined"] == 0
 
 
+@pytest.mark.row("annotations")
 def test_image_without_a_match_sends_its_first_slot_to_the_statistics(case, gradients):
     nobody = case.batch.person & False
     other = case.with_batch(person=nobody, has_center=nobody)
