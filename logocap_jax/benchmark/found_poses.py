@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from logocap_jax.skeletons import COCO
+
 
 def draw(
     *, images: int, poses: int, people: int, seed: int = 0
@@ -23,8 +25,9 @@ def draw(
     rng = np.random.default_rng(seed)
     sides = rng.uniform(40, 200, (images, poses, 1, 1))
     corners = rng.uniform(0, [440, 280], (images, poses, 1, 2))
-    points = corners + sides * rng.uniform(0, 1, (images, poses, 17, 2))
-    # A twentieth of the side is the OKS's standard deviation of a wrist.
+    kinds = COCO.num_keypoints
+    points = corners + sides * rng.uniform(0, 1, (images, poses, kinds, 2))
+    # A quarter of the OKS's standard deviation of a wrist, `2 s_k` sides.
     found = points + sides * rng.normal(0, 0.03, points.shape)
     annotations = [
         {
@@ -34,7 +37,7 @@ def draw(
             "iscrowd": 0,
             "area": side**2,
             "bbox": [*corners[image, person, 0].tolist(), side, side],
-            "num_keypoints": 17,
+            "num_keypoints": kinds,
             "keypoints": _triplets(points[image, person], 2),
         }
         for image in range(images)

@@ -125,9 +125,12 @@ def sample_grid(
       columns: positions along x.
       extent: height and width of the image in the maps.
     """
-    height, width, _ = maps.shape
-    along_y = linear_weights(rows[:, None], jnp.arange(height), within=extent[0])
-    along_x = linear_weights(columns[:, None], jnp.arange(width), within=extent[1])
+    along_y, along_x = (
+        linear_weights(positions[:, None], jnp.arange(size)[None], within=within)
+        for positions, size, within in zip(
+            (rows, columns), maps.shape[:2], extent, strict=True
+        )
+    )
     # Full precision: keypoints are read off the peaks of what comes out.
     return jnp.einsum(
         *("yh,hwc,xw->yxc", along_y, maps, along_x), precision=lax.Precision.HIGHEST
@@ -203,7 +206,7 @@ def sample_window(
     rows, columns = (
         upsampled_weights(
             (center[1 - axis] + steps)[:, None],
-            first[axis] + jnp.arange(cells.shape[axis]),
+            first[axis] + jnp.arange(cells.shape[axis])[None],
             stride=stride,
             within=within[axis],
         )

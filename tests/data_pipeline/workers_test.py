@@ -85,7 +85,7 @@ class Exiting:
 @pytest.mark.row("R16")
 def test_a_worker_that_ends_itself_is_told_with_its_exit_code(write_coco):
     batches = make_train_dataset(
-        Exiting(open_source(write_coco(), "train", COCO)),
+        Exiting(open_source(write_coco(), "train")),
         input_size=32,
         batch_size=1,
         seed=0,
