@@ -73,7 +73,7 @@ def test_memory_beyond_the_chips_and_growing_collectives_are_warned_of():
     )
     growth, memory = faulty.warnings
     assert growth == "all-gather grows with the batch, a sharding fault: jit(step)/sort"
-    assert memory.startswith("peak memory of 20.0 GiB exceeds the chip's 16 GiB: ")
+    assert memory.startswith("peak memory of 20.0 GiB exceeds the chip's 16 GiB; ")
     assert format_plan(faulty).endswith(f"warning: {growth}\nwarning: {memory}")
 
 
