@@ -16,7 +16,6 @@ from data_pipeline.download import download, lacking_archives, require_space
 from data_pipeline.layouts import COCO as LAYOUT
 from data_pipeline.sources import open_source
 from logocap_jax import cli
-from logocap_jax.skeletons import COCO
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -108,7 +107,7 @@ def _fails(folder, archives, server):
 def test_what_is_downloaded_is_what_training_reads(server, archives, folder):
     download(folder, ["train", "val"], archives, address=server.address)
     for split in ("train", "val"):
-        assert len(open_source(folder, split, COCO)) == 3
+        assert len(open_source(folder, split)) == 3
     assert {path.name for path in folder.iterdir()} == {
         *("annotations", "train2017", "val2017", "downloads"),
     }
@@ -117,7 +116,7 @@ def test_what_is_downloaded_is_what_training_reads(server, archives, folder):
 
 def test_only_the_splits_asked_for_are_downloaded(server, archives, folder):
     download(folder, ["val"], archives, address=server.address)
-    assert len(open_source(folder, "val", COCO)) == 3
+    assert len(open_source(folder, "val")) == 3
     assert not LAYOUT.annotation_file(folder, "train").exists()
     assert not any("train2017" in path for path in server.asked)
 
@@ -143,7 +142,7 @@ def test_an_archive_in_the_folder_itself_is_taken(server, archives, folder):
         (folder / archive.name).write_bytes(server.files[archive.path])
     download(folder, ["train", "val"], archives, address=server.address)
     assert not server.asked
-    assert len(open_source(folder, "train", COCO)) == 3
+    assert len(open_source(folder, "train")) == 3
 
 
 def test_a_transfer_that_breaks_off_leaves_nothing_and_can_be_repeated(
@@ -157,7 +156,7 @@ def test_a_transfer_that_breaks_off_leaves_nothing_and_can_be_repeated(
     _assert_nothing_half_written(folder)
     server.cut = None
     download(folder, ["val"], archives, address=server.address)
-    assert len(open_source(folder, "val", COCO)) == 3
+    assert len(open_source(folder, "val")) == 3
 
 
 def test_a_file_that_is_not_there_is_named(server, archives, folder):
@@ -248,7 +247,7 @@ def test_the_command_downloads_and_prepares(
     assert cli.main(arguments) == 0
     text = capsys.readouterr().out
     assert text.index("to download") < text.index("train: 3 images written")
-    assert len(open_source(out, "val", COCO)) == 3
+    assert len(open_source(out, "val")) == 3
     server.asked.clear()
     assert cli.main(arguments) == 0
     assert not server.asked

@@ -161,7 +161,7 @@ def test_training_stops_at_an_unreadable_image(write_coco, num_workers):
 @pytest.mark.parametrize("num_hosts", [1, 2, 4])
 def test_no_host_ever_runs_out_of_batches(write_coco, num_hosts):
     # Five images: neither batches nor hosts divide them.
-    source = open_source(write_coco(num_images=5), "train", COCO)
+    source = open_source(write_coco(num_images=5), "train")
     for host in range(num_hosts):
         got = batches(source, 11, input_size=32, host_index=host, num_hosts=num_hosts)
         assert [len(batch["image"]) for batch in got] == [4 // num_hosts] * 11

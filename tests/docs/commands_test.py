@@ -23,6 +23,8 @@ NOT_RUN = {
     "source .venv": "what `make` has made",
     "pip install": "the environment must not change under the tests",
     "logocap prepare .* --beam": "needs Apache Beam; tests/data_pipeline runs it",
+    "python train.py --config configs/ablations.py": "tests/experiments has its config",
+    "python -m experiments.ablations": "minutes long; tests/experiments runs it",
     "logocap parity": "minutes long; tests/parity compares the same arrays",
     "logocap benchmark": "minutes long; tests/benchmark runs each kind",
     "logocap plan": "minutes long; tests/planning plans small nets",

@@ -112,20 +112,30 @@ def test_evaluation_holds_all_result_sets_of_prediction(method, variables, batch
     assert ("bound" in evaluated) is (method.result == "logocap")
 
 
-def test_poses_of_an_image_do_not_depend_on_its_batch(evaluated):
+def test_poses_of_an_image_do_not_depend_on_its_batch(evaluated, batch):
     together, alone = evaluated
+    height, width = batch.image.shape[1:3]
     for name, poses in together.items():
         assert np.any(poses.valid)
         for i, image in enumerate(alone):
             valid = np.asarray(poses.valid[i])
             np.testing.assert_array_equal(image[name].valid[0], valid)
-            for field in ("keypoints", "keypoint_scores", "scores"):
-                np.testing.assert_allclose(
-                    np.asarray(getattr(image[name], field)[0])[valid],
-                    np.asarray(getattr(poses, field)[i])[valid],
-                    rtol=1e-3,
-                    atol=1e-3,
+            one, other = (
+                {key: np.asarray(value)[valid] for key, value in vars(each).items()}
+                for each in (
+                    jax.tree.map(lambda leaf: leaf[0], image[name]),
+                    jax.tree.map(lambda leaf, i=i: leaf[i], poses),
                 )
+            )
+            # Windows outside repeat the edge of the map: their peaks tie.
+            inside = np.all(
+                (other["keypoints"] >= 0) & (other["keypoints"] < (width, height)), -1
+            )
+            assert inside.any()
+            for each in (one, other):
+                each["keypoints"] = each["keypoints"][inside]
+            for field in ("keypoints", "keypoint_scores", "scores"):
+                np.testing.assert_allclose(one[field], other[field], *(1e-3, 1e-3))
 
 
 def test_valid_poses_have_a_positive_score_and_finite_keypoints(evaluated):
