@@ -42,7 +42,9 @@ def test_step_on_eight_cpu_devices_sums_gradients_and_statistics_only(tmp_path):
     done = plan_apart("--topology", "cpu:8", *options, "--json", out)
     assert done.returncode == 0, done.stderr
     first, *_ = done.stdout.splitlines()
-    assert first == "8 x cpu, 16 images a step, 2 on each device, float32"
+    assert first == (
+        "8 x cpu, 16 images a step, 2 on each device, float32, 17 keypoints (coco)"
+    )
     assert "no estimate of the time" in done.stdout
     content = json.loads(out.read_text())
     assert (content["devices"], content["other_batch_size"]) == (8, 8)
