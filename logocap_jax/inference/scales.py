@@ -35,7 +35,7 @@ class Scaled(NamedTuple):
 
     image: Float[Array, "B H W 3"]
     extent: Int[Array, "B 2"] | None
-    factor: Float[Array, "*B 2"]
+    factor: Float[Array, "... 2"]
 
 
 def are_scales(value: object) -> bool:

@@ -41,6 +41,17 @@ class StageResult:
     note: str = ""
 
 
+def widen(tolerance: float, noise: float) -> tuple[float, bool]:
+    """The tolerance that noise leaves, and whether that is another one.
+
+    Args:
+      tolerance: what errors should keep below.
+      noise: by how much two sound programs may differ.
+    """
+    widened = tolerance < noise < np.inf
+    return (min(noise, _WIDEST * tolerance) if widened else tolerance), widened
+
+
 class Comparison:
     """Compares arrays of one case and keeps the results.
 
@@ -85,9 +96,8 @@ class Comparison:
         absolute, share = largest_errors(found, expected)
         rule = f"{tolerance:.0e} of largest"
         noise = 0.0 if noisy is None else 2 * largest_errors(noisy, found)[1]
-        widened = tolerance < noise < np.inf
+        tolerance, widened = widen(tolerance, noise)
         if widened:
-            tolerance = min(noise, _WIDEST * tolerance)
             rule = f"{tolerance:.0e} of largest (noise)"
         self.add(
             stage,

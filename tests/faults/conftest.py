@@ -91,7 +91,7 @@ class Run:
         children = psutil.Process(self._process.pid).children(recursive=True)
         return [child for child in children if "spawn_main" in str(child.cmdline())]
 
-    def end(self, *, timeout_s: float = 120) -> Ended:
+    def end(self, *, timeout_s: float = 300) -> Ended:
         """Wait for its end and that of its workers, which hold its output open."""
         try:
             out, error = self._process.communicate(timeout=timeout_s)

@@ -28,7 +28,7 @@ def test_a_run_whose_worker_dies_or_is_stuck_ends_in_one_line(
     start, tmp_path, number, reason
 ):
     run = start(
-        tmp_path, *ENDLESS, "--config.data.num_workers=2", "--config.data.stall_s=20.0"
+        tmp_path, *ENDLESS, "--config.data.num_workers=2", "--config.data.stall_s=40.0"
     )
     run.wait_for("step 1/")
     workers = run.workers()

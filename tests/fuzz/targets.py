@@ -121,7 +121,9 @@ def result_writer(poses: ImagePoses, other_before: bool) -> None:
         if refusal is None:
             assert left == [path]
             assert len(json.loads(path.read_text())) == len(poses.scores)
-            check_scores(evaluate_coco(ANNOTATIONS, path))
+            # As a file, no results at all are an error.
+            found = path if len(poses.scores) else []
+            check_scores(evaluate_coco(ANNOTATIONS, found))
         else:
             assert "\n" not in refusal
             assert left == ([path] if other_before else [])
