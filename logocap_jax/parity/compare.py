@@ -41,17 +41,6 @@ class StageResult:
     note: str = ""
 
 
-def widen(tolerance: float, noise: float) -> tuple[float, bool]:
-    """The tolerance that noise leaves, and whether that is another one.
-
-    Args:
-      tolerance: what errors should keep below.
-      noise: by how much two sound programs may differ.
-    """
-    widened = tolerance < noise < np.inf
-    return (min(noise, _WIDEST * tolerance) if widened else tolerance), widened
-
-
 class Comparison:
     """Compares arrays of one case and keeps the results.
 
@@ -96,8 +85,9 @@ class Comparison:
         absolute, share = largest_errors(found, expected)
         rule = f"{tolerance:.0e} of largest"
         noise = 0.0 if noisy is None else 2 * largest_errors(noisy, found)[1]
-        tolerance, widened = widen(tolerance, noise)
+        widened = tolerance < noise < np.inf
         if widened:
+            tolerance = min(noise, _WIDEST * tolerance)
             rule = f"{tolerance:.0e} of largest (noise)"
         self.add(
             stage,

@@ -40,7 +40,7 @@ def values_at(
     return center_map[y, x]
 
 
-def rounding_noise(shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+def rounding_noise(shape: tuple[int, ...]) -> Float[np.ndarray, "R H W 3"]:
     """Factors of one float32 rounding step up or down; the same ones in every run."""
     signs = np.random.default_rng(0).choice([-1, 1], shape)
     return (1 + signs * np.finfo(np.float32).eps).astype(np.float32)

@@ -1,14 +1,12 @@
 """Training steps: losses, gradients, statistics and parameters."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 
 from logocap_jax.convert.state_dict import variables_to_state_dict
 from logocap_jax.methods.base import Variables
-from logocap_jax.parity.compare import Comparison, largest_errors, widen
-from logocap_jax.parity.dense_arrays import rounding_noise
+from logocap_jax.parity.compare import Comparison, largest_errors
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.parity.training_stages import TrainingStages
 from logocap_jax.structures import Batch
@@ -17,8 +15,10 @@ _FIRST, _LATER = 1e-5, 1e-2  # losses, relative
 _STATISTICS = 1e-5
 _TERMS = ("heatmap", "offset", "KAM", "refined")
 _GRADIENT_MEDIAN, _GRADIENT_WORST = 1e-4, 5e-3
-# Adam's first steps amplify float noise.
-_STATISTICS_LATER, _CHANGE = 1e-4, 1e-2
+# Adam's first steps amplify float noise: the reference's own gradients are up to 2e-3
+# off float64's. Three steps leave statistics below 1e-4 apart on one processor, 4e-4 on
+# another (without AVX-512).
+_STATISTICS_LATER, _CHANGE = 1e-3, 1e-2
 
 
 def check_steps(
@@ -38,8 +38,7 @@ def check_steps(
       batch: the case's.
     """
     opt_state = stages.optimizer.init(variables["params"])
-    before: Variables = variables
-    after_steps: list[Variables] = []
+    before, after_steps = variables, []
     for number, expected in enumerate(arrays["losses"], start=1):
         outcome = stages.step(variables, opt_state, batch)
         _check_losses(compare, np.asarray(outcome.losses), expected, number)
@@ -47,29 +46,8 @@ def check_steps(
             _check_gradients(compare, arrays, outcome.grads)
         variables, opt_state = outcome.variables, outcome.opt_state
         after_steps.append(variables)
-    _check_statistics(
-        *(compare, arrays, after_steps),
-        noisy=lambda: _after_steps(stages, _noisy(before), batch, len(after_steps)),
-    )
+    _check_statistics(compare, arrays, after_steps)
     _check_change(compare, arrays, before, variables)
-
-
-def _noisy(variables: Variables) -> Variables:
-    """Variables of which each parameter is one rounding step off."""
-    params = jax.tree.map(
-        lambda leaf: leaf * rounding_noise(leaf.shape), variables["params"]
-    )
-    return {**variables, "params": params}
-
-
-def _after_steps(
-    stages: TrainingStages, variables: Variables, batch: Batch, count: int
-) -> Variables:
-    opt_state = stages.optimizer.init(variables["params"])
-    for _ in range(count):
-        outcome = stages.step(variables, opt_state, batch)
-        variables, opt_state = outcome.variables, outcome.opt_state
-    return variables
 
 
 def _check_losses(
@@ -123,44 +101,32 @@ def _check_gradients(compare: Comparison, arrays: Arrays, grads: Variables) -> N
 
 
 def _check_statistics(
-    compare: Comparison,
-    arrays: Arrays,
-    after_steps: Sequence[Variables],
-    *,
-    noisy: Callable[[], Variables],
+    compare: Comparison, arrays: Arrays, after_steps: Sequence[Variables]
 ) -> None:
     """The array of batch statistics that is farthest off.
 
     `bn1/` should be those after the first step. A dump that does not copy PyTorch's
     buffers, which later steps write to, holds those after the last step instead (the
-    published cases do); the nearer ones are compared, and the stage says which. After
-    several steps the model's own noise counts, as in `Comparison.relative`: `noisy`
-    gives the variables then, from parameters that were one rounding step off.
+    published cases do); the nearer ones are compared, and the stage says which.
     """
     expected = _under(arrays, "bn1/")
     if not expected:
         return
     last = len(after_steps)
     candidates = {1: _STATISTICS, last: _STATISTICS if last == 1 else _STATISTICS_LATER}
-    found = {
-        step: variables_to_state_dict(after_steps[step - 1]) for step in candidates
+    errors = {
+        step: _worst(variables_to_state_dict(after_steps[step - 1]), expected)
+        for step in candidates
     }
-    errors = {step: _worst(found[step], expected) for step in candidates}
     step = min(errors, key=lambda number: errors[number][0])
     relative, absolute, key = errors[step]
-    tolerance, widened = candidates[step], False
-    if step > 1 and tolerance < relative < np.inf:
-        own = variables_to_state_dict(noisy())[key]
-        noise = 2 * largest_errors(own, found[step][key])[1]
-        tolerance, widened = widen(tolerance, noise)
     compare.add(
         f"batch statistics, step {step}",
         np.empty(len(expected)),
         (relative, absolute),
-        f"{tolerance:.0e} of largest{' (noise)' if widened else ''}",
-        relative <= tolerance,
+        f"{candidates[step]:.0e} of largest",
+        relative <= candidates[step],
         "batch",
-        widened=widened,
         note=key,
     )
 

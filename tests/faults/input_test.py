@@ -19,7 +19,7 @@ ENDLESS = (
     [
         (signal.SIGKILL, "was killed by SIGKILL"),
         pytest.param(
-            *(signal.SIGSTOP, "brought no batch for 20 s (killed)"),
+            *(signal.SIGSTOP, "brought no batch for 40 s (killed)"),
             marks=pytest.mark.slow,
         ),
     ],
@@ -34,7 +34,7 @@ def test_a_run_whose_worker_dies_or_is_stuck_ends_in_one_line(
     workers = run.workers()
     assert len(workers) == 2
     run.meet(Sent(number, after="step 2/", to="worker"))
-    ended = run.end(timeout_s=60)
+    ended = run.end(timeout_s=90)
     assert ended.code == 9, ended
     assert ended.errors == [
         f"error: got an input worker that {reason}, expected a batch; look at its "

@@ -78,9 +78,7 @@ def test_report_holds_every_stage_end_to_end_and_alone(report):
 
 
 def test_trained_weights_are_held_against_the_plain_tolerances(report):
-    widened = [r["stage"] for r in report[1]["results"] if "noise" in r["tolerance"]]
-    # Statistics of later steps are Adam's amplified noise, which differs by machine.
-    assert set(widened) <= {"batch statistics, step 3"}
+    assert not any("noise" in result["tolerance"] for result in report[1]["results"])
 
 
 def test_gradient_of_every_parameter_is_compared(report):
