@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=pathlib.Path, help="folder for the drawn poses")
     parser.add_argument("--json", type=pathlib.Path, help="COCO keypoint results")
+    parser.add_argument(
+        "--category-id",
+        type=int,
+        default=1,
+        help="of the results in --json, where annotations to hold them against have "
+        "another one than COCO's person",
+    )
     parser.add_argument("--csv", type=pathlib.Path, help="one row per pose")
     parser.add_argument("--show", action="store_true", help="show them in a window")
     parser.add_argument("--short-side", type=int, default=512, help="input px")
@@ -105,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         [path_of(source) for source in sources],
         folder=args.out,
         json_file=args.json,
+        category_id=args.category_id,
         csv_file=args.csv,
         views=views,
         track=args.track,

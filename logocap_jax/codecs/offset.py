@@ -55,7 +55,8 @@ def encode(
     # a TPU needed 4.5 GB for 32 images of 128x128 cells.
     offset = cells[None, :, :, None] - keypoints_cell[:, None, None]
     target = jnp.sum(jnp.where(owns[..., None], offset, 0), axis=0)
-    weight = jnp.sum(jnp.where(owns, 1 / jnp.sqrt(area)[:, None, None, None], 0), axis=0)
+    share = 1 / jnp.sqrt(area)[:, None, None, None]
+    weight = jnp.sum(jnp.where(owns, share, 0), axis=0)
     return target, weight
 
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from logocap_jax.evaluation.checks import PERSON_FIELDS
+from logocap_jax.evaluation.pycocotools_eval import ArrayEval
 
 Evaluator = Literal["pycocotools", "faster-coco-eval"]
 
@@ -64,7 +64,7 @@ def score_poses(
 
 def _classes(evaluator: str) -> tuple[Any, Any]:
     if evaluator == "pycocotools":
-        return COCO, COCOeval
+        return COCO, ArrayEval
     if evaluator != "faster-coco-eval":
         raise ValueError(
             f"got evaluator {evaluator!r:.40}, expected 'pycocotools' or "

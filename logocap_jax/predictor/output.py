@@ -32,6 +32,7 @@ class Output:
         *,
         folder: Path | None = None,
         json_file: Path | None = None,
+        category_id: int = 1,
         csv_file: Path | None = None,
         views: Collection[str] = ("refined",),
         track: bool = False,
@@ -44,6 +45,7 @@ class Output:
           folder: for the drawn pictures, one PNG per image and view, one MP4 per film
             and view; made if need be.
           json_file: for COCO keypoint results.
+          category_id: of those results.
           csv_file: for a table with a row per pose.
           views: what to draw, of `views.VIEWS`.
           track: give the people of a film ids, that are drawn and written.
@@ -57,7 +59,7 @@ class Output:
         self._gallery = None if folder is None else Gallery(folder)
         self._files: list[JsonResults | CsvTable] = []
         if json_file is not None:
-            self._files.append(JsonResults(json_file, inputs))
+            self._files.append(JsonResults(json_file, inputs, category_id=category_id))
         if csv_file is not None:
             self._files.append(CsvTable(csv_file))
         self._tracker: tuple[Path, Tracker] | None = None

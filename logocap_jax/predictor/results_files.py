@@ -53,18 +53,22 @@ class JsonResults(_File):
     them apart in any case.
     """
 
-    def __init__(self, path: Path, inputs: Sequence[Path]) -> None:
+    def __init__(
+        self, path: Path, inputs: Sequence[Path], *, category_id: int = 1
+    ) -> None:
         """Open the file.
 
         Args:
           path: the JSON file; an old one is replaced.
           inputs: all files whose poses may come.
+          category_id: that of the annotations that the results will be held against.
 
         Raises:
           OSError: if it cannot be written.
         """
         super().__init__(path)
         self._numbered = _are_numbered(inputs)
+        self._category_id = category_id
         self._position = 0
         self._separator = "["
 
@@ -76,7 +80,8 @@ class JsonResults(_File):
         """
         self._position += 1
         number = int(found.path.stem) if self._numbered else self._position
-        for person, result in enumerate(found.poses.to_coco(number)):
+        results = found.poses.to_coco(number, category_id=self._category_id)
+        for person, result in enumerate(results):
             result["file_name"] = found.path.name
             if found.frame is not None:
                 result["frame"] = found.frame

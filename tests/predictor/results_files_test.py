@@ -57,7 +57,7 @@ def test_files_about_nobody_are_whole(tmp_path):
 
 
 def test_frames_and_ids_of_a_film_are_written(tmp_path):
-    file = JsonResults(tmp_path / "f.json", [Path("a.mp4")])
+    file = JsonResults(tmp_path / "f.json", [Path("a.mp4")], category_id=7)
     table = CsvTable(tmp_path / "f.csv")
     for frame in (1, 2):
         found = Found(Path("a.mp4"), frame, people(2, frame), np.array([3, 4]))
@@ -70,6 +70,7 @@ def test_frames_and_ids_of_a_film_are_written(tmp_path):
         rows = list(csv.DictReader(stream))
     expected = [(1, 3), (1, 4), (2, 3), (2, 4)]
     assert [(r["frame"], r["track_id"]) for r in results] == expected
+    assert {r["category_id"] for r in results} == {7}
     assert [(int(r["frame"]), int(r["track"])) for r in rows] == expected
     for result, row in zip(results, rows, strict=True):
         assert float(row["nose_x"]) == pytest.approx(result["keypoints"][0])
