@@ -11,7 +11,9 @@ VENV := .venv
 # Written last, so that a half-finished install is never taken for a whole one.
 STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin/python
+# A process needs 2 GiB; four of them fill the machine of a laptop.
 PYTEST := JAX_PLATFORMS=cpu $(RUN) -m pytest --durations=10 \
+  --numprocesses logical --maxprocesses 4 --dist loadfile \
   --jaxtyping-packages=logocap_jax,data_pipeline,beartype.beartype
 
 # Only what .venv holds counts, not what the machine happens to have.
@@ -41,9 +43,9 @@ test: $(STAMP) ## run the tests but for the slow ones (PYTEST_ARGS adds argument
 	@echo "==> tests"
 	$(PYTEST) $(PYTEST_ARGS)
 
-test-all: $(STAMP) ## run all tests, the slow ones too
+test-all: $(STAMP) ## run all tests, the slow ones too, on programs as users have them
 	@echo "==> all tests"
-	$(PYTEST) -m "" $(PYTEST_ARGS)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(PYTEST) -m "" $(PYTEST_ARGS)
 
 faults: $(STAMP) ## try to break runs; writes the table of docs/reliability.md
 	@echo "==> faults"

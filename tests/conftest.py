@@ -16,6 +16,8 @@ os.environ["XLA_FLAGS"] = (
 )
 # Empty: no cache of compiled programs, instead of one in the home folder.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
+# Most of the time of tests goes into compiling; `make test-all` optimizes.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Grain's workers read absl flags, which only `absl.app.run` parses (google/grain#1355).
 flags.FLAGS.mark_as_parsed()
 

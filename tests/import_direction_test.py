@@ -18,6 +18,7 @@ NUMERICS = {"skeletons", "structures", "geometry", "oks", "losses", "ops"}
 MAY_IMPORT: dict[str, set[str]] = {
     "skeletons": set(),
     "atomic": set(),
+    "checksums": set(),
     "device_memory": set(),
     "structures": set(),
     "geometry": NUMERICS,
@@ -32,13 +33,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "methods": NUMERICS
     | {"codecs", "inference", "models", "methods.base"}
     | {"methods.keypointer", "methods.dense_loss"},
-    "training": {"methods.base", "structures", "sharding", "processes", "atomic"},
+    "training": {
+        *("methods.base", "structures", "sharding", "processes", "atomic"),
+        "checksums",
+    },
     "evaluation": {
         *("methods.base", "structures", "inference", "skeletons", "sharding"),
         *("atomic", "processes"),
     },
     "visualization": {"skeletons", "atomic"},
-    "convert": {"atomic"},
+    "convert": {"atomic", "checksums"},
     "data_pipeline": {"skeletons"},
 }
 

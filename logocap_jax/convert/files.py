@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from logocap_jax.atomic import replacing
+from logocap_jax.checksums import verify_checksum
 from logocap_jax.convert.containers import MAX_BYTES, errors_naming, read_arrays
 from logocap_jax.convert.report import Report
 from logocap_jax.convert.state_dict import (
@@ -171,7 +172,9 @@ def _check_digests(
     if not digests.exists():
         return
     with errors_naming(digests):
-        leaves = json.loads(digests.read_bytes())["leaves"]
+        meta = json.loads(digests.read_bytes())
+        verify_checksum(meta)
+        leaves = meta["leaves"]
         for name, array in arrays.items():
             saved = leaves[f"{prefix}{name}"]["crc32"]
             if zlib.crc32(np.ascontiguousarray(array).data) != saved:

@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from logocap_jax.checksums import verify_checksum
 from logocap_jax.convert.architecture import read_architecture
+from logocap_jax.convert.containers import errors_naming
 from logocap_jax.convert.files import checkpoint_folder
 from logocap_jax.convert.trees import Variables
 from logocap_jax.models.hrnet import HRNetConfig
@@ -17,14 +19,17 @@ def saved_settings(path: Path) -> dict[str, Any] | None:
 
     Returns:
       The method's `name` and its settings, the skeleton among them.
+
+    Raises:
+      ValueError: if it is damaged, or of a version that wrote no checksum.
     """
     path = checkpoint_folder(path) / "meta" / "metadata"
     if not path.is_file():
         return None
-    meta = json.loads(path.read_bytes())
-    # Runs of earlier versions do not tell it.
-    skeleton = {"skeleton": meta["skeleton"]} if "skeleton" in meta else {}
-    return _with_tuples(meta["settings"]["method"] | skeleton)
+    with errors_naming(path):
+        meta = json.loads(path.read_bytes())
+        verify_checksum(meta)
+        return _with_tuples(meta["settings"]["method"] | {"skeleton": meta["skeleton"]})
 
 
 def read_settings(

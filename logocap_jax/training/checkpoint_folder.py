@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 from jax.experimental import multihost_utils
 
+from logocap_jax.checksums import verify_checksum, with_checksum
 from logocap_jax.processes import gather_rows
 from logocap_jax.training.checkpoint_meta import describe_leaves
 from logocap_jax.training.errors import SaveError
@@ -69,7 +70,7 @@ class CheckpointFolder:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        meta = meta | {"leaves": describe_leaves(state)}
+        meta = with_checksum(meta | {"leaves": describe_leaves(state)})
         with self._failure_to_save():
             self._manager.save(
                 step,
@@ -103,6 +104,7 @@ class CheckpointFolder:
             meta = restored.meta
             if not isinstance(meta, dict) or not {"leaves", "settings"} <= meta.keys():
                 raise ValueError("got no description of its arrays")
+            verify_checksum(meta)
             return meta
 
         return _on_all_processes(read)

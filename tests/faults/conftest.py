@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -59,13 +60,18 @@ class Run:
         self._process = process
         self._seen = ""
 
-    def wait_for(self, text: str) -> None:
-        """Read until a line has a text."""
+    def wait_for(self, text: str, *, timeout_s: float = 300) -> None:
+        """Read until a line has a text; a run that does not write it is killed."""
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._seen += line
-            if text in line:
-                return
+        watch = threading.Timer(timeout_s, self._process.kill)
+        watch.start()
+        try:
+            for line in self._process.stdout:
+                self._seen += line
+                if text in line:
+                    return
+        finally:
+            watch.cancel()
         raise AssertionError(f"no {text!r} in {self._seen!r} {self.end().error}")
 
     def meet(self, fault: Sent | FullDisk) -> None:

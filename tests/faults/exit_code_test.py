@@ -76,11 +76,12 @@ def test_a_run_that_diverges_ends_with_code_6(start, tmp_path):
 
 def test_a_full_disk_ends_a_run_with_code_7_and_with_space_it_goes_on(start, tmp_path):
     run = start(tmp_path, *ENDLESS)
-    run.meet(FullDisk(max_bytes=3000))
+    # By then the checkpoint of step 2 is whole, as one save waits for another.
+    run.meet(FullDisk(max_bytes=3000, after="step 4/"))
     ended = run.end()
     assert ended.code == 7, ended
-    (error,) = ended.errors
-    assert "could not write" in error
+    assert len(ended.errors) == 1, ended.errors
+    assert "could not write" in ended.errors[0]
     again = start(tmp_path, *ENDLESS)
     again.wait_for("going on after step")
     again.meet(Sent(signal.SIGTERM, after="step "))

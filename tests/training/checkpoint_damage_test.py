@@ -66,6 +66,13 @@ def flips(step, count):
         yield path, FlipBit(chance.random(), int(chance.integers(8)))
 
 
+# 29 November 2026: what Orbax 0.12 has not read yet when it fails, it never awaits.
+_abandoned = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@_abandoned
 @pytest.mark.row("R9")
 @pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_flipped_bits_are_noticed_by_the_checksums_and_often_by_nothing_else(
@@ -85,6 +92,7 @@ def test_flipped_bits_are_noticed_by_the_checksums_and_often_by_nothing_else(
     assert len(by_checksums_alone) > len(noticed) / 4
 
 
+@_abandoned
 @pytest.mark.row("R9 without checksums")
 def test_without_checksums_flipped_bits_give_other_numbers_in_silence(
     opened, make_state, tmp_path, caplog, monkeypatch, record_property
@@ -138,8 +146,16 @@ def spoil_meta(step):
     (step / "meta" / "metadata").write_text("{}")
 
 
+def change_a_setting(step):
+    """As a flipped bit could: not a run with other settings, but a damaged file."""
+    path = step / "meta" / "metadata"
+    path.write_text(path.read_text().replace('"channels": 32', '"channels": 33'))
+
+
 @pytest.mark.row("R8")
-@pytest.mark.parametrize("harm", [flip_a_bit, lose_all, lose_state, spoil_meta])
+@pytest.mark.parametrize(
+    "harm", [flip_a_bit, lose_all, lose_state, spoil_meta, change_a_setting]
+)
 def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
     opened, make_state, tmp_path, caplog, harm
 ):
