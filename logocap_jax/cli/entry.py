@@ -5,6 +5,7 @@ import logging
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -100,6 +101,8 @@ def _hush_orbax() -> None:
     """Let Orbax raise its errors without telling of each by the page as well."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Writes that have not begun when the first one fails.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
         # Said by writes that are still under way when the first one has failed.
