@@ -26,6 +26,8 @@ def batches(source, count, **changes):
         "batch_size": 4,
         "seed": 3,
         "augmentation": Augmentation(),
+        # A stall may end the process that waits, here that of the tests.
+        "stall_s": 300.0,
     }
     dataset = make_train_dataset(source, **(settings | changes))
     try:

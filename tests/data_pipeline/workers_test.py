@@ -48,7 +48,7 @@ def send(pid, number):
 @pytest.mark.row("R16")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_worker_that_dies_ends_the_iteration_and_the_other_workers(start, number):
-    batches, (one, _) = start(stall_s=60.0)
+    batches, (one, _) = start(stall_s=300.0)
     send(one, number)
     message = f"got an input worker that was killed by {number.name}, expected a batch"
     with pytest.raises(ChildProcessError, match=message):
@@ -91,6 +91,7 @@ def test_a_worker_that_ends_itself_is_told_with_its_exit_code(write_coco):
         seed=0,
         augmentation=Augmentation(),
         num_workers=1,
+        stall_s=300.0,
     )
     with pytest.raises(ChildProcessError, match="worker that ended with exit code 9"):
         list(itertools.islice(batches, 100))
