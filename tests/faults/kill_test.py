@@ -37,7 +37,9 @@ def test_50_kills_and_5_stops_with_any_number_of_workers_change_no_bit(
         *(start, outcome, tmp_path, *flags), ends=ends, workers=(0, 1, 2), damages=1
     )
     assert cut_saves > 0
-    assert not unused(set(SHARED_MEMORY.iterdir()) - before)
+    # Python makes a semaphore or a piece of memory before it tells the process that
+    # cleans up; one kill may hit between the two (29 November 2026: 32 bytes).
+    assert len(unused(set(SHARED_MEMORY.iterdir()) - before)) <= 1
 
 
 def assert_unharmed(start, outcome, folder, *flags, ends, workers=(0,), damages=0):
