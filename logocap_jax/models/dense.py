@@ -54,7 +54,8 @@ class DenseNetwork(nn.Module):
         if extent is None:
             features = backbone(image, train=train)
         else:
-            with zeros_outside(extent, height=image.shape[1]):
+            _, height, width, _ = image.shape
+            with zeros_outside(extent, height=height, width=width):
                 features = backbone(image, train=train, extent=extent)
 
         def head(hidden: int, outputs: int | None, name: str) -> Array:

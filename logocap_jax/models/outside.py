@@ -11,9 +11,12 @@ from jaxtyping import Array, Int
 
 from logocap_jax.ops import extent as extents
 
+# Of the maps in a network with four branches, the image itself among them.
+_STRIDES = (1, 2, 4, 8, 16, 32)
+
 
 def zeros_outside(
-    extent: Int[Array, "B 2"], *, height: int
+    extent: Int[Array, "B 2"], *, height: int, width: int
 ) -> AbstractContextManager[None]:
     """Within this context each convolution reads zeros outside of its images.
 
@@ -22,8 +25,15 @@ def zeros_outside(
 
     Args:
       extent: `(height, width)` of each image, px of the network's input.
-      height: of the network's input, to tell the stride of a map.
+      height: of the network's input, px, a multiple of 32.
+      width: the same.
     """
+    inside = jax.vmap(extents.inside, in_axes=(0, None, None))
+    # Once for all convolutions, of which there are hundreds to trace.
+    seen = {
+        height // stride: inside(extent // stride, height // stride, width // stride)
+        for stride in _STRIDES
+    }
 
     def read_zeros(
         call: Callable[..., Any],
@@ -34,10 +44,6 @@ def zeros_outside(
         if not isinstance(context.module, nn.Conv) or context.method_name != "__call__":
             return call(*inputs, **options)
         (x,) = inputs
-        stride = height // x.shape[1]
-        seen = jax.vmap(lambda one: extents.inside(one, *x.shape[1:3]))(
-            extent // stride
-        )
-        return call(jnp.where(seen[..., None], x, 0), **options)
+        return call(jnp.where(seen[x.shape[1]][..., None], x, 0), **options)
 
     return nn.intercept_methods(read_zeros)

@@ -1,10 +1,12 @@
 """A window for pictures while they are made, by Matplotlib: OpenCV comes without."""
 
-import matplotlib
-import matplotlib.pyplot as plt
+from typing import TYPE_CHECKING
+
 import numpy as np
 from jaxtyping import UInt8
-from matplotlib.image import AxesImage
+
+if TYPE_CHECKING:
+    from matplotlib.image import AxesImage
 
 
 class Window:
@@ -20,6 +22,10 @@ class Window:
         Raises:
           ValueError: if there is no screen.
         """
+        # Here: importing it takes a second, which nobody without a window need wait.
+        import matplotlib
+        import matplotlib.pyplot as plt
+
         with matplotlib.rc_context({"toolbar": "None"}):
             self._figure = plt.figure(title)
         if matplotlib.get_backend().lower() not in _interactive_backends():
@@ -53,6 +59,8 @@ class Window:
 
     def close(self) -> None:
         """Close the window."""
+        import matplotlib.pyplot as plt
+
         plt.close(self._figure)
 
     def _on_close(self, event: object) -> None:
