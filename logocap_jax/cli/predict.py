@@ -8,6 +8,7 @@ is then 1. Ctrl-C stops after the image under way, and leaves complete files.
 """
 
 import argparse
+import os
 import pathlib
 import signal
 import sys
@@ -94,6 +95,9 @@ def run(args: argparse.Namespace) -> int:
     """
     views, outputs = _parse_views(args.draw), _outputs(args)
     settings = parse_settings(args.set)
+    # Films and cameras that cannot be read are told below, in a line each.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # nothing
 
     import jax
 

@@ -39,8 +39,10 @@ class Film:
             self._capture = cv2.VideoCapture(self._name)
         absent = isinstance(source, Path) and not source.is_file()
         if absent or not self._capture.isOpened():
-            kind = "camera" if self._is_camera else "film"
-            raise ValueError(f"{self._name}: got no {kind} that OpenCV can read")
+            expected = "a camera" if self._is_camera else "a whole film"
+            raise ValueError(
+                f"{self._name}: got nothing that OpenCV can read, expected {expected}"
+            )
         width, height, count, rate = (
             self._capture.get(which)
             for which in (

@@ -61,6 +61,7 @@ def test_what_is_bad_is_named_and_counted_and_the_rest_goes_on(
     PIL.Image.new("RGB", (1, 1)).save(folder / "dot.png")
     bad = {
         "cut.jpg": ("got a truncated", lambda path: path.write_bytes(cut)),
+        "cut.mp4": ("expected a whole film", lambda path: path.write_text("ftyp")),
         "empty.jpg": ("starts b''", lambda path: path.write_bytes(b"")),
         "folder.jpg": ("got no regular file", lambda path: path.mkdir()),
         "huge.png": ("got 30000x30000 pixels, expected", huge),
@@ -76,7 +77,7 @@ def test_what_is_bad_is_named_and_counted_and_the_rest_goes_on(
     options = ["--weights", weights, "--json", found, "--out", out, *FAST]
     assert predict(folder, *options) == 1
     captured = capsys.readouterr()
-    assert f"3 images, {len(json.loads(found.read_text()))} people, 7 left out" in (
+    assert f"3 images, {len(json.loads(found.read_text()))} people, 8 left out" in (
         captured.out
     )
     lines = [line for line in captured.err.splitlines() if "left out: " in line]

@@ -80,7 +80,7 @@ def test_what_is_no_film_is_refused(tmp_path, content):
     path = tmp_path / "a.mp4"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.mp4: got no film"):
+    with pytest.raises(ValueError, match=r"a\.mp4: got nothing"):
         Film(path)
 
 

@@ -52,7 +52,7 @@ def test_pictures_come_in_order_and_bad_files_are_named(folder):
     assert pictures.most is None
     assert len(pictures.faults) == 2
     assert "c.txt: got a file that starts" in pictures.faults[0]
-    assert "absent.mp4: got no film" in pictures.faults[1]
+    assert "absent.mp4: got nothing" in pictures.faults[1]
 
 
 def test_what_the_model_cannot_take_is_named(folder):
@@ -69,4 +69,6 @@ def test_what_the_model_cannot_take_is_named(folder):
 def test_a_camera_that_is_not_there_is_named():
     pictures = Pictures([97], check=lambda size: None)
     assert not list(pictures)
-    assert pictures.faults == ["camera 97: got no camera that OpenCV can read"]
+    assert pictures.faults == [
+        "camera 97: got nothing that OpenCV can read, expected a camera"
+    ]
