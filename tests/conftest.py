@@ -14,7 +14,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
-# Empty: no cache of compiled programs, instead of one in the home folder.
+# Empty: processes that tests start keep no programs in the home folder.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
 # Most of the time of tests goes into compiling; `make test-all` optimizes.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -22,6 +22,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 flags.FLAGS.mark_as_parsed()
 
 import jax  # noqa: E402
+from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
@@ -36,9 +37,19 @@ def _existing(path: pathlib.Path) -> pathlib.Path:
     pytest.skip(reason)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def programs_dir(tmp_path_factory) -> pathlib.Path:
+    """Where this process keeps what takes long to compile, once for all its tests."""
+    folder = tmp_path_factory.mktemp("compiled")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    compilation_cache.reset_cache()
+    return folder
+
+
 @pytest.fixture(scope="module", autouse=True)
 def bounded_memory() -> Iterator[None]:
-    """Forget a module's compiled programs; those of all tests need over 6 GiB."""
+    """Forget a module's programs in memory; those of all tests need over 6 GiB."""
     yield
     jax.clear_caches()
     gc.collect()

@@ -1,7 +1,6 @@
 import re
 import shutil
 
-import jax
 import numpy as np
 import pytest
 
@@ -119,20 +118,10 @@ def prepared(tmp_path_factory):
     folder.mkdir()
     wanted = ("logocap prepare coco", "python train.py")
     readme = [c for c in COMMANDS if c.place.startswith("README.md")]
-    cache = {
-        "jax_compilation_cache_dir": str(folder.parent / "compiled"),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_disable_most_optimizations": True,
-    }
-    before = {name: jax.config.values[name] for name in cache}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name, value in cache.items():
-            jax.config.update(name, value)
         world.build([c.words for c in readme if c.text.startswith(wanted)])
         yield folder
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 @pytest.mark.parametrize("page", RUN_PAGES)

@@ -1,15 +1,12 @@
-import contextlib
 import copy
 import logging
 import pathlib
 import runpy
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.monitoring
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
 from data_pipeline.drawn import write_drawn_dataset
@@ -38,39 +35,6 @@ def tiny_config(drawn_dir) -> ConfigDict:
 def config(tiny_config) -> ConfigDict:
     """A copy to change."""
     return copy.deepcopy(tiny_config)
-
-
-@pytest.fixture(scope="session")
-def programs_dir(tmp_path_factory) -> pathlib.Path:
-    """Where these tests keep what they compiled."""
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(programs_dir) -> Iterator[None]:
-    """Compile in half the time, and each program once for all these tests.
-
-    Per module: a fixture of a wider scope would end with the session, and the tests
-    of other folders would run less exact programs.
-    """
-    with _quick_compilation(programs_dir):
-        yield
-
-
-@contextlib.contextmanager
-def _quick_compilation(programs_dir: pathlib.Path) -> Iterator[None]:
-    _configure(True, str(programs_dir), 0.0)
-    try:
-        yield
-    finally:
-        _configure(False, "", 1.0)  # as before
-
-
-def _configure(quick: bool, cache: str, least_seconds: float) -> None:
-    jax.config.update("jax_disable_most_optimizations", quick)
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", least_seconds)
-    compilation_cache.reset_cache()
 
 
 class Run(NamedTuple):
@@ -108,7 +72,7 @@ class _Recorder(logging.Handler):
 
 
 @pytest.fixture(scope="session")
-def finished_run(programs_dir, tiny_config, tmp_path_factory) -> Run:
+def finished_run(tiny_config, tmp_path_factory) -> Run:
     """Two epochs of two steps, each followed by an evaluation."""
     run = Run(tmp_path_factory.mktemp("run") / "run", [], [])
     recorder = _Recorder(run)
@@ -118,8 +82,7 @@ def finished_run(programs_dir, tiny_config, tmp_path_factory) -> Run:
     logger.addHandler(recorder)
     jax.monitoring.register_event_duration_secs_listener(recorder.on_event)
     try:
-        with _quick_compilation(programs_dir):
-            train_from_config(tiny_config, run.workdir)
+        train_from_config(tiny_config, run.workdir)
     finally:
         jax.monitoring.unregister_event_duration_listener(recorder.on_event)
         logger.removeHandler(recorder)

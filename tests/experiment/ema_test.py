@@ -25,7 +25,7 @@ def averaged_config(tiny_config):
 
 
 @pytest.fixture(scope="module")
-def workdir(averaged_config, tmp_path_factory, compiled_once):
+def workdir(averaged_config, tmp_path_factory):
     """A run of two steps and an evaluation."""
     workdir = tmp_path_factory.mktemp("averaged") / "run"
     train_from_config(averaged_config, workdir)

@@ -50,7 +50,7 @@ def animal_config(tiny_config, animals_dir) -> ConfigDict:
 
 
 @pytest.fixture(scope="module")
-def workdir(animal_config, compiled_once, tmp_path_factory):
+def workdir(animal_config, tmp_path_factory):
     out = tmp_path_factory.mktemp("animal_run") / "run"
     train_from_config(animal_config, out)
     return out

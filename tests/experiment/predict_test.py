@@ -22,11 +22,6 @@ def predict(*arguments):
     return cli.main(["predict", *map(str, arguments)])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_cache_in_the_home_folder(compiled_once):
-    """`compiled_once` sets a folder for compiled programs, which `predict` keeps."""
-
-
 def test_predictions_are_those_of_the_evaluation(
     finished_run, config, drawn_dir, tmp_path
 ):

@@ -30,7 +30,7 @@ def lay_out(shared_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def crowdpose_run(lay_out, tiny_config, compiled_once, tmp_path_factory):
+def crowdpose_run(lay_out, tiny_config, tmp_path_factory):
     config = copy.deepcopy(tiny_config)
     root = lay_out("crowdpose", "crowdpose_{}.json", "train", "val", "test")
     config.data.dir = str(root)
