@@ -14,6 +14,7 @@ RUN := $(VENV)/bin/python
 # A process needs 2 GiB; four of them fill the machine of a laptop.
 PYTEST := JAX_PLATFORMS=cpu $(RUN) -m pytest --durations=10 \
   --numprocesses logical --maxprocesses 4 --dist loadfile \
+  --no-loadscope-reorder \
   --jaxtyping-packages=logocap_jax,data_pipeline,beartype.beartype
 
 # Only what .venv holds counts, not what the machine happens to have.

@@ -1,5 +1,6 @@
 """Work that grows with the valid rows of an array, though its shape is fixed."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -40,17 +41,21 @@ def map_valid(
         return function(rows)
     order = jnp.argsort(~valid, stable=True)  # valid rows first
 
-    def compute(index: Array) -> _Results:
+    @functools.partial(jax.jit, inline=True)  # traced once for its shapes and the loop
+    def compute(rows: _Rows, index: Array) -> _Results:
         return function(jax.tree.map(lambda x: x[index], rows))
 
     def step(i: Array, results: _Results) -> _Results:
         # Where chunks do not divide R, the last one repeats rows of the one before.
         index = lax.dynamic_slice_in_dim(order, i * chunk, chunk)
         return jax.tree.map(
-            lambda all_rows, some: all_rows.at[index].set(some), results, compute(index)
+            lambda all_rows, some: all_rows.at[index].set(some),
+            results,
+            compute(rows, index),
         )
 
-    shapes = jax.eval_shape(compute, jax.ShapeDtypeStruct((chunk,), order.dtype))
+    index = jax.ShapeDtypeStruct((chunk,), order.dtype)
+    shapes = jax.eval_shape(compute, rows, index)
     start = jax.tree.map(
         lambda result: jnp.zeros((size, *result.shape[1:]), result.dtype), shapes
     )

@@ -99,8 +99,8 @@ class Predictor:
         """Load weights, whatever they are.
 
         Inputs of all shapes share a few canvases (`fitting.few_canvases`): four up to
-        an aspect of 2.25. What is compiled for them is kept on disk for later runs
-        (`compiled.keep_compiled`).
+        an aspect of 2.25. What is traced and compiled for them is kept on disk for
+        later runs (`traces`, `compiled.keep_compiled`).
 
         Args:
           path: a run of `train.py`, or any file that `logocap convert` reads or
@@ -118,14 +118,13 @@ class Predictor:
         Raises:
           ValueError: unreadable weights, or settings that do not fit them.
         """
-        from logocap_jax.predictor.weights import compile_method, load_method
+        from logocap_jax.predictor.weights import compile_weights
 
         keep_compiled()
         changes = {"flip_test": flip_test, "dtype": dtype, **(settings or {})}
         if skeleton is not None:
             changes["skeleton"] = dataclasses.asdict(skeleton)
-        method, variables, skeleton = load_method(Path(path), changes)
-        predict = compile_method(method, variables)
+        predict, skeleton = compile_weights(Path(path), changes)
         fit, canvas = by_short_side(short_side), few_canvases(short_side)
         return cls(predict, fit, canvas=canvas, skeleton=skeleton, **options)
 

@@ -1,10 +1,10 @@
 """A method and its variables, from nothing but weights."""
 
-import functools
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from logocap_jax.convert.containers import errors_naming
 from logocap_jax.convert.files import load_weights
@@ -14,6 +14,7 @@ from logocap_jax.experiment.settings import read_settings, saved_settings
 from logocap_jax.methods import build_config, build_method
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.models.folding import fold_batch_norm
+from logocap_jax.predictor import traces
 from logocap_jax.predictor.predictor import PredictFn
 from logocap_jax.skeletons import Skeleton, parse_skeleton
 from logocap_jax.structures import Poses
@@ -77,9 +78,8 @@ def build_fitting(path: Path, settings: dict[str, Any], variables: Variables) ->
     Raises:
       ValueError: settings that are unknown or do not fit the weights; names `path`.
     """
-    others = {key: value for key, value in settings.items() if key != "name"}
+    method = _build(path, settings)
     with errors_naming(path):
-        method = build_method(settings["name"], others)
         shapes = jax.eval_shape(method.init, jax.random.key(0))
         expected = {name: leaf.shape for name, leaf in flatten(shapes).items()}
         arrays = flatten(variables)
@@ -88,13 +88,53 @@ def build_fitting(path: Path, settings: dict[str, Any], variables: Variables) ->
     return method
 
 
-def compile_method(method: Method, variables: Variables) -> PredictFn:
-    """The method's answer to inputs, jitted; the variables go to the device once.
+def _build(path: Path, settings: dict[str, Any]) -> Method:
+    others = {key: value for key, value in settings.items() if key != "name"}
+    with errors_naming(path):
+        return build_method(settings["name"], others)
 
-    There batch norms are folded: inside of what is jitted that would gain nothing.
+
+def compile_weights(path: Path, changes: dict[str, Any]) -> tuple[PredictFn, Skeleton]:
+    """Load weights, and jit the answer of their method to inputs.
+
+    What tracing finds is kept, see `traces`; weights that a trace was kept of are known
+    to fit.
+
+    Args:
+      path: as for `load_method`.
+      changes: settings that replace those found.
+
+    Returns:
+      The answer, whose variables are on the device; the keypoints.
+
+    Raises:
+      ValueError: as `load_method` does.
     """
+    settings, variables = load_settings(path, changes)
+    shapes = {name: (x.shape, x.dtype.name) for name, x in flatten(variables).items()}
+    folder = traces.folder_of(settings, shapes)
+    known = folder is not None and folder.is_dir()
+    method = (
+        _build(path, settings) if known else build_fitting(path, settings, variables)
+    )
+    return _compile(method, variables, folder), skeleton_of(settings)
 
-    def predict(variables: Variables, image: jax.Array, extent: jax.Array) -> Poses:
-        return method.predict(variables, image, extent)[method.result]
 
-    return functools.partial(jax.jit(predict), jax.jit(fold_batch_norm)(variables))
+def _compile(method: Method, variables: Variables, folder: Path | None) -> PredictFn:
+    # Here batch norms are folded: inside of what is jitted that would gain nothing.
+    variables = jax.jit(fold_batch_norm)(variables)
+    programs: dict[tuple[int, ...], Any] = {}
+
+    # Arrays by name, as a trace on disk knows none of this project's types.
+    def predict(
+        variables: Variables, image: jax.Array, extent: jax.Array
+    ) -> dict[str, jax.Array]:
+        return vars(method.predict(variables, image, extent)[method.result])
+
+    def answer(image: np.ndarray, extent: np.ndarray) -> Poses:
+        arguments = (variables, image, extent)
+        if image.shape not in programs:
+            programs[image.shape] = traces.jit_kept(predict, arguments, folder)
+        return Poses(**programs[image.shape](*arguments))
+
+    return answer

@@ -1,4 +1,4 @@
-"""What a second run of `logocap predict` need not compile."""
+"""What a second run of `logocap predict` need neither trace nor compile."""
 
 import os
 import subprocess
@@ -44,4 +44,8 @@ def test_forty_photographs_are_compiled_for_at_most_four_times_and_never_again(
     weights = parity_dir / "tiny" / "weights.npz"
     kept = predict(images, weights, tmp_path)
     assert 1 <= sum(name.startswith("jit_predict-") for name in kept) <= 4
+    (traces,) = (tmp_path / "logocap_jax").glob("traces-*")
+    before = {path: path.stat().st_mtime_ns for path in traces.iterdir()}
+    assert 1 <= len(before) <= 4
     assert predict(images, weights, tmp_path) == []
+    assert before == {path: path.stat().st_mtime_ns for path in traces.iterdir()}
