@@ -22,7 +22,7 @@ def main() -> None:
     named = {target.__name__: target for target in TARGETS}
     parser.add_argument("targets", nargs="*", choices=[*named, []], metavar="TARGET")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     logging.disable()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     chance = random.Random(args.seed)
