@@ -37,12 +37,13 @@ def run(args: argparse.Namespace) -> int:
     """
     from logocap_jax.benchmark import input_rates, options, record, table
     from logocap_jax.cli.settings import parse_settings
+    from logocap_jax.planning.configs import load_config
 
     for name in ("batches", "rounds"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name}: got {getattr(args, name)}, expected >= 1")
     folder = {} if args.data_dir is None else {"data.dir": args.data_dir}
-    config = options.load_config(args.config, parse_settings(args.set) | folder)
+    config = load_config(args.config, parse_settings(args.set) | folder)
     workers = options.split(args.workers, _workers)
     earlier = None if args.compare is None else record.read_record(args.compare)
     source = input_rates.open_training_data(config)

@@ -3,10 +3,8 @@
 import argparse
 import dataclasses
 import itertools
-import runpy
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ml_collections import ConfigDict
 
@@ -32,30 +30,6 @@ class Setting:
     def __str__(self) -> str:
         """As rows are called."""
         return f"batch {self.batch}, {self.size[0]}x{self.size[1]}, {self.dtype}"
-
-
-def load_config(path: Path, changes: dict[str, Any]) -> ConfigDict:
-    """Run a config file and change some of its settings.
-
-    Args:
-      path: a Python file with `get_config()`; see `configs/`.
-      changes: dotted name -> value.
-
-    Raises:
-      ValueError: no config, a name that it lacks, or a value of another type.
-    """
-    if not path.is_file():
-        raise ValueError(f"got --config {path}, expected a file; see configs/")
-    names = runpy.run_path(str(path))
-    if "get_config" not in names:
-        raise ValueError(f"{path}: expected a function get_config()")
-    config: ConfigDict = names["get_config"]()
-    try:
-        config.update_from_flattened_dict(changes)
-    except (KeyError, TypeError) as error:
-        reason = str(error.args[0]).partition(". ")[0]  # then all fields, by the page
-        raise ValueError(f"--set does not fit {path}: {reason}") from error
-    return config
 
 
 def all_settings(

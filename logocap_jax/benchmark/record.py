@@ -27,9 +27,17 @@ _COMPARED = {
 }
 
 
-def describe(command: Sequence[str], config: ConfigDict) -> dict[str, Any]:
-    """Where, when and what: machine, devices, versions, date, command, config."""
-    devices = jax.devices()
+def describe(
+    command: Sequence[str], config: ConfigDict, device: Any = None
+) -> dict[str, Any]:
+    """Where, when and what: machine, devices, versions, date, command, config.
+
+    Args:
+      command: that was given.
+      config: what was measured.
+      device: that was compiled for; None: those that are there.
+    """
+    devices = jax.devices() if device is None else [device]
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": list(command),
@@ -38,7 +46,7 @@ def describe(command: Sequence[str], config: ConfigDict) -> dict[str, Any]:
             "cpu_cores": len(os.sched_getaffinity(0))
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count(),
-            "backend": jax.default_backend(),
+            "backend": devices[0].platform,
             "device_kind": devices[0].device_kind,
             "devices": len(devices),
             "xla_flags": os.environ.get("XLA_FLAGS", ""),

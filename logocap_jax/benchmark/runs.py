@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import SingleDeviceSharding
 
 from logocap_jax.benchmark.options import Setting
 from logocap_jax.benchmark.peaks import find_peak
@@ -47,12 +48,14 @@ class Effort:
       seconds: that short calls go on for beyond that.
       compile_only: run nothing.
       peak_tflops: of the device, in every dtype; None: from the table.
+      device: to compile for, where nothing is to run; None: the one that is there.
     """
 
     rounds: int = 10
     seconds: float = 5.0
     compile_only: bool = False
     peak_tflops: float | None = None
+    device: Any = None
 
     def compile(self, name: str, function: Callable[..., Any], *shapes: Any) -> Program:
         """Compile; what is to run must fit.
@@ -61,10 +64,16 @@ class Effort:
           DoesNotFitError: if it will not.
         """
         tell(f"  compile {name}")
+        if self.device is not None:
+            shapes = jax.tree.map(self._on_device, shapes)
         program = compile_program(function, *shapes)
         if not self.compile_only:
             require_fit(program.memory, available_memory())
         return program
+
+    def _on_device(self, leaf: Any) -> jax.ShapeDtypeStruct:
+        sharding = SingleDeviceSharding(self.device)
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
     def measure(self, items: Sequence[Item], dtype: str) -> list[Row]:
         """Time items in turn; see `timing.measure`."""

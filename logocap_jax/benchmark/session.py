@@ -13,7 +13,6 @@ from logocap_jax.benchmark import inference, training
 from logocap_jax.benchmark.options import (
     Setting,
     all_settings,
-    load_config,
     positive,
     split,
 )
@@ -37,6 +36,9 @@ from logocap_jax.convert.files import load_weights
 from logocap_jax.device_memory import DoesNotFitError
 from logocap_jax.experiment.build import make_method
 from logocap_jax.methods.base import Variables
+from logocap_jax.planning.configs import load_config
+from logocap_jax.planning.devices import find_devices
+from logocap_jax.planning.topologies import parse_topology
 
 _Measure = Callable[[Setting], list[Row]]
 
@@ -99,6 +101,20 @@ def _variables(
     return shapes if shapes_only else _fill(shapes)
 
 
+def _find_device(args: argparse.Namespace) -> Any:
+    """The device of `--topology`; None where that is not given."""
+    if args.topology is None:
+        return None
+    topology = parse_topology(args.topology)
+    if topology.size != 1 or not args.compile_only:
+        raise ValueError(
+            f"--topology: got {args.topology}, expected one device, such as h200:1 or "
+            "v5e:1x1, and --compile-only"
+        )
+    (device,) = find_devices(topology)
+    return device
+
+
 def _fill(shapes: Variables) -> Variables:
     """Values that keep activations finite; `method.init` compiles for half a minute."""
     rng = np.random.default_rng(0)
@@ -133,14 +149,18 @@ class _Session:
             raise ValueError(f"{args.json}: no such folder")
         self.config = load_config(args.config, parse_settings(args.set))
         self.effort = Effort(
-            args.rounds, args.seconds, args.compile_only, args.peak_tflops
+            args.rounds,
+            args.seconds,
+            args.compile_only,
+            args.peak_tflops,
+            _find_device(args),
         )
         self._json = args.json
         self._earlier = None if args.compare is None else read_record(args.compare)
 
     def run(self, settings: Sequence[Setting], measure: _Measure, advice: str) -> int:
         """Measure and print each setting; returns the exit code."""
-        about = describe(own_command(), self.config)
+        about = describe(own_command(), self.config, self.effort.device)
         print(format_headline(about), flush=True)
         rows: list[Row] = []
         too_large: dict[str, str] = {}

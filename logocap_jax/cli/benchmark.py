@@ -30,12 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inference.add_argument(
         "--only", metavar="ROW,...", help="such as backbone,to-poses; by default all"
     )
+    inference.add_argument(
+        "--topology",
+        metavar="NAME",
+        help="with --compile-only, for a device that is not there: h200:1, v5e:1x1; "
+        "see logocap plan",
+    )
     inference.set_defaults(benchmark=_run_inference)
 
     training = kinds.add_parser("training", help="the step, and the loop around it")
     _add_common(training)
     training.add_argument("--people", type=int, default=5, help="in each image")
-    training.set_defaults(benchmark=_run_training)
+    training.set_defaults(topology=None, benchmark=_run_training)
 
     reading = kinds.add_parser("input", help="from image files to batches")
     input_benchmark.add_arguments(reading)

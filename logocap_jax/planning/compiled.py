@@ -1,11 +1,13 @@
 """The training step, compiled for devices that need not be there."""
 
+import copy
 import dataclasses
 import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -63,12 +65,8 @@ def compile_step(config: ConfigDict, mesh: Mesh) -> CompiledStep:
         the compiler finds that the step does not fit into a device's memory.
     """
     start = time.perf_counter()
-    method = build.make_method(config)
-    schedule = build.make_schedule(config, steps_per_epoch=1)
-    step: Any = build.make_step(config, method, schedule, mesh)
-    state = build.state_shapes(config, method, mesh)
     with explaining_memory(build.TRAINING_ADVICE):
-        compiled = step.lower(state, batch_shapes(config, mesh)).compile()
+        compiled = _lower(config, mesh).compile()
     module = parse_hlo(compiled.as_text())
     # XLA counts what is in a loop once, and for TPUs does not tell how long one is. The
     # loop that matters is the one over the parts of a batch.
@@ -77,10 +75,33 @@ def compile_step(config: ConfigDict, mesh: Mesh) -> CompiledStep:
         batch_size=config.batch_size,
         seconds=time.perf_counter() - start,
         memory=_peak_memory(compiled.memory_analysis()),
-        flops=compiled.cost_analysis()["flops"] * parts,
+        flops=_count_flops(compiled, config, mesh) * parts,
         accessed=main_memory_bytes(module, unknown_trips=parts),
         collectives=find_collectives(module, unknown_trips=parts),
     )
+
+
+def _lower(config: ConfigDict, mesh: Mesh) -> Any:
+    method = build.make_method(config)
+    schedule = build.make_schedule(config, steps_per_epoch=1)
+    step: Any = build.make_step(config, method, schedule, mesh)
+    state = build.state_shapes(config, method, mesh)
+    return step.lower(state, batch_shapes(config, mesh))
+
+
+def _count_flops(compiled: Any, config: ConfigDict, mesh: Mesh) -> float:
+    """What XLA counts in the compiled program, or else before it compiles.
+
+    It counts nothing for GPUs that are not there; then one device's share of the batch
+    is counted on a CPU.
+    """
+    costs = compiled.cost_analysis()
+    if costs is None:
+        share = copy.deepcopy(config)
+        share.batch_size //= mesh.size
+        alone = Mesh(np.asarray(jax.devices("cpu")[:1]), mesh.axis_names)
+        costs = _lower(share, alone).cost_analysis()
+    return costs["flops"]
 
 
 def batch_shapes(config: ConfigDict, mesh: Mesh) -> Batch:

@@ -14,8 +14,9 @@ from logocap_jax.planning.compiled import (
     compile_step,
     state_sizes,
 )
+from logocap_jax.planning.devices import find_devices
 from logocap_jax.planning.roofline import Roofline, estimate
-from logocap_jax.planning.topologies import Topology, find_devices
+from logocap_jax.planning.topologies import Topology
 from logocap_jax.sharding import DATA_AXIS, check_batch_size
 from logocap_jax.skeletons import Skeleton
 
@@ -48,6 +49,7 @@ class Plan:
         step = self.step
         return estimate(
             self.topology,
+            dtype=self.dtype,
             flops=step.flops,
             accessed=step.accessed,
             traffic=step.traffic,

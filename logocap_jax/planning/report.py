@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from logocap_jax.planning.chips import Chip
 from logocap_jax.planning.compiled import CompiledStep
 from logocap_jax.planning.plan import Plan
-from logocap_jax.planning.topologies import HOP_SECONDS, Chip
+from logocap_jax.planning.topologies import HOP_SECONDS
 
 _NAMES = {
     "parameters": "parameters",
@@ -58,7 +59,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "other_batch_size": other and other.batch_size,
         "other_collectives": other and _traffic_json(other),
         "compile_seconds": step.seconds,
-        "assumed": None if chip is None else _assumed(chip),
+        "assumed": None if chip is None else _assumed(chip, plan.dtype),
         "roofline": None if roofline is None else roofline._asdict(),
         "step_seconds": None if roofline is None else roofline.step,
         "images_per_second": (
@@ -75,11 +76,11 @@ def _traffic_json(step: CompiledStep) -> dict[str, dict[str, int]]:
     }
 
 
-def _assumed(chip: Chip) -> dict[str, int | float]:
+def _assumed(chip: Chip, dtype: str) -> dict[str, int | float]:
     return {
-        "flops_per_second": chip.flops,
+        "flops_per_second": chip.peak.flops(dtype),
         "memory": chip.memory,
-        "memory_bandwidth": chip.memory_bandwidth,
+        "memory_bandwidth": chip.peak.bandwidth,
         "link_bandwidth": chip.link_bandwidth,
         "hop_seconds": HOP_SECONDS,
     }
@@ -96,7 +97,7 @@ def _needs(plan: Plan) -> Iterator[str]:
     yield f"  {'memory traffic':22} {_megabytes(step.accessed)}"
     intensity = f"{step.flops / step.accessed:12,.1f} FLOP/byte"
     if chip is not None:
-        balance = chip.flops / chip.memory_bandwidth
+        balance = chip.peak.flops(plan.dtype) / chip.peak.bandwidth
         intensity += f"; above {balance:,.0f} arithmetic is the limit"
     yield f"  {'arithmetic intensity':22} {intensity}"
 
@@ -121,9 +122,9 @@ def _roofline(plan: Plan) -> Iterator[str]:
     rows = {
         "arithmetic": (
             roofline.compute,
-            f"at {chip.flops / 1e12:,.0f} TFLOP/s",
+            f"at {chip.peak.flops(plan.dtype) / 1e12:,.0f} TFLOP/s",
         ),
-        "memory": (roofline.memory, f"at {chip.memory_bandwidth / 1e9:,.0f} GB/s"),
+        "memory": (roofline.memory, f"at {chip.peak.bandwidth / 1e9:,.0f} GB/s"),
         "collectives, bytes": (
             roofline.transfer,
             f"at {chip.link_bandwidth / 1e9:,.0f} GB/s, all links one way",

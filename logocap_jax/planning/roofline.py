@@ -35,6 +35,7 @@ class Roofline(NamedTuple):
 def estimate(
     topology: Topology,
     *,
+    dtype: str,
     flops: float,
     accessed: int,
     traffic: Mapping[str, Traffic],
@@ -43,6 +44,7 @@ def estimate(
 
     Args:
       topology: the mesh; the collectives are taken to go over all of it.
+      dtype: of the arithmetic.
       flops: of a step, per device.
       accessed: bytes of a step to and from main memory, per device.
       traffic: collectives of a step, by kind.
@@ -57,13 +59,12 @@ def estimate(
     part = (size - 1) / size
     sent = {"all-reduce": 2 * part, "reduce-scatter": size - 1, "collective-permute": 1}
     sent_bytes = sum(sent.get(kind, part) * t.size for kind, t in traffic.items())
-    # To the farthest chip of a torus; an all-reduce goes there and back.
-    hops = sum(side // 2 for side in topology.shape)
+    # An all-reduce goes to the farthest chip and back.
     ways = {"all-reduce": 2}
     trips = sum(ways.get(kind, 1) * t.number for kind, t in traffic.items())
     return Roofline(
-        compute=flops / chip.flops,
-        memory=accessed / chip.memory_bandwidth,
+        compute=flops / chip.peak.flops(dtype),
+        memory=accessed / chip.peak.bandwidth,
         transfer=sent_bytes / chip.link_bandwidth,
-        latency=trips * hops * HOP_SECONDS,
+        latency=trips * topology.diameter * HOP_SECONDS,
     )

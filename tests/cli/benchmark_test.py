@@ -78,6 +78,17 @@ def test_nothing_runs_where_only_the_memory_is_asked_for(tmp_path):
     assert one["memory_bytes"] < two["memory_bytes"]
 
 
+def test_a_topology_is_what_is_compiled_for(tmp_path, capsys):
+    out = tmp_path / "a.json"
+    options = ["--compile-only", "--only=decode", "--topology=cpu:1", f"--json={out}"]
+    assert benchmark("inference", *options) == 0
+    assert capsys.readouterr().out.startswith("1 x cpu, ")
+    machine = json.loads(out.read_text())["machine"]
+    assert (machine["devices"], machine["backend"]) == (1, "cpu")
+    (row,) = read_rows(out).values()
+    assert row["memory_bytes"] > 0
+
+
 def test_training_is_measured_with_its_loop(tmp_path):
     data = tmp_path / "data"
     write_drawn_dataset(data, num_train=8, num_val=1, size=96, seed=0, progress=False)
@@ -124,8 +135,14 @@ def test_what_does_not_fit_is_told_and_left_out(tmp_path, capsys):
         ),
         ("inference", ["--people=5"], "--people: got 5, expected at most method.num_s"),
         ("inference", ["--only=x"], "--only: got ['x'], expected some of bare-hrnet,"),
-        ("inference", ["--set", "method.a=1"], f"--set does not fit {CONFIG}: Key"),
-        ("inference", ["--set", "method.flip_test='a'"], "--set does not fit"),
+        ("inference", ["--set", "method.a=1"], "--set method.a: there is no 'a', but"),
+        ("inference", ["--set", "method.flip_test='a'"], "--set method.flip_test='a':"),
+        (
+            "inference",
+            ["--topology=cpu:2", "--compile-only"],
+            "--topology: got cpu:2, expected one device, such as h200:1 or v5e:1x1",
+        ),
+        ("inference", ["--topology=cpu:1"], "--topology: got cpu:1, expected one dev"),
         ("inference", ["--compare=no.json"], "no.json: no such file, expected one"),
         ("inference", ["--json=no/a.json"], "no/a.json: no such folder"),
         ("inference", ["--rounds=0"], "--rounds: got 0, expected 1 or more"),
@@ -150,7 +167,7 @@ def test_a_config_that_is_none_ends_in_one_line(tmp_path, capsys):
     empty.write_text("")
     for path, message in (
         (tmp_path / "no.py", "expected a file; see configs/"),
-        (empty, "expected a function get_config()"),
+        (empty, "has no get_config(); see configs/"),
     ):
         assert benchmark("inference", config=path) == 2
         (line,) = capsys.readouterr().err.splitlines()

@@ -70,6 +70,23 @@ def test_step_is_planned_for_a_tpu_that_is_not_there(tmp_path):
     check_data_parallel(content)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("jax_plugins") is None,
+    reason="the compiler for GPUs is not installed: the extra cuda",
+)
+def test_step_is_planned_for_gpus_that_are_not_there(tmp_path):
+    out = tmp_path / "plan.json"
+    options = ["--set", "batch_size=16", "--json", out]
+    done = plan_apart("--topology", "h200:4", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("4 x NVIDIA H200, 16 images a step")
+    content = json.loads(out.read_text())
+    assert content["assumed"]["flops_per_second"] == 494.7e12
+    assert content["flops"] > 1e6
+    check_data_parallel(content)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

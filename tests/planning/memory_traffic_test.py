@@ -10,9 +10,9 @@ def traffic(*instructions, others="", **options):
     return main_memory_bytes(parse_hlo(f"HloModule m\n{others}{entry}"), **options)
 
 
-def called(name, instruction):
-    parameter = "%q = f32[8]{0} parameter(0)"
-    return f"%{name} (q: f32[8]) -> f32[8] {{\n  {parameter}\n  {instruction}\n}}\n"
+def called(name, *instructions):
+    lines = "\n  ".join(["%q = f32[8]{0} parameter(0)", *instructions])
+    return f"%{name} (q: f32[8]) -> f32[8] {{\n  {lines}\n}}\n"
 
 
 PARAMETER = "%p = f32[8]{0} parameter(0)"
@@ -41,6 +41,22 @@ def test_fusion_is_one_instruction_whatever_it_fuses():
     fused = called("f", "%e = f32[8]{0} exponential(%q)")
     fusion = "%a = bf16[2]{0} fusion(%p), kind=kLoop, calls=%f"
     assert traffic(PARAMETER, fusion, others=fused) == 32 + 4
+
+
+def test_of_an_array_that_is_sliced_only_the_slices_are_read():
+    row = (
+        "%i = s32[] parameter(1)",
+        "%v = f32[4,2]{1,0} bitcast(%q)",
+        "%r = f32[1,2]{1,0} dynamic-slice(%v, %i, %i)",
+    )
+    index = "%k = s32[] parameter(1)"
+    fusion = "%a = f32[1,2]{1,0} fusion(%p, %k), kind=kLoop, calls=%f"
+    sliced = called("f", *row)
+    assert traffic(PARAMETER, index, fusion, others=sliced) == 8 + 4 + 8
+    also_whole = called("f", *row, "%e = f32[8]{0} exponential(%q)")
+    assert traffic(PARAMETER, index, fusion, others=also_whole) == 32 + 4 + 8
+    alone = "%s = f32[2]{0} dynamic-slice(%p, %k)"
+    assert traffic(PARAMETER, index, alone) == 8 + 8
 
 
 def test_memory_on_the_core_is_free():

@@ -7,10 +7,11 @@ from logocap_jax.planning.topologies import parse_topology
 NOTHING = dict.fromkeys(KINDS, Traffic(0, 0))
 
 
-def times(topology, *, flops=0.0, accessed=0, **traffic):
+def times(topology, *, dtype="bfloat16", flops=0.0, accessed=0, **traffic):
     kinds = {kind.replace("_", "-"): value for kind, value in traffic.items()}
     return estimate(
         parse_topology(topology),
+        dtype=dtype,
         flops=flops,
         accessed=accessed,
         traffic=NOTHING | kinds,
@@ -54,3 +55,10 @@ def test_one_chip_sends_nothing():
 
 def test_nothing_is_estimated_for_cpus():
     assert times("cpu:8", flops=1e9) is None
+
+
+def test_gpus_multiply_float32_at_half_the_rate():
+    half, full = (
+        times("h200:1", dtype=dtype, flops=1e12) for dtype in ("float32", "bfloat16")
+    )
+    assert half.compute == pytest.approx(2 * full.compute)
