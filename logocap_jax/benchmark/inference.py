@@ -21,10 +21,10 @@ from logocap_jax.benchmark.runs import (
 )
 from logocap_jax.benchmark.scenes import draw_maps, write_photographs
 from logocap_jax.benchmark.stages import TO_POSES, Stage, make_stages
-from logocap_jax.experiment.build import skeleton_of
+from logocap_jax.experiment.build import make_method, skeleton_of
 from logocap_jax.geometry import STRIDE
 from logocap_jax.methods.base import Variables
-from logocap_jax.models.folding import fold_batch_norm
+from logocap_jax.models.placement import formats
 from logocap_jax.predictor import Predictor
 from logocap_jax.predictor.fitting import letterbox
 from logocap_jax.skeletons import Skeleton
@@ -42,6 +42,7 @@ def benchmark_inference(
     *,
     people: Sequence[int],
     only: Collection[str],
+    share_canvases: bool = False,
     effort: Effort,
 ) -> list[Row]:
     """Measure one setting.
@@ -55,6 +56,8 @@ def benchmark_inference(
       variables: of the method, or their shapes where nothing is to run.
       people: numbers of people in an image; a set of rows each.
       only: names of rows; none: all.
+      share_canvases: tell images their extent, as `Predictor` does where inputs of many
+        sizes share a canvas; they fill it all the same.
       effort: how often.
 
     Raises:
@@ -73,12 +76,16 @@ def benchmark_inference(
     if unknown := sorted(set(only) - set(names)):
         raise ValueError(f"--only: got {unknown}, expected some of {','.join(names)}")
     chosen = frozenset(only or names)
+    prepare = make_method(config).prepare
+    device = effort.device or jax.local_devices()[0]
+    prepared = jax.eval_shape(prepare, variables)
+    placed = formats(prepared, device)
     whole = {
-        "variables": jax.eval_shape(fold_batch_norm, variables),
+        "variables": jax.tree.map(_placed_shape, prepared, placed),
         "unfolded": variables,
         "own": np.asarray(False),
     }
-    image = _image_values(config, setting, people[0])
+    image = _image_values(config, setting, people[0], share_canvases)
     shapes = jax.tree.map(lambda x: _stacked_shape(x, setting.batch), image)
     programs = _compile(effort, _needed(stages, chosen), shapes | whole)
     if effort.compile_only:
@@ -87,13 +94,13 @@ def benchmark_inference(
             for name, program in programs.items()
             if name in chosen
         ]
-    whole["variables"] = jax.jit(fold_batch_norm)(variables)
+    whole["variables"] = jax.device_put(jax.jit(prepare)(variables), placed)
     whole = jax.device_put(whole)
     items: dict[str, Item] = {}
     with tempfile.TemporaryDirectory() as folder:
         photographs = write_photographs(Path(folder), setting.batch, size=setting.size)
         for count in people:
-            image = _image_values(config, setting, count)
+            image = _image_values(config, setting, count, share_canvases)
             stacked = jax.tree.map(lambda x: np.stack([x] * setting.batch), image)
             values = jax.device_put(stacked) | whole
             found = list(_run(stages, programs, values, setting, count))
@@ -101,7 +108,10 @@ def benchmark_inference(
                 program = programs[TO_POSES]
                 skeleton = skeleton_of(config)
                 found.append(
-                    _whole_path(program, values, setting, count, photographs, skeleton)
+                    _whole_path(
+                        *(program, values, setting, count, photographs, skeleton),
+                        share_canvases,
+                    )
                 )
             for item in found:
                 items.setdefault(item.row.name, item)
@@ -109,14 +119,16 @@ def benchmark_inference(
         return effort.measure(wanted, setting.dtype)
 
 
-def _image_values(config: ConfigDict, setting: Setting, people: int) -> dict[str, Any]:
+def _image_values(
+    config: ConfigDict, setting: Setting, people: int, share_canvases: bool
+) -> dict[str, Any]:
     """What the first stages take of each image, as NumPy's arrays."""
     height, width = setting.size
     return {
         "image": np.random.default_rng(0).integers(
             0, 255, (*setting.size, 3), np.uint8
         ),
-        "extent": np.asarray(setting.size, np.int32),
+        "extent": np.asarray(setting.size, np.int32) if share_canvases else None,
         "maps": draw_maps(
             people,
             height=height // STRIDE,
@@ -180,17 +192,19 @@ def _whole_path(
     people: int,
     photographs: Sequence[Path],
     skeleton: Skeleton,
+    share_canvases: bool,
 ) -> Item:
     """From JPEG files to poses in image px, as `Predictor` goes."""
     variables, maps, own = values["variables"], values["maps"], values["own"]
 
-    def predict(pixels: np.ndarray, extent: np.ndarray) -> Any:
+    def predict(pixels: np.ndarray, extent: np.ndarray | None) -> Any:
         return program.run(variables, pixels, extent, maps, own)
 
     height, width = setting.size
     predictor = Predictor(
         predict,
         letterbox((width, height)),
+        canvas=(lambda size: size) if share_canvases else None,
         skeleton=skeleton,
         batch_size=setting.batch,
     )
@@ -201,6 +215,10 @@ def _whole_path(
         remark="with JPEG decoding, warping, transfer, and back to image px",
     )
     return Item(row, lambda: predictor(photographs), queued=False)
+
+
+def _placed_shape(array: Any, placed: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=placed)
 
 
 def _stacked_shape(array: np.ndarray, count: int) -> jax.ShapeDtypeStruct:

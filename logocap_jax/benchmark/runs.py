@@ -72,6 +72,8 @@ class Effort:
         return program
 
     def _on_device(self, leaf: Any) -> jax.ShapeDtypeStruct:
+        if isinstance(leaf, jax.ShapeDtypeStruct) and leaf.sharding is not None:
+            return leaf
         sharding = SingleDeviceSharding(self.device)
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 

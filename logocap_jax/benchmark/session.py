@@ -61,7 +61,11 @@ def run_inference(args: argparse.Namespace) -> int:
 
     def measure(setting: Setting) -> list[Row]:
         return inference.benchmark_inference(
-            config, setting, variables, people=people, only=only, effort=effort
+            *(config, setting, variables),
+            people=people,
+            only=only,
+            share_canvases=args.share_canvases,
+            effort=effort,
         )
 
     return session.run(settings, measure, inference.ADVICE)

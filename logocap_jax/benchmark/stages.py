@@ -51,12 +51,12 @@ class Stage(NamedTuple):
 def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
     """The stages of a config's method, in order.
 
-    They are those of the program that `Predictor` runs: images are told their extent,
-    and what is not of the method's answer is left out. Values that are there from the
-    start: `variables`, the batch norm folded, and `unfolded`; `image`, uint8
-    `[B, H, W, 3]`; `extent`, int32 `[B, 2]`; `maps`, the dense maps that all after the
-    backbone starts from; `own`, a boolean scalar: whether `to-poses` goes on with the
-    maps that it has predicted itself instead.
+    They are those of the program that `Predictor` runs: what is not of the method's
+    answer is left out. Values that are there from the start: `variables`, prepared,
+    and `unfolded`; `image`, uint8 `[B, H, W, 3]`; `extent`, int32 `[B, 2]`, or None;
+    `maps`, the dense maps that all after the backbone starts from; `own`, a boolean
+    scalar: whether `to-poses` goes on with the maps that it has predicted itself
+    instead.
 
     Raises:
       ValueError: if the method is not `logocap`.
@@ -105,7 +105,7 @@ def _backbone(
     parts: Parts,
     variables: Variables,
     image: UInt8[Array, "B H W 3"],
-    extent: Int[Array, "B 2"],
+    extent: Int[Array, "B 2"] | None,
 ) -> DenseMaps:
     """HRNet and heads, of image and mirror image, to averaged maps."""
     pixels = keypointer.normalise(image)
@@ -113,7 +113,9 @@ def _backbone(
     return keypointer.predict_maps(parts.dense, dense, pixels, parts.config, extent)
 
 
-def _decode(parts: Parts, maps: DenseMaps, extent: Int[Array, "B 2"]) -> InitialPoses:
+def _decode(
+    parts: Parts, maps: DenseMaps, extent: Int[Array, "B 2"] | None
+) -> InitialPoses:
     """Centres, and the keypoints that the offsets there point to."""
     return jax.vmap(
         lambda heatmaps, offsets, extent: keypointer.decode_initial(
@@ -123,7 +125,10 @@ def _decode(parts: Parts, maps: DenseMaps, extent: Int[Array, "B 2"]) -> Initial
 
 
 def _local_kem(
-    parts: Parts, maps: DenseMaps, extent: Int[Array, "B 2"], initial: InitialPoses
+    parts: Parts,
+    maps: DenseMaps,
+    extent: Int[Array, "B 2"] | None,
+    initial: InitialPoses,
 ) -> Float[Array, "B N E E KD"]:
     """The mesh around each keypoint, and the embedding there."""
 
@@ -154,7 +159,7 @@ def _local_kam(
 def _global_kam(
     parts: Parts,
     maps: DenseMaps,
-    extent: Int[Array, "B 2"],
+    extent: Int[Array, "B 2"] | None,
     initial: InitialPoses,
     kam: Float[Array, "B N E E K"],
 ) -> Poses:
@@ -197,7 +202,10 @@ def _suppress(parts: Parts, poses: Poses) -> Poses:
 
 
 def _finish(
-    parts: Parts, variables: Variables, maps: DenseMaps, extent: Int[Array, "B 2"]
+    parts: Parts,
+    variables: Variables,
+    maps: DenseMaps,
+    extent: Int[Array, "B 2"] | None,
 ) -> Poses:
     """All after the backbone, in one program."""
     sets = prediction.read_maps(parts, part(variables, "maps"), maps, extent)
@@ -208,7 +216,7 @@ def _to_poses(
     parts: Parts,
     variables: Variables,
     image: UInt8[Array, "B H W 3"],
-    extent: Int[Array, "B 2"],
+    extent: Int[Array, "B 2"] | None,
     maps: DenseMaps,
     own: Bool[Array, ""],
 ) -> Poses:

@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only", metavar="ROW,...", help="such as backbone,to-poses; by default all"
     )
     inference.add_argument(
+        "--share-canvases",
+        action="store_true",
+        help="tell images their extent, as where inputs of many sizes share canvases",
+    )
+    inference.add_argument(
         "--topology",
         metavar="NAME",
         help="with --compile-only, for a device that is not there: h200:1, v5e:1x1; "

@@ -71,6 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track", action="store_true", help="give the people of a film ids"
     )
+    parser.add_argument(
+        "--exact-sizes",
+        action="store_true",
+        help="compile for each size of image, as for films, in place of a few that all "
+        "share: faster where many images have one size",
+    )
     add_settings(parser)
     add_skeleton(parser)
     parser.add_argument(
@@ -102,12 +108,19 @@ def run(args: argparse.Namespace) -> int:
     import jax
 
     from logocap_jax.predictor.output import Output
-    from logocap_jax.predictor.pictures import Pictures, find_sources, path_of
+    from logocap_jax.predictor.pictures import (
+        Pictures,
+        find_sources,
+        is_image,
+        path_of,
+    )
     from logocap_jax.visualization.window import Window
 
     sources = find_sources(args.inputs)
     window = Window("logocap predict") if args.show else None
-    model = _load(args, views, settings)
+    # The frames of a film have one size: worth a program of their own.
+    share_canvases = not args.exact_sizes and any(map(is_image, sources))
+    model = _load(args, views, settings, share_canvases)
     print(
         f"{len(sources)} inputs, {len(jax.devices())} {jax.default_backend()} devices"
     )
@@ -161,7 +174,10 @@ def _outputs(args: argparse.Namespace) -> list[str]:
 
 
 def _load(
-    args: argparse.Namespace, views: list[str], settings: dict[str, object]
+    args: argparse.Namespace,
+    views: list[str],
+    settings: dict[str, object],
+    share_canvases: bool,
 ) -> Any:
     """A `Predictor`, or an `Explainer` where a view needs one."""
     from logocap_jax.predictor import Predictor
@@ -184,7 +200,12 @@ def _load(
                 "of logocap have; leave kam out"
             )
         return explainer
-    return Predictor.from_weights(args.weights, batch_size=args.batch_size, **shared)
+    return Predictor.from_weights(
+        args.weights,
+        batch_size=args.batch_size,
+        share_canvases=share_canvases,
+        **shared,
+    )
 
 
 def _process(model: Any, pictures: "Pictures", output: "Output") -> bool:

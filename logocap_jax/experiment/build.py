@@ -25,7 +25,6 @@ from logocap_jax.evaluation.runner import ResultSets
 from logocap_jax.experiment.init_from import start_from
 from logocap_jax.methods import TEST_TIME_SETTINGS, build_method
 from logocap_jax.methods.base import Method, Variables
-from logocap_jax.models.folding import fold_batch_norm
 from logocap_jax.sharding import replicated
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.training.checkpoint import Checkpoints
@@ -228,9 +227,9 @@ def open_checkpoints(
     )
 
 
-def inference_variables(variables: Variables, mesh: Mesh) -> Variables:
-    """Variables for many batches at test time: batch norms folded, on the mesh."""
-    return jax.jit(fold_batch_norm, out_shardings=replicated(mesh))(variables)
+def inference_variables(method: Method, variables: Variables, mesh: Mesh) -> Variables:
+    """Variables for many batches at test time, prepared and on the mesh."""
+    return jax.jit(method.prepare, out_shardings=replicated(mesh))(variables)
 
 
 def make_batches(config: ConfigDict, split: str) -> EvalBatches:

@@ -74,7 +74,7 @@ def find_poses(
         ):
             found = run_evaluation(
                 evaluate,
-                build.inference_variables(variables, mesh),
+                build.inference_variables(method, variables, mesh),
                 batches,
                 mesh,
                 progress=functools.partial(_show_progress, bar),

@@ -185,9 +185,9 @@ def _make_evaluator(
         rows: build.Rows = {}
         for suffix, variables in state.evaluated.items():
             until_stop = itertools.takewhile(lambda _: stop.signal is None, batches)
-            folded = build.inference_variables(variables, mesh)
+            prepared = build.inference_variables(method, variables, mesh)
             with explaining_memory(build.EVALUATION_ADVICE):
-                sets = run_evaluation(evaluate, folded, until_stop, mesh)
+                sets = run_evaluation(evaluate, prepared, until_stop, mesh)
             if stop.signal is not None:
                 return None
             scored = build.score(truth, sets, protocol)

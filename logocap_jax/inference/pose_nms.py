@@ -29,17 +29,15 @@ def suppress(poses: Poses, *, closeness: float = 0.05, share: float = 0.5) -> Po
     """
     overlap = _overlaps(poses, closeness, share)
     count = poses.scores.shape[0]
-    scores = jnp.where(poses.valid, poses.scores, -jnp.inf)
+    scores = jnp.where(overlap & poses.valid, poses.scores, -jnp.inf)
+    best = jax.nn.one_hot(jnp.argmax(scores, axis=1), count, dtype=bool) & overlap
 
     def walk(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         kept_at, absorbed = state
-        rivals = overlap[i]
-        best = jnp.argmax(jnp.where(rivals, scores, -jnp.inf))
-        keep = rivals & (jnp.arange(count) == best) & ~absorbed
         skip = absorbed[i] | ~poses.valid[i]
         return (
-            jnp.where(keep & ~skip, i, kept_at),
-            jnp.where(skip, absorbed, absorbed | rivals),
+            jnp.where(best[i] & ~absorbed & ~skip, i, kept_at),
+            jnp.where(skip, absorbed, absorbed | overlap[i]),
         )
 
     never = jnp.full(count, count)

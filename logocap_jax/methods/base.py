@@ -55,6 +55,14 @@ class InitFn(Protocol):
 
 
 @runtime_checkable
+class PrepareFn(Protocol):
+    """Make variables ready for many calls at test time."""
+
+    def __call__(self, variables: Variables) -> Variables:
+        """Do once what each call would do; preparing once more changes nothing."""
+
+
+@runtime_checkable
 class LossFn(Protocol):
     """The training loss of one batch."""
 
@@ -103,11 +111,13 @@ class ExplainFn(Protocol):
 class Method(NamedTuple):
     """A method; training, evaluation and prediction know nothing else of it.
 
-    All five functions are pure, take any batch size, and may be jitted; all result
-    arrays have a fixed size with a `valid` mask.
+    All functions are pure and may be jitted; those of images take any batch size, and
+    their result arrays have a fixed size with a `valid` mask.
 
     Attributes:
       init: makes variables.
+      prepare: what the functions at test time take as well as variables, and run faster
+        with.
       loss: training loss.
       predict: result sets by name, e.g. `{"initial": ..., "logocap": ...}`.
       evaluate: `predict`, plus sets that need the ground truth (`"bound"`).
@@ -118,6 +128,7 @@ class Method(NamedTuple):
     """
 
     init: InitFn
+    prepare: PrepareFn
     loss: LossFn
     predict: PredictFn
     evaluate: EvaluateFn

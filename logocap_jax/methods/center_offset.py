@@ -1,5 +1,7 @@
 """The baseline: initial poses are the answer (CenterNet's scheme on an HRNet)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt8
@@ -14,6 +16,7 @@ from logocap_jax.methods.base import (
     part,
 )
 from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.models.folding import prepare_variables
 from logocap_jax.structures import Batch, Poses
 
 
@@ -72,4 +75,5 @@ def make_center_offset(config: KeypointerConfig) -> Method:
     def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:
         return predict(variables, batch.image)
 
-    return Method(init, loss, predict, evaluate, explain, result="initial")
+    prepare = functools.partial(prepare_variables, dtype=network.dtype)
+    return Method(init, prepare, loss, predict, evaluate, explain, result="initial")

@@ -1,4 +1,4 @@
-"""Batch norm folded into the convolutions, for inference."""
+"""Variables for inference: batch norm folded, in the dtype of the arithmetic."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,26 @@ from typing import Any
 import jax
 
 from logocap_jax.models.layers import EPSILON
+
+
+def prepare_variables(variables: Mapping[str, Any], *, dtype: Any) -> dict[str, Any]:
+    """Fold the batch norm, and convert what convolutions and folded norms read.
+
+    They would convert it themselves, all arrays in each call.
+
+    Args:
+      variables: as for `fold_batch_norm`.
+      dtype: that the networks compute in.
+
+    Returns:
+      As `fold_batch_norm`; the results are those of its variables.
+    """
+
+    def convert(path: tuple[Any, ...], leaf: Any) -> Any:
+        is_read = (path[-1].key, leaf.ndim) in (("kernel", 4), ("bias", 1))
+        return leaf.astype(dtype) if is_read else leaf
+
+    return jax.tree_util.tree_map_with_path(convert, fold_batch_norm(variables))
 
 
 def fold_batch_norm(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from logocap_jax.device_memory import explaining_memory
 from logocap_jax.inference.rescale import poses_of
 from logocap_jax.methods import build_config
 from logocap_jax.methods.base import Method, Variables
-from logocap_jax.models.folding import fold_batch_norm
 from logocap_jax.predictor.compiled import keep_compiled
 from logocap_jax.predictor.fitting import Size, by_short_side, few_canvases
 from logocap_jax.predictor.images import ImageLike
@@ -77,7 +76,7 @@ class Explainer:
           score_threshold: poses with a lower score are left out.
         """
         self._explain = functools.partial(
-            jax.jit(method.explain), jax.jit(fold_batch_norm)(variables)
+            jax.jit(method.explain), jax.jit(method.prepare)(variables)
         )
         self.skeleton = skeleton
         self.has_kam = method.kam_radius is not None

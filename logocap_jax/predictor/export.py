@@ -17,7 +17,6 @@ from logocap_jax.methods import build_config, keypointer
 from logocap_jax.methods.base import Method, Variables, part
 from logocap_jax.methods.keypointer import KeypointerConfig
 from logocap_jax.methods.logocap.config import LogoCapConfig
-from logocap_jax.models.folding import fold_batch_norm
 from logocap_jax.predictor.export_info import ArrayInfo, ExportInfo, write_info
 from logocap_jax.predictor.weights import (
     build_fitting,
@@ -131,7 +130,7 @@ def export_weights(
         every = settings.get("num_slots", LogoCapConfig.num_slots)
         settings = settings | {"slots_per_step": every}
     method = build_fitting(weights, settings, variables)
-    variables = jax.jit(fold_batch_norm)(variables)
+    variables = jax.jit(method.prepare)(variables)
     dense = options.what == "dense"
     # Jitted, so that it is traced once.
     function = jax.jit(

@@ -47,7 +47,7 @@ def load_export(path: Path) -> tuple[ExportInfo, PredictFn]:
         )
     exported = jax.export.deserialize(bytearray(data))
 
-    def predict(image: jax.Array, extent: jax.Array) -> Poses:
+    def predict(image: jax.Array, extent: jax.Array | None) -> Poses:
         del extent  # its inputs fill their array
         return Poses(**exported.call(image))
 

@@ -58,7 +58,7 @@ class Pictures:
         """
         self._sources, self._check = sources, check
         self.faults: list[str] = []
-        images_only = all(map(_is_image, sources))
+        images_only = all(map(is_image, sources))
         self.most = len(sources) if images_only else None
 
     def __iter__(self) -> Iterator[Picture]:
@@ -71,7 +71,7 @@ class Pictures:
 
     def _pictures(self, source: Source) -> Iterator[Picture]:
         path = path_of(source)
-        if _is_image(source):
+        if is_image(source):
             pixels = read_image(path)
             self._check_named(path, pixels)
             yield Picture(path, pixels)
@@ -89,7 +89,7 @@ class Pictures:
             raise ValueError(f"{path}: {error}") from error
 
 
-def _is_image(source: Source) -> bool:
+def is_image(source: Source) -> bool:
     """Whatever is neither a camera nor called a film."""
     return isinstance(source, Path) and source.suffix.lower() not in films.SUFFIXES
 

@@ -36,9 +36,9 @@ _BATCHES_AHEAD = 4
 _Item = TypeVar("_Item")
 
 # Inputs `[B, H, W, 3]`, of which the first rows and columns `[B, (height, width)]` are
-# image -> their poses, in input px.
+# image, or all where that is None -> their poses, in input px.
 PredictFn: TypeAlias = Callable[
-    [UInt8[np.ndarray, "B H W 3"], Int32[np.ndarray, "B 2"]], structures.Poses
+    [UInt8[np.ndarray, "B H W 3"], Int32[np.ndarray, "B 2"] | None], structures.Poses
 ]
 
 
@@ -55,7 +55,7 @@ class Predictor:
         fit: Fit,
         *,
         skeleton: Skeleton,
-        canvas: Callable[[Size], Size] = lambda size: size,
+        canvas: Callable[[Size], Size] | None = None,
         score_threshold: float = 0.0,
         batch_size: int | None = None,
     ) -> None:
@@ -65,8 +65,8 @@ class Predictor:
           predict: finds poses in a batch of inputs; jitted.
           fit: chooses the size of an image's input, and the image's place in it.
           skeleton: keypoints of the poses.
-          canvas: size of an input -> size of the array that holds it; by default the
-            same.
+          canvas: size of an input -> size of the array that holds it; None: the same,
+            and `predict` gets no extents.
           score_threshold: poses with a lower score are left out.
           batch_size: images that run together; by default 1 on a CPU, else 8.
 
@@ -92,15 +92,15 @@ class Predictor:
         short_side: int = 512,
         flip_test: bool = True,
         dtype: str = "float32",
+        share_canvases: bool = True,
         settings: dict[str, Any] | None = None,
         skeleton: Skeleton | None = None,
         **options: Any,
     ) -> "Predictor":
         """Load weights, whatever they are.
 
-        Inputs of all shapes share a few canvases (`fitting.few_canvases`): four up to
-        an aspect of 2.25. What is traced and compiled for them is kept on disk for
-        later runs (`traces`, `compiled.keep_compiled`).
+        What is traced and compiled is kept on disk for later runs (`traces`,
+        `compiled.keep_compiled`).
 
         Args:
           path: a run of `train.py`, or any file that `logocap convert` reads or
@@ -109,6 +109,9 @@ class Predictor:
             the long side.
           flip_test: average with the mirror image: better, and twice the work.
           dtype: of the network, `float32` or `bfloat16`.
+          share_canvases: inputs of all shapes share a few canvases
+            (`fitting.few_canvases`), four up to an aspect of 2.25, so that little must
+            be compiled; else each size of input is compiled for, and runs faster.
           settings: further settings of the method, such as `window_radius`, where the
             weights do not bring their own.
           skeleton: what the keypoints are; by default a run tells, of other weights
@@ -125,7 +128,8 @@ class Predictor:
         if skeleton is not None:
             changes["skeleton"] = dataclasses.asdict(skeleton)
         predict, skeleton = compile_weights(Path(path), changes)
-        fit, canvas = by_short_side(short_side), few_canvases(short_side)
+        fit = by_short_side(short_side)
+        canvas = few_canvases(short_side) if share_canvases else None
         return cls(predict, fit, canvas=canvas, skeleton=skeleton, **options)
 
     @classmethod
@@ -206,7 +210,7 @@ class Predictor:
         return self._fit(image_size)[0]
 
     def _prepare(self, image: ImageLike) -> Input:
-        return make_input(image, self._fit, self._canvas)
+        return make_input(image, self._fit, self._canvas or _same)
 
     def _chunk(self, inputs: Sequence[Input]) -> list[Poses]:
         """Run inputs in batches of one size; all are under way before one is read."""
@@ -219,8 +223,9 @@ class Predictor:
                 # The last batch is filled up with copies, to be of the same shape.
                 filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
                 pixels = np.stack([inputs[position].pixels for position in filled])
-                extent = [inputs[position].extent for position in filled]
-                found = self._predict(pixels, np.array(extent, np.int32))
+                extents = [inputs[position].extent for position in filled]
+                extent = None if self._canvas is None else np.array(extents, np.int32)
+                found = self._predict(pixels, extent)
                 under_way.append((batch, found))
         results: dict[int, Poses] = {}
         for batch, found in under_way:
@@ -236,6 +241,10 @@ class Predictor:
             initial = keypoints
         poses = Poses(keypoints, keypoint_scores, scores, initial, self.skeleton)
         return poses.above(self.score_threshold)
+
+
+def _same(size: Size) -> Size:
+    return size
 
 
 def _batched(items: Iterable[_Item], size: int) -> Iterator[tuple[_Item, ...]]:

@@ -13,7 +13,7 @@ from logocap_jax.convert.trees import flatten
 from logocap_jax.experiment.settings import read_settings, saved_settings
 from logocap_jax.methods import build_config, build_method
 from logocap_jax.methods.base import Method, Variables
-from logocap_jax.models.folding import fold_batch_norm
+from logocap_jax.models.placement import formats
 from logocap_jax.predictor import traces
 from logocap_jax.predictor.predictor import PredictFn
 from logocap_jax.skeletons import Skeleton, parse_skeleton
@@ -121,20 +121,22 @@ def compile_weights(path: Path, changes: dict[str, Any]) -> tuple[PredictFn, Ske
 
 
 def _compile(method: Method, variables: Variables, folder: Path | None) -> PredictFn:
-    # Here batch norms are folded: inside of what is jitted that would gain nothing.
-    variables = jax.jit(fold_batch_norm)(variables)
-    programs: dict[tuple[int, ...], Any] = {}
+    variables = jax.jit(method.prepare)(variables)
+    (device,) = jax.tree.leaves(variables)[0].devices()
+    variables = jax.device_put(variables, formats(variables, device))
+    programs: dict[Any, Any] = {}
 
     # Arrays by name, as a trace on disk knows none of this project's types.
     def predict(
-        variables: Variables, image: jax.Array, extent: jax.Array
+        variables: Variables, image: jax.Array, extent: jax.Array | None
     ) -> dict[str, jax.Array]:
         return vars(method.predict(variables, image, extent)[method.result])
 
-    def answer(image: np.ndarray, extent: np.ndarray) -> Poses:
+    def answer(image: np.ndarray, extent: np.ndarray | None) -> Poses:
         arguments = (variables, image, extent)
-        if image.shape not in programs:
-            programs[image.shape] = traces.jit_kept(predict, arguments, folder)
-        return Poses(**programs[image.shape](*arguments))
+        kind = (image.shape, extent is None)
+        if kind not in programs:
+            programs[kind] = traces.jit_kept(predict, arguments, folder)
+        return Poses(**programs[kind](*arguments))
 
     return answer

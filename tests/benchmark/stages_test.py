@@ -10,7 +10,6 @@ import pytest
 from logocap_jax.benchmark.scenes import draw_maps
 from logocap_jax.benchmark.stages import make_stages
 from logocap_jax.experiment.build import make_method
-from logocap_jax.models.folding import fold_batch_norm
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 
@@ -41,7 +40,7 @@ def values(config, method):
     rng = np.random.default_rng(0)
     variables = jax.jit(method.init)(jax.random.key(0))
     values = {
-        "variables": fold_batch_norm(variables),
+        "variables": method.prepare(variables),
         "unfolded": variables,
         "image": rng.integers(0, 255, (2, 64, 64, 3), np.uint8),
         "extent": np.full((2, 2), 64, np.int32),

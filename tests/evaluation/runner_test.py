@@ -26,7 +26,7 @@ def evaluate(variables, batch):
     return {"toy": poses, "bound": poses}
 
 
-METHOD = Method(None, None, None, evaluate, None, result="toy")
+METHOD = Method(None, None, None, None, evaluate, None, result="toy")
 VARIABLES = {"params": {"w": jnp.asarray(0.5)}, "batch_stats": {}}
 
 

@@ -29,6 +29,7 @@ SWITCHES = {
 # One parameter, 1 at first, and the loss grows with it.
 LINE = Method(
     init=lambda key: {"params": {"kernel": jnp.ones(())}, "batch_stats": {}},
+    prepare=None,
     loss=lambda variables, batch: LossOutput(variables["params"]["kernel"], {}, {}),
     predict=None,
     evaluate=None,

@@ -5,7 +5,7 @@ import pytest
 
 from logocap_jax.methods.logocap.network import MapPredictor
 from logocap_jax.models.dense import DenseNetwork
-from logocap_jax.models.folding import fold_batch_norm
+from logocap_jax.models.folding import fold_batch_norm, prepare_variables
 from logocap_jax.models.layers import BatchNorm, ConvNorm
 
 
@@ -80,6 +80,20 @@ def test_folding_once_more_changes_nothing(networks):
     again = fold_batch_norm(folded)
     assert _names(again) == _names(folded)
     jax.tree.map(np.testing.assert_array_equal, again, folded)
+
+
+@pytest.mark.parametrize("name", ["dense", "maps"])
+def test_prepared_variables_change_no_bit_of_the_result(name, networks):
+    module, variables, x = networks[name]
+    module = module.copy(dtype=jnp.bfloat16)
+    apply = jax.jit(lambda variables, x: module.apply(variables, x, train=False))
+    folded = fold_batch_norm(variables)
+    prepared = prepare_variables(variables, dtype=jnp.bfloat16)
+    jax.tree.map(np.testing.assert_array_equal, apply(prepared, x), apply(folded, x))
+    dtypes = {x.dtype for x in jax.tree.leaves(prepared["params"])}
+    # What the attentive norm computes with is float32 always.
+    kept = {jnp.dtype(jnp.float32)} if name == "maps" else set()
+    assert dtypes == {jnp.dtype(jnp.bfloat16)} | kept
 
 
 def test_missing_statistics_are_not_taken_for_folded_ones():

@@ -60,6 +60,17 @@ def test_company_and_order_change_nothing(predictor, cases, found):
 
 
 @pytest.mark.parity
+@pytest.mark.parity
+def test_a_canvas_of_their_own_changes_nothing(parity_dir, cases, found):
+    weights = parity_dir / "tiny" / "weights.npz"
+    options = {"short_side": 256, "share_canvases": False}
+    own = Predictor.from_weights(weights, **options)
+    images = [case["image"] for case in cases]
+    for poses, expected in zip(own(images), found, strict=True):
+        np.testing.assert_allclose(poses.scores, expected.scores, rtol=1e-4)
+        np.testing.assert_allclose(poses.keypoints, expected.keypoints, atol=0.01)
+
+
 def test_an_image_is_a_path_an_array_or_a_pil_image(predictor, cases, found, tmp_path):
     image = cases[0]["image"]
     path = tmp_path / "image.png"

@@ -75,7 +75,7 @@ def toy_method() -> Method:
         count = variables["batch_stats"]["n"] + 1
         return LossOutput(error, {"error": error}, {"n": count})
 
-    return Method(init, loss, None, None, None, result="toy")
+    return Method(init, None, loss, None, None, None, result="toy")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from jaxtyping import Array
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.methods.logocap import explanation, prediction, training
 from logocap_jax.methods.logocap.config import LogoCapConfig, Parts, make_parts
+from logocap_jax.models.folding import prepare_variables
 
 # The smallest input that every branch of an HRNet accepts; sizes of parameters do
 # not depend on it.
@@ -28,6 +29,7 @@ def make_logocap(config: LogoCapConfig) -> Method:
     parts = make_parts(config)
     return Method(
         init=functools.partial(_init, parts),
+        prepare=functools.partial(prepare_variables, dtype=jnp.dtype(config.dtype)),
         loss=functools.partial(training.loss, parts),
         predict=functools.partial(prediction.predict, parts),
         evaluate=functools.partial(prediction.evaluate, parts),
