@@ -16,7 +16,7 @@ from logocap_jax.benchmark.rows import Row
 from logocap_jax.benchmark.runs import (
     Effort,
     Item,
-    compiled_row,
+    read_row,
     run_first,
 )
 from logocap_jax.benchmark.scenes import draw_maps, write_photographs
@@ -90,7 +90,7 @@ def benchmark_inference(
     programs = _compile(effort, _needed(stages, chosen), shapes | whole)
     if effort.compile_only:
         return [
-            compiled_row(name, setting, program)
+            read_row(name, setting, program)
             for name, program in programs.items()
             if name in chosen
         ]

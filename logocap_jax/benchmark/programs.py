@@ -56,6 +56,11 @@ class Program(NamedTuple):
     flops: float | None
     memory: Memory | None
 
+    @property
+    def text(self) -> str:
+        """The program as the compiler leaves it, HLO."""
+        return self.run.as_text()  # type: ignore[attr-defined]
+
 
 def compile_program(function: Callable[..., Any], *arguments: Any) -> Program:
     """Compile for arguments, or for their `jax.ShapeDtypeStruct`s.

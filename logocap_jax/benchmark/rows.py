@@ -21,6 +21,9 @@ class Row:
       peak_share: `flops` over what the device could do in the median time.
       memory_bytes: device memory, per device.
       memory_source: where that was read.
+      traffic: bytes that one call moves to and from the device's memory, by the
+        compiled program; None: not asked for.
+      launches: pieces of work that one call hands to the device, by the same.
       remark: anything else to know.
     """
 
@@ -33,6 +36,8 @@ class Row:
     peak_share: float | None = None
     memory_bytes: int | None = None
     memory_source: str | None = None
+    traffic: int | None = None
+    launches: int | None = None
     remark: str = ""
 
     @property

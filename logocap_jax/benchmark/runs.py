@@ -20,6 +20,9 @@ from logocap_jax.benchmark.programs import (
 from logocap_jax.benchmark.rows import Row
 from logocap_jax.benchmark.timing import Timing, measure
 from logocap_jax.device_memory import available_memory, explaining_memory
+from logocap_jax.planning.hlo import parse_hlo
+from logocap_jax.planning.launches import count_launches
+from logocap_jax.planning.memory_traffic import main_memory_bytes
 
 PROGRAM_MEMORY = "compiled.memory_analysis"
 DEVICE_MEMORY = "device.memory_stats"
@@ -108,8 +111,18 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def read_row(name: str, setting: Setting, program: Program) -> Row:
+    """The row of a program that is read, not run: `compiled_row`, and what it does."""
+    module = parse_hlo(program.text)
+    return dataclasses.replace(
+        compiled_row(name, setting, program),
+        traffic=main_memory_bytes(module),
+        launches=count_launches(module),
+    )
+
+
 def compiled_row(name: str, setting: Setting, program: Program) -> Row:
-    """The row of a program that was not run."""
+    """The row of a program that has not run."""
     known = program.memory is not None
     return Row(
         *(name, str(setting), setting.batch),

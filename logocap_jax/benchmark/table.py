@@ -1,22 +1,12 @@
 """A benchmark as text."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from logocap_jax.benchmark.rows import Row, ratios
 from logocap_jax.benchmark.timing import BUSY_SPREAD
 
-_COLUMNS = (
-    ("row", 26),
-    ("compile", 9),
-    ("median", 10),
-    ("p90", 10),
-    ("spread", 7),
-    ("images/s", 11),
-    ("memory", 12),
-    ("GFLOP", 11),
-    ("of peak", 8),
-)
+_NAME_WIDTH = 26
 
 
 def format_headline(about: dict[str, Any]) -> str:
@@ -37,17 +27,24 @@ def format_ratios(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def format_rows(rows: Sequence[Row]) -> Iterator[str]:
-    """A line per row, under a line per setting; `-` is what was not measured."""
-    header = "".join(
-        f"{name:{width}}" if name == "row" else f"{name:>{width}}"
-        for name, width in _COLUMNS
-    )
+    """A line per row, under a line per setting.
+
+    `-` is what is not known of a row; a column of which no row knows is left out.
+    """
+    columns = [
+        column
+        for column in _COLUMNS
+        if any(column.value(row) is not None for row in rows)
+    ]
+    header = "".join(f"{column.name:>{column.width}}" for column in columns)
     setting = None
     for row in rows:
         if row.setting != setting:
             setting = row.setting
-            yield from ("", setting, header)
-        yield _line(row)
+            yield from ("", setting, f"{'row':{_NAME_WIDTH}}{header}")
+        cells = "".join(f"{column.show(row):>{column.width}}" for column in columns)
+        remark = f"  {row.remark}" if row.remark else ""
+        yield f"{row.name:{_NAME_WIDTH}}{cells}{remark}"
 
 
 def busy_rows(rows: Sequence[Row]) -> Iterator[str]:
@@ -71,23 +68,33 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds * 1e6:.4g} us"
 
 
-def _line(row: Row) -> str:
-    timing = row.timing
-    cells = [
-        _show(row.compile_seconds, lambda x: f"{x:.1f} s"),
-        _show(timing and timing.median, format_seconds),
-        _show(timing and timing.p90, format_seconds),
-        _show(timing and timing.spread, lambda x: f"{x:.0%}"),
-        _show(row.images_per_second, lambda x: f"{x:.4g}"),
-        _show(row.memory_bytes, lambda x: f"{x / 2**20:.1f} MiB"),
-        _show(row.flops, lambda x: f"{x / 1e9:.4g}"),
-        _show(row.peak_share, lambda x: f"{x:.1%}"),
-    ]
-    widths = [width for _, width in _COLUMNS]
-    texts = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
-    remark = f"  {row.remark}" if row.remark else ""
-    return f"{row.name:{widths[0]}}{''.join(texts)}{remark}"
+class _Column(NamedTuple):
+    """A column: its name and width, what of a row it is about, and how it shows it."""
+
+    name: str
+    width: int
+    value: Callable[[Row], Any]
+    text: Callable[[Any], str]
+
+    def show(self, row: Row) -> str:
+        value = self.value(row)
+        return "-" if value is None else self.text(value)
 
 
-def _show(value: float | int | None, text: Callable[[float], str]) -> str:
-    return "-" if value is None else text(value)
+_COLUMNS = (
+    _Column("compile", 9, lambda row: row.compile_seconds, "{:.1f} s".format),
+    _Column("median", 10, lambda row: row.timing and row.timing.median, format_seconds),
+    _Column("p90", 10, lambda row: row.timing and row.timing.p90, format_seconds),
+    _Column("spread", 7, lambda row: row.timing and row.timing.spread, "{:.0%}".format),
+    _Column("images/s", 11, lambda row: row.images_per_second, "{:.4g}".format),
+    _Column(
+        *("memory", 12, lambda row: row.memory_bytes),
+        lambda size: f"{size / 2**20:.1f} MiB",
+    ),
+    _Column("GFLOP", 11, lambda row: row.flops, lambda flops: f"{flops / 1e9:.4g}"),
+    _Column("of peak", 8, lambda row: row.peak_share, "{:.1%}".format),
+    _Column(
+        *("traffic", 12, lambda row: row.traffic), lambda size: f"{size / 1e9:.4g} GB"
+    ),
+    _Column("launches", 9, lambda row: row.launches, str),
+)

@@ -20,7 +20,7 @@ from logocap_jax.benchmark.rows import Row
 from logocap_jax.benchmark.runs import (
     Effort,
     Item,
-    compiled_row,
+    read_row,
     run_first,
 )
 from logocap_jax.benchmark.scenes import draw_truth
@@ -77,7 +77,7 @@ def benchmark_training(
     program = effort.compile(STEP, step, state, shapes)
     remark = _donation(program, state)
     if effort.compile_only:
-        row = compiled_row(STEP, setting, program)
+        row = read_row(STEP, setting, program)
         return [dataclasses.replace(row, remark=remark)]
     arrays = jax.tree.map(lambda x: np.stack([x] * setting.batch), image)
     batch = Batch(**put_batch(vars(arrays), mesh))

@@ -51,12 +51,15 @@ def _correlate(
     extent = kernels.shape[-1]
     # Without the barriers XLA fuses whatever made the inputs into each of the E * E
     # products, and those into whatever reads the result, and computes it as often.
-    padded, kernels = lax.optimization_barrier((_pad(windows, extent), kernels))
+    padded, taps = lax.optimization_barrier(
+        # Taps first, else each slice of them is a launch of its own on a GPU.
+        (_pad(windows, extent), jnp.moveaxis(kernels, 0, -1))
+    )
     side = windows.shape[-1]
     result = jnp.zeros_like(windows)
     for i in range(extent):
         for j in range(extent):
-            tap = kernels[:, i, j, None, None]
+            tap = taps[i, j, :, None, None]
             result = result + tap * padded[:, i : i + side, j : j + side]
     return lax.optimization_barrier(result)
 

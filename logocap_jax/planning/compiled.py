@@ -21,6 +21,7 @@ from logocap_jax.planning.collectives import (
     sum_by_kind,
 )
 from logocap_jax.planning.hlo import parse_hlo
+from logocap_jax.planning.launches import count_launches
 from logocap_jax.planning.memory_traffic import main_memory_bytes
 from logocap_jax.sharding import batch_sharding
 from logocap_jax.structures import Batch
@@ -37,6 +38,7 @@ class CompiledStep:
       memory: bytes at the peak: arguments, results, temporaries and the program.
       flops: of a step.
       accessed: bytes of a step to and from main memory.
+      launches: instructions of a step that are not fused into others.
       collectives: of a step.
     """
 
@@ -45,6 +47,7 @@ class CompiledStep:
     memory: int
     flops: float
     accessed: int
+    launches: int
     collectives: list[Collective]
 
     @property
@@ -77,6 +80,7 @@ def compile_step(config: ConfigDict, mesh: Mesh) -> CompiledStep:
         memory=_peak_memory(compiled.memory_analysis()),
         flops=_count_flops(compiled, config, mesh) * parts,
         accessed=main_memory_bytes(module, unknown_trips=parts),
+        launches=count_launches(module, unknown_trips=parts),
         collectives=find_collectives(module, unknown_trips=parts),
     )
 

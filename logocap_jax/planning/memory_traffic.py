@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from logocap_jax.planning.hlo import Instruction, Module, array_sizes
 
-_CONTROL = frozenset({"while", "conditional", "call"})
+# Their parts count.
+CONTROL = frozenset({"while", "conditional", "call"})
 
-# They move nothing, or their parts count.
-_FREE = _CONTROL | frozenset(
+# They do nothing on the device, or their parts do.
+FREE = CONTROL | frozenset(
     {
         *("parameter", "constant", "tuple", "get-tuple-element", "bitcast"),
         *("after-all", "opt-barrier", "partition-id", "replica-id"),
@@ -39,14 +40,14 @@ def main_memory_bytes(module: Module, *, unknown_trips: int = 1) -> int:
     }
     total = 0
     for instruction, times in module.walk(
-        unknown_trips=unknown_trips, enter=lambda each: each.opcode in _CONTROL
+        unknown_trips=unknown_trips, enter=lambda each: each.opcode in CONTROL
     ):
         total += times * _moved(instruction, sizes, module)
     return total
 
 
 def _moved(instruction: Instruction, sizes: dict[str, int], module: Module) -> int:
-    if instruction.opcode in _FREE or instruction.opcode.endswith("-start"):
+    if instruction.opcode in FREE or instruction.opcode.endswith("-start"):
         return 0
     if instruction.opcode == "custom-call" and _FREE_CALL.search(instruction.rest):
         return 0

@@ -54,6 +54,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "flops": step.flops,
         "memory_traffic": step.accessed,
         "arithmetic_intensity": step.flops / step.accessed,
+        "launches": step.launches,
         "collectives": _traffic_json(step),
         "expected_collectives": plan.expected_traffic,
         "other_batch_size": other and other.batch_size,
@@ -100,6 +101,7 @@ def _needs(plan: Plan) -> Iterator[str]:
         balance = chip.peak.flops(plan.dtype) / chip.peak.bandwidth
         intensity += f"; above {balance:,.0f} arithmetic is the limit"
     yield f"  {'arithmetic intensity':22} {intensity}"
+    yield f"  {'launches a step':22} {step.launches:12,d}"
 
 
 def _collectives(plan: Plan) -> Iterator[str]:

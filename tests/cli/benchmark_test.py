@@ -66,7 +66,7 @@ def test_inference_is_measured_by_stages_and_compared(tmp_path, capsys):
     assert f"  then only: backbone: batch 1, {SETTING}" in lines
 
 
-def test_nothing_runs_where_only_the_memory_is_asked_for(tmp_path):
+def test_nothing_runs_where_only_the_memory_is_asked_for(tmp_path, capsys):
     out = tmp_path / "a.json"
     options = ["--compile-only", "--only=backbone", "--batch=1,2", f"--json={out}"]
     assert benchmark("inference", *options, "--dtype=bfloat16") == 0
@@ -76,6 +76,11 @@ def test_nothing_runs_where_only_the_memory_is_asked_for(tmp_path):
     one, two = (rows[f"backbone: batch {n}, 64x64, bfloat16"] for n in (1, 2))
     assert two["flops"] == pytest.approx(2 * one["flops"], rel=0.01)
     assert one["memory_bytes"] < two["memory_bytes"]
+    assert 0 < one["traffic"] < two["traffic"]
+    assert one["launches"] > 50  # no fewer than there are convolutions
+    shown = capsys.readouterr().out
+    assert "launches" in shown
+    assert "median" not in shown
 
 
 def test_a_topology_is_what_is_compiled_for(tmp_path, capsys):

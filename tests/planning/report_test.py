@@ -24,6 +24,7 @@ def plan(name="v5e:4x4", memory=9 * 2**30, collectives=(), other=()):
             memory=memory,
             flops=197e9,
             accessed=819_000_000,
+            launches=1234,
             collectives=list(collectives),
         )
 
@@ -52,6 +53,7 @@ def test_table_holds_what_a_chip_needs_and_what_was_assumed():
         "peak memory 9,663.7 MB of 17,179.9 MB",
         "FLOPs a step 197.0 GFLOP",
         "arithmetic intensity 240.5 FLOP/byte; above 241 arithmetic is the limit",
+        "launches a step 1,234",
         "all-reduce 102.000 MB (102.000 MB) in 1",
         "all-gather 0.000 MB (0.000 MB) in 0",
         "all 1.000 x (parameters and batch statistics)",
