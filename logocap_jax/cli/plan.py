@@ -1,9 +1,10 @@
 """Say what a training step needs on a mesh, before there is one.
 
-Compiles the step of a config for the devices of a topology, v5e:16x16, v5p:4x4x4 or
-cpu:8, and prints memory, FLOPs, collectives and an estimate of the time. TPUs need
-libtpu (pip install 'logocap-jax[tpu-plan]') but no TPU. See docs/scaling.md. The exit
-code is 1 if there is a warning.
+Compiles the step of a config for the devices of a topology, v5e:16x16, v5p:4x4x4,
+h200:8 or cpu:8, and prints memory, FLOPs, collectives and an estimate of the time. TPUs
+need libtpu (pip install 'logocap-jax[tpu-plan]') but no TPU, GPUs JAX for CUDA (pip
+install 'logocap-jax[cuda]') but no GPU. See docs/scaling.md. The exit code is 1 if
+there is a warning.
 """
 
 import argparse
@@ -18,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", type=pathlib.Path, required=True, help="of train.py: configs/*.py"
     )
     parser.add_argument(
-        "--topology", required=True, help="such as v5e:16x16, v5p:4x4x4 or cpu:8"
+        "--topology",
+        required=True,
+        help="such as v5e:16x16, v5p:4x4x4, h200:8 or cpu:8",
     )
     parser.add_argument(
         "--set",

@@ -2,13 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Int, Num
+from jaxtyping import Array, Int, Num
 
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.sharding import batch_sharding, replicated
@@ -69,9 +68,6 @@ def make_train_step(
             grads, output = accumulate_gradients(
                 method, state.variables, batch, parts=accumulate
             )
-        # As the network's gradients lie in memory updates cannot take the place of what
-        # they change; beyond the barrier they lie as the parameters do.
-        grads = jax.lax.optimization_barrier(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         advanced = dataclasses.replace(
             state,
@@ -82,7 +78,8 @@ def make_train_step(
         if state.ema is not None:
             ema = _average(state.ema, advanced.variables, ema_decay, state.step)
             advanced = dataclasses.replace(advanced, ema=ema)
-        finite = _are_finite((output.loss, grads, output.batch_stats))
+        # A square that overflows makes the norm infinite, and would Adam's moments.
+        finite = jnp.isfinite(optax.tree.norm((output.loss, grads, output.batch_stats)))
         new_state = _advance_if(finite, advanced, state)
         skips = {
             "skipped_steps": new_state.skipped_steps,
@@ -97,17 +94,6 @@ def make_train_step(
         out_shardings=(whole, whole),
         donate_argnums=0,
     )
-
-
-def _are_finite(tree: Any) -> Bool[Array, ""]:
-    """Whether the sum of all squares is finite, as those in Adam's moments must be.
-
-    Vectors are strung together, as on a GPU the sum of each would be a launch.
-    """
-    leaves = jax.tree.leaves(tree)
-    vectors = jnp.concatenate([x.ravel() for x in leaves if x.ndim < 2])
-    others = [x for x in leaves if x.ndim >= 2]
-    return jnp.isfinite(sum(jnp.sum(jnp.square(x)) for x in (vectors, *others)))
 
 
 def _average(
