@@ -27,11 +27,12 @@ def plan_apart(*arguments):
     )
 
 
-def check_data_parallel(content):
-    """Sums are all that devices tell each other, and as many for any batch."""
+def check_data_parallel(content, *, same=("bytes", "count")):
+    """Sums are all that devices tell each other, and the same for any batch."""
     sums = content["collectives"].pop("all-reduce")
     assert not any(traffic["count"] for traffic in content["collectives"].values())
-    assert content["other_collectives"]["all-reduce"] == sums
+    others = content["other_collectives"]["all-reduce"]
+    assert [others[name] for name in same] == [sums[name] for name in same]
     # The net is so small that the losses and the statistics' gradients show.
     assert 1 < sums["bytes"] / content["expected_collectives"] < 1.1
 
@@ -84,7 +85,8 @@ def test_step_is_planned_for_gpus_that_are_not_there(tmp_path):
     content = json.loads(out.read_text())
     assert content["assumed"]["flops_per_second"] == 494.7e12
     assert content["flops"] > 1e6
-    check_data_parallel(content)
+    # XLA chooses for each batch which of them to send together.
+    check_data_parallel(content, same=["bytes"])
 
 
 @pytest.mark.parametrize(
