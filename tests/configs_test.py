@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from logocap_jax.experiment.build import make_method, make_schedule
-from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.initial_poses import KeypointerConfig
 from logocap_jax.methods.logocap import LogoCapConfig
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"

@@ -73,7 +73,7 @@ def parity_dir() -> pathlib.Path:
 @pytest.fixture(scope="session")
 def center_offset_weights(parity_dir, tmp_path_factory) -> pathlib.Path:
     """The parity weights, as far as the baseline has them."""
-    from logocap_jax.convert.files import load_weights, save_variables
+    from logocap_jax.weights.files import load_weights, save_variables
 
     variables = load_weights(parity_dir / "tiny" / "weights.npz")
     for tree in variables.values():

@@ -10,12 +10,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # Where COCO's skeleton may be meant by name, and its size by number.
 ALLOWED = {
-    "data_pipeline/layouts.py": "data sets with its keypoints",
+    "data_pipeline/read/layouts.py": "data sets with its keypoints",
     "data_pipeline/drawn/": "drawn people",
     "logocap_jax/parity/": "the reference's arrays are of COCO",
-    "logocap_jax/methods/keypointer.py": "the stated default of a method's settings",
+    "logocap_jax/methods/initial_poses.py": "the stated default of a method's settings",
     "logocap_jax/evaluation/coco.py": "the stated default of COCO's own metric",
-    "logocap_jax/benchmark/found_poses.py": "scoring as much as COCO's val2017",
+    "logocap_jax/measure/found_poses.py": "scoring as much as COCO's val2017",
     "logocap_jax/experiment/build.py": "to plan and to measure without a data set",
 }
 # Keypoints, and numbers of a person.

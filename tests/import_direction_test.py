@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "processes": set(),
     "methods": NUMERICS
     | {"codecs", "inference", "models", "methods.base"}
-    | {"methods.keypointer", "methods.dense_loss"},
+    | {"methods.initial_poses", "methods.dense_loss"},
     "training": {
         *("methods.base", "structures", "sharding", "processes", "atomic"),
         "checksums",
@@ -42,13 +42,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("atomic", "processes"),
     },
     "visualization": {"skeletons", "atomic"},
-    "convert": {"atomic", "checksums"},
+    "weights": {"atomic", "checksums"},
     "data_pipeline": {"skeletons"},
 }
 
 # The front doors; they may import everything.
 FREE = {
-    *("benchmark", "cli", "experiment", "parity", "planning", "predictor", "serving"),
+    *("cli", "experiment", "export", "measure", "media", "parity", "predictor"),
+    *("serving", "weights"),
 }
 
 # Optax and Orbax start JAX.

@@ -9,8 +9,8 @@ See docs/performance.md.
 import argparse
 import pathlib
 
-from logocap_jax.benchmark import evaluation as evaluation_benchmark
-from logocap_jax.benchmark import input as input_benchmark
+from logocap_jax.measure import evaluation as evaluation_benchmark
+from logocap_jax.measure import input as input_benchmark
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,12 +96,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_inference(args: argparse.Namespace) -> int:
-    from logocap_jax.benchmark import session
+    from logocap_jax.measure import session
 
     return session.run_inference(args)
 
 
 def _run_training(args: argparse.Namespace) -> int:
-    from logocap_jax.benchmark import session
+    from logocap_jax.measure import session
 
     return session.run_training(args)

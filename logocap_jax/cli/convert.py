@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       ValueError: the source is unusable or does not fit, or the target exists.
     """
-    from logocap_jax.convert import containers, files
+    from logocap_jax.weights import containers, files
 
     if not args.source.exists():
         raise ValueError(f"{args.source}: no such file")

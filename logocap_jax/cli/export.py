@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if skeleton := find_skeleton_option(args):
         changes["skeleton"] = dataclasses.asdict(skeleton)
 
-    from logocap_jax.predictor import export
+    from logocap_jax.export import export
 
     start = time.perf_counter()
     options = export.ExportOptions(
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _parse_size(args: argparse.Namespace) -> tuple[int, int] | None:
     """Height and width; None: dynamic."""
-    from data_pipeline.affine import eval_input_size
+    from data_pipeline.feed.affine import eval_input_size
 
     if args.size is None:
         if args.short_side < 1:

@@ -53,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
     changes = parse_settings(args.set)
 
     from logocap_jax.evaluation.results import write_json
-    from logocap_jax.planning import report
-    from logocap_jax.planning.configs import load_config
-    from logocap_jax.planning.plan import make_plan
-    from logocap_jax.planning.topologies import parse_topology
+    from logocap_jax.measure import report
+    from logocap_jax.measure.configs import load_config
+    from logocap_jax.measure.plan import make_plan
+    from logocap_jax.measure.topologies import parse_topology
 
     topology = parse_topology(args.topology)
     config = load_config(args.config, changes)

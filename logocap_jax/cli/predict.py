@@ -23,8 +23,8 @@ from logocap_jax.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from logocap_jax.predictor.output import Output
-    from logocap_jax.predictor.pictures import Pictures
+    from logocap_jax.media.output import Output
+    from logocap_jax.media.pictures import Pictures
 
 _VIEWS = ("refined", "initial", "heatmaps", "kam")
 
@@ -107,8 +107,8 @@ def run(args: argparse.Namespace) -> int:
 
     import jax
 
-    from logocap_jax.predictor.output import Output
-    from logocap_jax.predictor.pictures import (
+    from logocap_jax.media.output import Output
+    from logocap_jax.media.pictures import (
         Pictures,
         find_sources,
         is_image,
@@ -180,9 +180,9 @@ def _load(
     share_canvases: bool,
 ) -> Any:
     """A `Predictor`, or an `Explainer` where a view needs one."""
+    from logocap_jax.media.views import EXPLAINING
     from logocap_jax.predictor import Predictor
     from logocap_jax.predictor.explainer import Explainer
-    from logocap_jax.predictor.views import EXPLAINING
 
     shared: dict[str, Any] = {
         "short_side": args.short_side,
@@ -212,7 +212,7 @@ def _process(model: Any, pictures: "Pictures", output: "Output") -> bool:
     """Take pictures through the model to the output; whether Ctrl-C ended it."""
     import tqdm
 
-    from logocap_jax.predictor.results import find_people
+    from logocap_jax.media.results import find_people
     from logocap_jax.training.signals import stop_on_signals
 
     progress = tqdm.tqdm(total=pictures.most, unit=" images", disable=None)

@@ -62,7 +62,7 @@ def _add_folder_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
-    from data_pipeline.archives import COCO_ADDRESS
+    from data_pipeline.prepare.archives import COCO_ADDRESS
 
     parser.add_argument(
         "--download",
@@ -89,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare_folder(args: argparse.Namespace) -> None:
-    from data_pipeline.find_skeleton import find_skeleton
-    from data_pipeline.layouts import LAYOUTS
-    from data_pipeline.prepare import is_prepared, prepare_coco
+    from data_pipeline.prepare.dataset import is_prepared, prepare_coco
+    from data_pipeline.read.find_skeleton import find_skeleton
+    from data_pipeline.read.layouts import LAYOUTS
 
     if args.download and not is_prepared(args.out):
         _download(args)
@@ -115,8 +115,8 @@ def _prepare_folder(args: argparse.Namespace) -> None:
 
 
 def _download(args: argparse.Namespace) -> None:
-    from data_pipeline import archives
-    from data_pipeline.download import download, lacking_archives, require_space
+    from data_pipeline.prepare import archives
+    from data_pipeline.prepare.download import download, lacking_archives, require_space
 
     splits = args.download.split(",")
     lacking = lacking_archives(args.folder, splits, archives.COCO_ARCHIVES)
@@ -126,8 +126,8 @@ def _download(args: argparse.Namespace) -> None:
 
 
 def _prepare_drawn(args: argparse.Namespace) -> None:
+    from data_pipeline.drawn.animals import ANIMALS
     from data_pipeline.drawn.dataset import PEOPLE, write_drawn_dataset
-    from data_pipeline.drawn_animals import ANIMALS
 
     write_drawn_dataset(
         args.out,

@@ -59,6 +59,6 @@ def find_skeleton_option(args: argparse.Namespace) -> "Skeleton | None":
     """
     if args.skeleton is None:
         return None
-    from data_pipeline.find_skeleton import find_skeleton
+    from data_pipeline.read.find_skeleton import find_skeleton
 
     return find_skeleton(args.skeleton)

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
       ValueError: if the folder, or a file as a whole, is unusable.
       OSError: if the report cannot be written.
     """
-    from data_pipeline.validate import validate
+    from data_pipeline.read.validate import validate
     from logocap_jax.atomic import replacing
 
     reports = validate(args.data)

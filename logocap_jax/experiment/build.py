@@ -13,16 +13,15 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from data_pipeline.eval_batches import EvalBatches, make_eval_batches
-from data_pipeline.find_skeleton import find_skeleton
-from data_pipeline.ground_truth import ground_truth_file
-from data_pipeline.sources import open_source
+from data_pipeline.feed.eval_batches import EvalBatches, make_eval_batches
+from data_pipeline.read.find_skeleton import find_skeleton
+from data_pipeline.read.ground_truth import ground_truth_file
+from data_pipeline.read.sources import open_source
 from logocap_jax import skeletons
 from logocap_jax.evaluation.coco import keypoint_category, load_ground_truth
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import to_coco
 from logocap_jax.evaluation.runner import ResultSets
-from logocap_jax.experiment.init_from import start_from
 from logocap_jax.methods import TEST_TIME_SETTINGS, build_method
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.sharding import replicated
@@ -39,6 +38,7 @@ from logocap_jax.training.state import (
     state_from_variables,
 )
 from logocap_jax.training.step import TrainStep, make_train_step
+from logocap_jax.weights.init_from import start_from
 
 Rows = dict[str, dict[str, float | None]]
 

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from data_pipeline.images import decode_image
-from data_pipeline.sources import Source
+from data_pipeline.read.images import decode_image
+from data_pipeline.read.sources import Source
 from logocap_jax.evaluation.coco import keypoint_category
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import write_json, write_results

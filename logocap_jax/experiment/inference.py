@@ -11,16 +11,16 @@ import tqdm
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from data_pipeline.eval_batches import EvalBatches
-from logocap_jax.convert.files import load_weights
+from data_pipeline.feed.eval_batches import EvalBatches
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.runner import ResultSets, jit_evaluate, run_evaluation
 from logocap_jax.experiment import build
-from logocap_jax.experiment.settings import saved_settings
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.sharding import check_batch_size, make_mesh, replicated
 from logocap_jax.skeletons import parse_skeleton
 from logocap_jax.training.errors import MismatchError
+from logocap_jax.weights.files import load_weights
+from logocap_jax.weights.settings import saved_settings
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from data_pipeline.augment import Augmentation
-from data_pipeline.examples import Example
-from data_pipeline.pipeline import make_train_dataset
-from data_pipeline.sources import Source, open_source
+from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.examples import Example
+from data_pipeline.feed.pipeline import make_train_dataset
+from data_pipeline.read.sources import Source, open_source
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.runner import jit_evaluate, run_evaluation

@@ -6,7 +6,7 @@ from typing import Any
 
 from logocap_jax.methods.base import Method
 from logocap_jax.methods.center_offset import make_center_offset
-from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.initial_poses import KeypointerConfig
 from logocap_jax.methods.logocap import LogoCapConfig, make_logocap
 from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.skeletons import parse_skeleton

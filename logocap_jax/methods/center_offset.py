@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt8
 
 from logocap_jax.inference.pose_nms import suppress
-from logocap_jax.methods import dense_loss, keypointer
+from logocap_jax.methods import dense_loss, initial_poses
 from logocap_jax.methods.base import (
     Explanation,
     LossOutput,
@@ -15,7 +15,7 @@ from logocap_jax.methods.base import (
     Variables,
     part,
 )
-from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.initial_poses import KeypointerConfig
 from logocap_jax.models.folding import prepare_variables
 from logocap_jax.structures import Batch, Poses
 
@@ -37,8 +37,8 @@ def make_center_offset(config: KeypointerConfig) -> Method:
         return {collection: {"dense": tree} for collection, tree in variables.items()}
 
     def loss(variables: Variables, batch: Batch) -> LossOutput:
-        image = keypointer.normalise(batch.image)
-        maps, batch_stats = keypointer.train_maps(
+        image = initial_poses.normalise(batch.image)
+        maps, batch_stats = initial_poses.train_maps(
             network, part(variables, "dense"), image
         )
         terms = dense_loss.dense_losses(maps, batch, config)
@@ -51,16 +51,16 @@ def make_center_offset(config: KeypointerConfig) -> Method:
         image: UInt8[Array, "B H W 3"],
         extent: Int[Array, "B 2"] | None = None,
     ) -> Explanation:
-        normalised = keypointer.normalise(image)
-        maps = keypointer.predict_maps(
+        normalised = initial_poses.normalise(image)
+        maps = initial_poses.predict_maps(
             network, part(variables, "dense"), normalised, config, extent
         )
 
         def decode(heatmaps: Array, offsets: Array, extent: Array | None) -> Poses:
-            initial = keypointer.decode_initial(
+            initial = initial_poses.decode_initial(
                 heatmaps[..., -1], offsets, config, extent
             )
-            return suppress(keypointer.score_initial(initial, heatmaps, extent))
+            return suppress(initial_poses.score_initial(initial, heatmaps, extent))
 
         poses = jax.vmap(decode)(maps.heatmaps, maps.offsets, extent)
         return Explanation(poses, maps.heatmaps)

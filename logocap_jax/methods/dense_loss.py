@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from logocap_jax import geometry, losses
 from logocap_jax.codecs import heatmap, offset
-from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.initial_poses import KeypointerConfig
 from logocap_jax.structures import Batch, DenseMaps
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from logocap_jax.convert.containers import errors_naming
-from logocap_jax.convert.files import load_weights
-from logocap_jax.convert.state_dict import state_dict_to_variables
-from logocap_jax.experiment.settings import read_settings
 from logocap_jax.methods import build_config
 from logocap_jax.methods.logocap import LogoCapConfig
 from logocap_jax.parity import layout
 from logocap_jax.skeletons import COCO
+from logocap_jax.weights.containers import errors_naming
+from logocap_jax.weights.files import load_weights
+from logocap_jax.weights.settings import read_settings
+from logocap_jax.weights.state_dict import state_dict_to_variables
 
 _MANIFEST = "state_dict_manifest.json"
 # Endings of a case's name, and the result set whose poses such a case holds.

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from logocap_jax import geometry
-from logocap_jax.methods import keypointer
-from logocap_jax.methods.keypointer import InitialPoses
+from logocap_jax.methods import initial_poses
+from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.parity.cases import Case
 from logocap_jax.parity.center_check import check_centers
 from logocap_jax.parity.compare import Comparison, StageResult
@@ -100,7 +100,7 @@ class _InferenceCheck:
         rows, height, width, _ = self._arrays["heatmaps_raw"].shape
         short_side = geometry.STRIDE * min(height, width)
         pixels, transform = warp(self._arrays["image"], short_side=short_side)
-        image = keypointer.normalise(jnp.asarray(pixels)[None])
+        image = initial_poses.normalise(jnp.asarray(pixels)[None])
         for stage, name, found, tolerance in (
             ("affine", "affine", np.vstack([transform, [0, 0, 1]]), 1e-4),
             ("preprocessing", "input", np.asarray(image), 1e-6),

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from data_pipeline import affine
+from data_pipeline.feed import affine
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
 from logocap_jax.inference import flip
-from logocap_jax.methods import keypointer
+from logocap_jax.methods import initial_poses
 from logocap_jax.methods.base import Variables, part
-from logocap_jax.methods.keypointer import InitialPoses
+from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, prediction, refine
 from logocap_jax.methods.logocap.config import LogoCapConfig, make_parts
 from logocap_jax.models.heads import Head
@@ -103,7 +103,7 @@ class InferenceStages:
                 )
             ),
             "initial": jax.jit(
-                lambda heatmaps, initial, kam: keypointer.score_initial(
+                lambda heatmaps, initial, kam: initial_poses.score_initial(
                     initial, heatmaps[..., :-1]
                 )
             ),

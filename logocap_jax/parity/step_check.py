@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from logocap_jax.convert.state_dict import variables_to_state_dict
 from logocap_jax.methods.base import Variables
 from logocap_jax.parity.compare import Comparison, largest_errors
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.parity.training_stages import TrainingStages
 from logocap_jax.structures import Batch
+from logocap_jax.weights.state_dict import variables_to_state_dict
 
 _FIRST, _LATER = 1e-5, 1e-2  # losses, relative
 _STATISTICS = 1e-5

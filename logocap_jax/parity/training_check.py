@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from logocap_jax.methods import keypointer
+from logocap_jax.methods import initial_poses
 from logocap_jax.methods.base import Variables
 from logocap_jax.methods.logocap.assignment import Assignment
 from logocap_jax.parity.cases import Case
@@ -60,7 +60,7 @@ def _check_dense(
     variables: Variables,
     batch: Batch,
 ) -> None:
-    image = np.asarray(keypointer.normalise(batch.image))
+    image = np.asarray(initial_poses.normalise(batch.image))
     compare.absolute(
         "preprocessing", image, arrays["input"], tolerance=1e-6, fed_with="batch"
     )
@@ -88,7 +88,7 @@ def _check_slots(
     variables: Variables,
     batch: Batch,
 ) -> None:
-    maps = stages.maps(variables, keypointer.normalise(batch.image))
+    maps = stages.maps(variables, initial_poses.normalise(batch.image))
     centers = _check_centers(compare, arrays, stages, maps.heatmaps, "batch")
     mesh = stages.mesh(maps.offsets, centers)
     if "heatmaps" in arrays:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, UInt8
 
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
-from logocap_jax.methods import dense_loss, keypointer
+from logocap_jax.methods import dense_loss, initial_poses
 from logocap_jax.methods.base import Variables, part
 from logocap_jax.methods.logocap import expansion, refine, training
 from logocap_jax.methods.logocap.assignment import Assignment, assign
@@ -92,7 +92,7 @@ class TrainingStages:
         )
         self.targets = jax.jit(functools.partial(_targets, config))
         self.maps = jax.jit(
-            lambda tree, images: keypointer.train_maps(
+            lambda tree, images: initial_poses.train_maps(
                 parts.dense, part(tree, "dense"), images
             )[0]
         )
@@ -148,8 +148,8 @@ def make_batch(arrays: Arrays) -> Batch:
 
 def denormalise(image: Float[np.ndarray, "B H W 3"]) -> UInt8[np.ndarray, "B H W 3"]:
     """The pixels that normalise to `image`."""
-    mean = np.asarray(keypointer.IMAGE_MEAN, np.float32)
-    std = np.asarray(keypointer.IMAGE_STD, np.float32)
+    mean = np.asarray(initial_poses.IMAGE_MEAN, np.float32)
+    std = np.asarray(initial_poses.IMAGE_STD, np.float32)
     return np.rint((image * std + mean) * 255).astype(np.uint8)
 
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float64
 
-from data_pipeline import affine
+from data_pipeline.feed import affine
 
 Size: TypeAlias = tuple[int, int]
 Transform: TypeAlias = Float64[np.ndarray, "2 3"]

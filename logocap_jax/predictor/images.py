@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipeline.images import check_size, decode_photograph
+from data_pipeline.read.images import check_size, decode_photograph
 
 # A path, an RGB array or a PIL image; Pillow itself is not needed.
 ImageLike: TypeAlias = Any

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from data_pipeline import affine
+from data_pipeline.feed import affine
 from logocap_jax.predictor.fitting import Fit, Size
 from logocap_jax.predictor.images import ImageLike, read_image
 

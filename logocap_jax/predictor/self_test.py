@@ -15,7 +15,7 @@ from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import build_method
 from logocap_jax.methods.base import Variables
 from logocap_jax.methods.dense_loss import dense_targets
-from logocap_jax.methods.keypointer import decode_initial
+from logocap_jax.methods.initial_poses import decode_initial
 from logocap_jax.methods.logocap.config import LogoCapConfig, make_parts
 from logocap_jax.methods.logocap.prediction import refine_image
 from logocap_jax.structures import Batch, Poses

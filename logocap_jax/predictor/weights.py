@@ -6,11 +6,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from logocap_jax.convert.containers import errors_naming
-from logocap_jax.convert.files import load_weights
-from logocap_jax.convert.state_dict import fit
-from logocap_jax.convert.trees import flatten
-from logocap_jax.experiment.settings import read_settings, saved_settings
 from logocap_jax.methods import build_config, build_method
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.models.placement import formats
@@ -18,6 +13,11 @@ from logocap_jax.predictor import traces
 from logocap_jax.predictor.predictor import PredictFn
 from logocap_jax.skeletons import Skeleton, parse_skeleton
 from logocap_jax.structures import Poses
+from logocap_jax.weights.containers import errors_naming
+from logocap_jax.weights.files import load_weights
+from logocap_jax.weights.settings import read_settings, saved_settings
+from logocap_jax.weights.state_dict import fit
+from logocap_jax.weights.trees import flatten
 
 
 def load_method(

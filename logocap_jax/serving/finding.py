@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from logocap_jax.media.views import attraction_of, draw_views
 from logocap_jax.predictor.explainer import Explained, Explainer
 from logocap_jax.predictor.poses import Poses
-from logocap_jax.predictor.views import attraction_of, draw_views
 from logocap_jax.serving.limits import read_upload
 from logocap_jax.visualization.attraction import draw_attraction
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipeline.images import decode_photograph, encoded_size
+from data_pipeline.read.images import decode_photograph, encoded_size
 
 MAX_UPLOAD_BYTES = 20 * 2**20
 MAX_PIXELS = 24_000_000

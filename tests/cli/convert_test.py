@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from logocap_jax.cli import convert
-from logocap_jax.convert import files
+from logocap_jax.weights import files
 
 
 def _run(*arguments):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from data_pipeline.layouts import LAYOUTS
-from data_pipeline.sources import open_source
+from data_pipeline.read.layouts import LAYOUTS
+from data_pipeline.read.sources import open_source
 from logocap_jax import cli
 from logocap_jax.skeletons import CROWDPOSE
 

@@ -8,16 +8,16 @@ import jax
 import pytest
 from pycocotools.coco import COCO
 
-from data_pipeline.prepare import prepare_coco
+from data_pipeline.prepare.dataset import prepare_coco
 from logocap_jax import skeletons
-from logocap_jax.convert.files import save_safetensors, save_variables
 from logocap_jax.evaluation.coco import METRICS, evaluate_coco
 from logocap_jax.experiment import build
 from logocap_jax.experiment.evaluation import evaluate_from_config
 from logocap_jax.experiment.submission import submit_test_dev
 from logocap_jax.experiment.training import train_from_config
-from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.initial_poses import KeypointerConfig
 from logocap_jax.sharding import make_mesh
+from logocap_jax.weights.files import save_safetensors, save_variables
 
 
 def evaluate(config, out, *, workdir=None, weights=None, **changes):

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from data_pipeline.drawn.animals import ANIMALS
 from data_pipeline.drawn.dataset import write_drawn_dataset
-from data_pipeline.drawn_animals import ANIMALS
-from data_pipeline.find_skeleton import find_skeleton
-from data_pipeline.prepare import prepare_coco
+from data_pipeline.prepare.dataset import prepare_coco
+from data_pipeline.read.find_skeleton import find_skeleton
 from logocap_jax import cli
-from logocap_jax.convert.files import save_safetensors
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import ImagePoses
 from logocap_jax.experiment import build
@@ -27,6 +26,7 @@ from logocap_jax.predictor.export_info import read_export
 from logocap_jax.predictor.weights import load_method
 from logocap_jax.sharding import make_mesh
 from logocap_jax.training.errors import MismatchError
+from logocap_jax.weights.files import save_safetensors
 
 NAMES = ("nose", "left_ear", "right_ear", "rump", "tail")
 

@@ -6,7 +6,7 @@ import runpy
 
 from ml_collections import ConfigDict
 
-from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods.initial_poses import KeypointerConfig
 
 TINY = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 

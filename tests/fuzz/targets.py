@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from data_pipeline.coco import read_coco
-from logocap_jax.convert.containers import read_arrays
+from data_pipeline.read.coco import read_coco
 from logocap_jax.evaluation.coco import evaluate_coco
 from logocap_jax.evaluation.results import ImagePoses, to_coco, write_results
 from logocap_jax.skeletons import COCO
+from logocap_jax.weights.containers import read_arrays
 from tests.fuzz.spoiled import spoiled_bytes, spoiled_json
 
 T = TypeVar("T")

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from logocap_jax.convert.torch_keys import find_path, find_torch_key
-from logocap_jax.convert.trees import flatten, unflatten
 from logocap_jax.methods import build_method
+from logocap_jax.weights.torch_keys import find_path, find_torch_key
+from logocap_jax.weights.trees import flatten, unflatten
 
 SETTINGS = {
     "w32": {},

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from logocap_jax.inference import flip
-from logocap_jax.methods import keypointer
-from logocap_jax.methods.keypointer import KeypointerConfig
+from logocap_jax.methods import initial_poses
+from logocap_jax.methods.initial_poses import KeypointerConfig
 from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.skeletons import COCO
 from logocap_jax.structures import DenseMaps
@@ -51,7 +51,9 @@ def _config(smallest, **changes):
 
 def _predict(network, variables, image, config, extent=None):
     predict = jax.jit(
-        lambda *arrays: keypointer.predict_maps(network, *arrays[:2], config, arrays[2])
+        lambda *arrays: initial_poses.predict_maps(
+            network, *arrays[:2], config, arrays[2]
+        )
     )
     return predict(variables, image, extent)
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.convert.files import load_weights
 from logocap_jax.inference.rescale import to_image
-from logocap_jax.methods import keypointer
+from logocap_jax.methods import initial_poses
 from logocap_jax.methods.logocap import LogoCapConfig, make_logocap
 from logocap_jax.models.hrnet import TINY
 from logocap_jax.structures import Batch
+from logocap_jax.weights.files import load_weights
 
 pytestmark = pytest.mark.parity
 
@@ -36,8 +36,8 @@ def variables(parity_dir):
 
 def _pixels(normalised):
     """The images, uint8 [B, H, W, 3], that the reference had normalised."""
-    mean = np.asarray(keypointer.IMAGE_MEAN, np.float32)
-    std = np.asarray(keypointer.IMAGE_STD, np.float32)
+    mean = np.asarray(initial_poses.IMAGE_MEAN, np.float32)
+    std = np.asarray(initial_poses.IMAGE_STD, np.float32)
     image = normalised.transpose(0, 2, 3, 1) * std + mean
     return jnp.asarray(np.rint(image * 255), jnp.uint8)
 

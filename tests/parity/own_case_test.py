@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from logocap_jax import cli
-from logocap_jax.convert.files import save_safetensors
-from logocap_jax.convert.trees import flatten, unflatten
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.inference.rescale import to_image
-from logocap_jax.methods import build_method, keypointer
-from logocap_jax.methods.keypointer import InitialPoses
+from logocap_jax.methods import build_method, initial_poses
+from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.parity.cases import read_config
 from logocap_jax.parity.inference_stages import InferenceStages, warp
+from logocap_jax.weights.files import save_safetensors
+from logocap_jax.weights.trees import flatten, unflatten
 
 TINY = {
     "backbone": {"channels": 8, "modules": (1, 2, 1), "blocks": 1},
@@ -59,7 +59,7 @@ def dump(folder, variables, image, *, short_side):
     config = read_config(variables)
     stages = InferenceStages(config, variables)
     pixels, transform = warp(image, short_side=short_side)
-    normalised = keypointer.normalise(jnp.asarray(pixels)[None])
+    normalised = initial_poses.normalise(jnp.asarray(pixels)[None])
     raw = stages.from_network(jnp.concatenate([normalised, normalised[:, :, ::-1]]))
     full = raw["center_heatmap_fullres"]
     centers, values = (

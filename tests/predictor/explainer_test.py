@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from logocap_jax import cli
+from logocap_jax.media.views import VIEWS, draw_views
 from logocap_jax.predictor.explainer import Explainer
-from logocap_jax.predictor.views import VIEWS, draw_views
 from logocap_jax.visualization.overlay import write_image
 
 NAME = "000000397133"

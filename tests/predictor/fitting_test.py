@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from data_pipeline.affine import eval_affine, eval_input_size, transform_points
+from data_pipeline.feed.affine import eval_affine, eval_input_size, transform_points
 from logocap_jax.predictor.fitting import by_short_side, few_canvases, letterbox
 
 # 509 x 512 is one that the rounding of the input's size cuts by a fraction of a pixel.

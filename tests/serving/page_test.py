@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipeline.images import decode_photograph
+from data_pipeline.read.images import decode_photograph
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),

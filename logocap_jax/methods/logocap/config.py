@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from logocap_jax.methods.keypointer import KeypointerConfig, require
+from logocap_jax.methods.initial_poses import KeypointerConfig, require
 from logocap_jax.methods.logocap import expansion
 from logocap_jax.methods.logocap.network import MapPredictor
 from logocap_jax.models.dense import DenseNetwork

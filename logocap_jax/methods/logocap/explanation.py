@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
 from logocap_jax.inference.pose_nms import suppress
-from logocap_jax.methods import keypointer
+from logocap_jax.methods import initial_poses
 from logocap_jax.methods.base import Explanation, Variables, part
 from logocap_jax.methods.logocap.config import Parts
 from logocap_jax.methods.logocap.prediction import predict_kam, read_maps
@@ -25,12 +25,12 @@ def explain(
       image: input images; H and W are multiples of 32.
       extent: as for `prediction.predict`.
     """
-    maps = keypointer.predict_maps(
-        *(parts.dense, part(variables, "dense"), keypointer.normalise(image)),
+    maps = initial_poses.predict_maps(
+        *(parts.dense, part(variables, "dense"), initial_poses.normalise(image)),
         *(parts.config, extent),
     )
     initial = jax.vmap(
-        lambda center, offsets, extent: keypointer.decode_initial(
+        lambda center, offsets, extent: initial_poses.decode_initial(
             center, offsets, parts.config, extent
         )
     )(maps.heatmaps[..., -1], maps.offsets, extent)

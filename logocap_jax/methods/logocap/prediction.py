@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from logocap_jax import geometry
 from logocap_jax.inference.pose_nms import suppress
-from logocap_jax.methods import keypointer
+from logocap_jax.methods import initial_poses
 from logocap_jax.methods.base import Variables, part
-from logocap_jax.methods.keypointer import InitialPoses
+from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import assign, best_of_mesh
 from logocap_jax.methods.logocap.config import Parts
@@ -83,8 +83,8 @@ def _predict_slots(
     extent: Int[Array, "B 2"] | None,
 ) -> dict[str, Poses]:
     """Both result sets before pose NMS, slot by slot."""
-    maps = keypointer.predict_maps(
-        *(parts.dense, part(variables, "dense"), keypointer.normalise(image)),
+    maps = initial_poses.predict_maps(
+        *(parts.dense, part(variables, "dense"), initial_poses.normalise(image)),
         *(parts.config, extent),
     )
     return read_maps(parts, part(variables, "maps"), maps, extent)
@@ -98,11 +98,11 @@ def read_maps(
 ) -> dict[str, Poses]:
     """All that follows the backbone, but pose NMS: both result sets, slot by slot."""
     initial = jax.vmap(
-        lambda center, offsets, extent: keypointer.decode_initial(
+        lambda center, offsets, extent: initial_poses.decode_initial(
             center, offsets, parts.config, extent
         )
     )(maps.heatmaps[..., -1], maps.offsets, extent)
-    scored = jax.vmap(keypointer.score_initial)(initial, maps.heatmaps, extent)
+    scored = jax.vmap(initial_poses.score_initial)(initial, maps.heatmaps, extent)
     refined = _refine_valid(parts, map_variables, maps, initial, extent)
     return {"initial": scored, "logocap": refined}
 

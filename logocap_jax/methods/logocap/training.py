@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from logocap_jax import geometry, losses
-from logocap_jax.methods import dense_loss, keypointer
+from logocap_jax.methods import dense_loss, initial_poses
 from logocap_jax.methods.base import LossOutput, Variables, part
-from logocap_jax.methods.keypointer import InitialPoses
+from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import Assignment, assign
 from logocap_jax.methods.logocap.config import LogoCapConfig, Parts
@@ -26,8 +26,8 @@ def loss(parts: Parts, variables: Variables, batch: Batch) -> LossOutput:
     Returns:
       Loss, metrics (the four weighted terms, and counts of slots) and statistics.
     """
-    image = keypointer.normalise(batch.image)
-    maps, dense_stats = keypointer.train_maps(
+    image = initial_poses.normalise(batch.image)
+    maps, dense_stats = initial_poses.train_maps(
         parts.dense, part(variables, "dense"), image
     )
     terms = dense_loss.dense_losses(maps, batch, parts.config)
@@ -64,7 +64,7 @@ def _slots(
     """
     config = parts.config
     height, width = example.image.shape[:2]
-    initial = keypointer.decode_initial(center_map, offsets, config)
+    initial = initial_poses.decode_initial(center_map, offsets, config)
     visible = (
         example.labelled
         & example.person[:, None]

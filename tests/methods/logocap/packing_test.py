@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.methods import keypointer
+from logocap_jax.methods import initial_poses
 from logocap_jax.methods.logocap import training
 from logocap_jax.methods.logocap.assignment import Assignment
 
@@ -13,7 +13,7 @@ def _packed(oks, matched, budget):
     """Slots that a budget keeps, and which take part; slots are told by keypoints."""
     count = len(oks)
     names = jnp.broadcast_to(jnp.arange(float(count))[:, None, None], (count, 17, 2))
-    initial = keypointer.InitialPoses(names, jnp.zeros(count), jnp.ones(count, bool))
+    initial = initial_poses.InitialPoses(names, jnp.zeros(count), jnp.ones(count, bool))
     truth = Assignment(
         keypoints=names,
         visible=jnp.ones((count, 17), bool),

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.methods import keypointer
+from logocap_jax.methods import initial_poses
 from logocap_jax.methods.base import part
-from logocap_jax.methods.keypointer import InitialPoses
+from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import prediction, refine
 from logocap_jax.oks import keypoint_similarity
 from logocap_jax.structures import DenseMaps
@@ -73,7 +73,7 @@ def _all_slots_image_by_image(parts, variables, maps):
     refined = []
     for i in range(len(maps.heatmaps)):
         one = jax.tree.map(lambda x, i=i: x[i : i + 1], maps)
-        initial = keypointer.decode_initial(
+        initial = initial_poses.decode_initial(
             one.heatmaps[0, ..., -1], one.offsets[0], parts.config
         )
         batched = jax.tree.map(lambda x: x[None], initial)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.methods import dense_loss, keypointer
+from logocap_jax.methods import dense_loss, initial_poses
 from logocap_jax.methods.logocap import expansion, refine, training
 from logocap_jax.structures import DenseMaps
 from tests.reference import assignment as reference
@@ -48,7 +48,7 @@ def _slots(case):
     """Initial keypoints of both images, as the network's maps say."""
     stored = case.variables["params"]["dense"]
     return [
-        keypointer.decode_initial(
+        initial_poses.decode_initial(
             stored["heatmaps"][i, :, :, -1], stored["offsets"][i], case.parts.config
         ).keypoints
         for i in range(2)

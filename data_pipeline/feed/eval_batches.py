@@ -1,0 +1,127 @@
+"""Test images in batches of few sizes: each size is compiled for once."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from data_pipeline.feed.affine import eval_input_size
+from data_pipeline.feed.examples import Example, eval_example
+from data_pipeline.read.sources import Source, check_share
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalBatches:
+    """Batches of a source, in a fixed order, as often as it is iterated.
+
+    Attributes:
+      source: records.
+      batches: for each batch the positions of its images in `source`; negative
+        numbers are padding (`~position` of the image that is repeated).
+      short_side: input px.
+      max_people: people per image; beyond them the largest stay.
+      num_threads: threads that decode ahead.
+    """
+
+    source: Source
+    batches: Sequence[tuple[int, ...]]
+    short_side: int
+    max_people: int
+    num_threads: int
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Example]:
+        """Yield the arrays of `examples.eval_example` with a batch axis in front.
+
+        And `valid` bool [B], false for padding.
+
+        Raises:
+          ValueError: if an image is unreadable; names it.
+        """
+        load = functools.partial(
+            _load, self.source, short_side=self.short_side, max_people=self.max_people
+        )
+        ahead: collections.deque[list[concurrent.futures.Future[Example]]]
+        ahead = collections.deque()
+        pool = concurrent.futures.ThreadPoolExecutor(self.num_threads)
+        try:
+            for batch in self.batches:
+                ahead.append([pool.submit(load, position) for position in batch])
+                if len(ahead) > 2:
+                    yield _stacked(ahead.popleft())
+            while ahead:
+                yield _stacked(ahead.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def make_eval_batches(
+    source: Source,
+    *,
+    short_side: int,
+    batch_size: int,
+    max_people: int = 30,
+    num_threads: int = 4,
+    host_index: int = 0,
+    num_hosts: int = 1,
+) -> EvalBatches:
+    """Group the images of a source by input size into batches.
+
+    Sizes come in ascending order, images of a size in the order of the source. The
+    last batch of a size is padded by repeating its last image. Each host gets its
+    share of every batch, so that all hosts take the same steps.
+
+    Args:
+      source: records.
+      short_side: input px, rounded up to a multiple of 64.
+      batch_size: images per batch over all hosts.
+      max_people: people per image; beyond them the largest stay.
+      num_threads: threads that decode ahead.
+      host_index: which of the hosts this is.
+      num_hosts: number of hosts.
+
+    Raises:
+      ValueError: if the source is empty, a number makes no sense, or an image is so
+        narrow that its input would be huge.
+    """
+    check_share(source, batch_size, host_index, num_hosts)
+    if short_side <= 0:
+        raise ValueError(f"got short_side={short_side}, expected a positive number")
+    groups = collections.defaultdict(list)
+    for position, size in enumerate(source.sizes):
+        try:
+            groups[eval_input_size(size, short_side=short_side)].append(position)
+        except ValueError as error:
+            raise ValueError(f"{source[position].name}: {error}") from error
+    # As devices hold a batch: first those of host 0. So an image has the same
+    # neighbours on its device, and the same bits, on any number of hosts.
+    per_host = batch_size // num_hosts
+    share = slice(host_index * per_host, (host_index + 1) * per_host)
+    batches: list[tuple[int, ...]] = []
+    for _, group in sorted(groups.items()):
+        padding = [~group[-1]] * (-len(group) % batch_size)
+        padded = (*group, *padding)
+        batches.extend(
+            padded[start : start + batch_size][share]
+            for start in range(0, len(padded), batch_size)
+        )
+    return EvalBatches(source, batches, short_side, max_people, num_threads)
+
+
+def _load(
+    source: Source, position: int, *, short_side: int, max_people: int
+) -> Example:
+    record = source[position if position >= 0 else ~position]
+    example = eval_example(record, short_side=short_side, max_people=max_people)
+    return example | {"valid": np.asarray(position >= 0)}
+
+
+def _stacked(futures: list[concurrent.futures.Future[Example]]) -> Example:
+    examples = [future.result() for future in futures]
+    return {name: np.stack([each[name] for each in examples]) for name in examples[0]}

@@ -1,0 +1,117 @@
+"""The order of training: records to shuffled, augmented, sharded batches.
+
+Every array of step `s` follows from the seed, `s` and the global batch size alone:
+neither workers nor hosts nor restarts change it. So a run resumes by its step, and no
+state of the loader is ever saved.
+"""
+
+import functools
+from collections.abc import Generator
+
+import grain
+import numpy as np
+
+from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.bad_records import Substituting
+from data_pipeline.feed.examples import Example, train_example
+from data_pipeline.feed.workers import batches_of_workers, in_workers
+from data_pipeline.read.images import MAX_SIDE
+from data_pipeline.read.sources import Source, check_share
+
+# Places for people in an image: all of them take memory, used or not.
+MAX_PEOPLE = 10_000
+
+
+def make_train_dataset(
+    source: Source,
+    *,
+    input_size: int,
+    batch_size: int,
+    seed: int,
+    augmentation: Augmentation,
+    max_people: int = 30,
+    start_step: int = 0,
+    num_workers: int = 0,
+    num_threads: int = 4,
+    host_index: int = 0,
+    num_hosts: int = 1,
+    max_bad_records: int = 0,
+    stall_s: float = 45.0,
+) -> Generator[Example, None, None]:
+    """Yield training batches without end; `close()` it to stop the workers.
+
+    Args:
+      source: records; each epoch is one permutation of them.
+      input_size: side of the square input, input px.
+      batch_size: images per step over all hosts.
+      seed: of order and augmentation.
+      augmentation: ranges of the random similarity.
+      max_people: people per image; beyond them the largest stay.
+      start_step: the first batch is the one of this step.
+      num_workers: processes that load; 0 loads in threads of this one.
+      num_threads: threads that load, in each process.
+      host_index: which of the hosts this is; it gets its share of each batch.
+      num_hosts: number of hosts.
+      max_bad_records: unreadable records to put others in place of, in each process;
+        0: the first one ends the iteration.
+      stall_s: seconds without a batch after which workers count as stuck.
+
+    Yields:
+      The arrays of `examples.train_example`, each with a batch axis in front.
+
+    Raises:
+      ValueError: if the source is empty or a number makes no sense; while iterating,
+        if more records are unreadable than may be.
+      ChildProcessError: while iterating, if a worker is dead or stuck.
+    """
+    check_share(source, batch_size, host_index, num_hosts)
+    # 32 is the stride of the deepest branch of the networks.
+    if not 0 < input_size <= MAX_SIDE or input_size % 32:
+        raise ValueError(
+            f"got input_size={input_size}, expected a multiple of 32 up to {MAX_SIDE}"
+        )
+    if not 1 <= max_people <= MAX_PEOPLE:
+        raise ValueError(f"got max_people={max_people}, expected 1 to {MAX_PEOPLE}")
+    numbers = {"start_step": start_step, "seed": seed, "num_workers": num_workers}
+    for name, value in {**numbers, "max_bad_records": max_bad_records}.items():
+        if value < 0:
+            raise ValueError(f"got {name}={value}, expected >= 0")
+    if not stall_s > 0:
+        raise ValueError(f"got stall_s={stall_s}, expected more than 0")
+    augment = functools.partial(
+        train_example,
+        skeleton=source.skeleton,
+        input_size=input_size,
+        augmentation=augmentation,
+        max_people=max_people,
+    )
+    load = Substituting(source, augment, max_bad=max_bad_records)
+    # Load before the slices, so that they do not move the random numbers; batch
+    # before workers, so that their number does not change which images meet.
+    dataset = (
+        grain.MapDataset.range(len(source))
+        .seed(seed)
+        .shuffle()
+        .repeat(None)
+        .random_map(load)[host_index::num_hosts]
+        .batch(batch_size // num_hosts, drop_remainder=True)[start_step:]
+    )
+    iterable = dataset.to_iter_dataset(
+        grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
+    )
+    if num_workers:
+        iterable = in_workers(iterable, num_workers)
+    return _closing(iterable, stall_s=stall_s if num_workers else None)
+
+
+def _closing(
+    iterable: grain.IterDataset, *, stall_s: float | None
+) -> Generator[Example, None, None]:
+    iterator = iter(iterable)
+    batches = iterator if stall_s is None else batches_of_workers(iterator, stall_s)
+    try:
+        for batch in batches:
+            # Copies: a worker's arrays are views of shared memory that it reuses.
+            yield {name: np.array(values) for name, values in batch.items()}
+    finally:
+        iterator.close()

@@ -1,0 +1,1 @@
+"""Download and write data sets as ArrayRecord."""

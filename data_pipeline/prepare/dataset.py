@@ -1,0 +1,168 @@
+"""Writing a data set in COCO's layout as ArrayRecord, all or nothing."""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import tensorflow_datasets as tfds
+import tqdm
+
+from data_pipeline.prepare.staging import staging
+from data_pipeline.read import coco
+from data_pipeline.read.faults import Fault, image_fault, raise_faults
+from data_pipeline.read.ground_truth import prepared_ground_truth, write_ground_truth
+from data_pipeline.read.images import decode_image
+from data_pipeline.read.layouts import SPLITS
+from data_pipeline.read.records import ImageRecord
+from data_pipeline.read.tfds_builder import PersonKeypoints
+from logocap_jax.skeletons import Skeleton
+
+if TYPE_CHECKING:
+    from data_pipeline.prepare.beam_jobs import BeamJobs
+
+INFO_FILE = "dataset_info.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What became of a `prepare_coco`.
+
+    Attributes:
+      written: images written, per split; empty where nothing was to be done.
+      left_out: images left out, per split.
+      faults: why.
+    """
+
+    written: dict[str, int]
+    left_out: dict[str, int]
+    faults: tuple[Fault, ...]
+
+
+def is_prepared(folder: pathlib.Path) -> bool:
+    """Whether the folder holds a finished data set written by `prepare_coco`."""
+    return (folder / INFO_FILE).is_file()
+
+
+def prepare_coco(
+    coco_dir: pathlib.Path,
+    out: pathlib.Path,
+    *,
+    skeleton: Skeleton,
+    skip_bad: bool = False,
+    progress: bool = True,
+    beam_options: Sequence[str] | None = None,
+) -> Prepared:
+    """Check every record and image of a data set and write it as ArrayRecord.
+
+    It is written beside `out` under another name and takes its name only when it is
+    whole. A finished `out` is left as it is.
+
+    Args:
+      coco_dir: folder in COCO's layout, with `train`, `val` or both.
+      out: folder to write; must be absent, empty or finished.
+      skeleton: what `keypoints` must hold.
+      skip_bad: leave bad records out instead of refusing them.
+      progress: show a progress bar.
+      beam_options: prepare with Apache Beam, with these options of its own.
+
+    Raises:
+      ValueError: names all bad records, unless `skip_bad`; or says why the folder as
+        a whole is unusable.
+    """
+    if is_prepared(out):
+        return Prepared(written={}, left_out={}, faults=())
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ValueError(f"{out}: got something else there, expected an empty folder")
+    splits = _read_splits(coco_dir, skeleton)
+    faults = [fault for split in splits.values() for fault in split.faults]
+    kept_ids: dict[str, list[int]] = {name: [] for name in splits}
+    out = out.resolve()  # "." has no parent to write beside
+    with staging(out) as unfinished:
+        jobs = None
+        if beam_options is not None:
+            jobs = _beam_jobs(coco_dir, skeleton, beam_options)
+        generators = {
+            name: functools.partial(
+                _readable,
+                split.records,
+                coco_dir,
+                faults,
+                kept_ids[name],
+                check=jobs.checker(name, unfinished / "bad") if jobs else decode_image,
+                title=name if progress and not jobs else None,
+            )
+            for name, split in splits.items()
+        }
+        builder = PersonKeypoints(
+            skeleton=skeleton,
+            splits=generators,
+            beam_examples=jobs.examples if jobs else None,
+            data_dir=unfinished,
+        )
+        tfds.disable_progress_bar()
+        config = tfds.download.DownloadConfig(
+            beam_options=jobs.options if jobs else None
+        )
+        with contextlib.redirect_stdout(io.StringIO()):  # it talks about `unfinished`
+            builder.download_and_prepare(download_config=config)
+        if not skip_bad:
+            raise_faults(faults)
+        for name, image_ids in kept_ids.items():
+            target = prepared_ground_truth(pathlib.Path(builder.data_path), name)
+            write_ground_truth(coco.annotation_file(coco_dir, name), target, image_ids)
+        os.replace(builder.data_path, out)
+    listed = {name: len(s.records) + s.left_out for name, s in splits.items()}
+    written = {name: len(image_ids) for name, image_ids in kept_ids.items()}
+    left_out = {name: listed[name] - written[name] for name in splits}
+    return Prepared(written, left_out, tuple(faults))
+
+
+def _beam_jobs(
+    coco_dir: pathlib.Path, skeleton: Skeleton, options: Sequence[str]
+) -> "BeamJobs":
+    try:
+        from data_pipeline.prepare.beam_jobs import BeamJobs
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"got no module {error.name!r}, expected Apache Beam: "
+            "pip install 'logocap-jax[beam]'"
+        ) from error
+    return BeamJobs(coco_dir, skeleton, options)
+
+
+def _read_splits(
+    coco_dir: pathlib.Path, skeleton: Skeleton
+) -> dict[str, coco.CocoSplit]:
+    names = [n for n in SPLITS if coco.annotation_file(coco_dir, n).is_file()]
+    if not names:
+        expected = str(coco.annotation_file(coco_dir, "train"))
+        raise ValueError(f"{coco_dir}: got no annotations, expected {expected!r}")
+    return {name: coco.read_coco_split(coco_dir, name, skeleton) for name in names}
+
+
+def _readable(
+    records: Sequence[ImageRecord],
+    folder: pathlib.Path,
+    faults: list[Fault],
+    kept_ids: list[int],
+    *,
+    check: Callable[[ImageRecord], object],
+    title: str | None,
+) -> Iterator[ImageRecord]:
+    """Records whose image passes, noted in `kept_ids`; the others go to `faults`."""
+    for record in tqdm.tqdm(records, desc=title, unit="image", disable=title is None):
+        try:
+            check(record)
+        except ValueError as error:
+            faults.append(image_fault(record, folder, error))
+        else:
+            kept_ids.append(record.image_id)
+            yield record
+    if not kept_ids:
+        raise_faults(faults)
+        raise ValueError("got a split that lists no images, expected at least one")

@@ -1,0 +1,157 @@
+"""Encoded bytes to RGB pixels, with every way to fail turned into `ValueError`.
+
+The size is read from the file's header before anything is decoded, so that a small
+file that claims a huge image never allocates it. Truncation is found by looking for
+the end marker: OpenCV alone may return a partly grey image.
+"""
+
+import pathlib
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from data_pipeline.read.records import ImageRecord
+
+MAX_FILE_BYTES = 64 * 2**20
+MAX_PIXELS = 40_000_000
+# OpenCV warps no image with a side of 2^15 or more.
+MAX_SIDE = 16_384
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_START = b"\xff\xd8"
+_JPEG_END = b"\xff\xd9"
+_START_OF_SCAN = 0xDA
+# Start-of-frame markers; C4, C8 and CC in that range mean something else.
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def decode_image(record: ImageRecord) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode the image of a record to RGB.
+
+    EXIF orientation is ignored: the reference reads images so, and annotations are
+    in the pixels as stored.
+
+    Raises:
+      ValueError: if the image is missing, too large, neither JPEG nor PNG,
+        truncated, damaged, or of another size than annotated.
+    """
+    try:
+        encoded = read_encoded(record.image)
+        size, expected = encoded_size(encoded), (record.width, record.height)
+        if size != expected:
+            raise ValueError(
+                f"got an image of {size[0]}x{size[1]}, expected "
+                f"{expected[0]}x{expected[1]} as annotated"
+            )
+        return _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except ValueError as error:
+        raise ValueError(f"{record.name}: {error}") from error
+
+
+def decode_photograph(image: pathlib.Path | bytes) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode an image to RGB as people see it: EXIF orientation is applied.
+
+    Grey, palette and CMYK images become RGB, 16-bit ones 8-bit; transparency is
+    dropped.
+
+    Raises:
+      ValueError: if the image is missing, too large, neither JPEG nor PNG, truncated
+        or damaged.
+    """
+    encoded = read_encoded(image)
+    encoded_size(encoded)
+    return _decode(encoded, cv2.IMREAD_COLOR)
+
+
+def read_encoded(image: pathlib.Path | bytes) -> bytes:
+    """Return the encoded bytes of an image, from its file unless at hand.
+
+    Raises:
+      ValueError: if there is no such regular file, or it is unreadable or too large.
+    """
+    if isinstance(image, bytes):
+        return image
+    if not image.is_file():
+        raise ValueError(f"got no regular file at {str(image)!r}, expected an image")
+    try:
+        size = image.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ValueError(f"got {size} bytes, expected <= {MAX_FILE_BYTES}")
+        return image.read_bytes()
+    except OSError as error:
+        raise ValueError(f"got an unreadable file: {error}") from error
+
+
+def encoded_size(encoded: bytes) -> tuple[int, int]:
+    """Width and height of an encoded image, as stored, without decoding it.
+
+    Raises:
+      ValueError: if it is too large, neither JPEG nor PNG, or truncated.
+    """
+    if len(encoded) > MAX_FILE_BYTES:
+        raise ValueError(f"got {len(encoded)} bytes, expected <= {MAX_FILE_BYTES}")
+    width, height = _header_size(encoded)
+    check_size(width, height)
+    return width, height
+
+
+def check_size(width: int, height: int) -> None:
+    """Check the size of an image, before it is decoded or warped.
+
+    Raises:
+      ValueError: if it has no pixels, or too many.
+    """
+    if min(width, height) < 1:
+        raise ValueError(f"got {width}x{height} pixels, expected at least one")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise ValueError(
+            f"got {width}x{height} pixels, expected sides <= {MAX_SIDE} and "
+            f"<= {MAX_PIXELS} pixels in all"
+        )
+
+
+def _decode(encoded: bytes, flags: int) -> UInt8[np.ndarray, "H W 3"]:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV cannot decode it: {error.err}") from error
+    if pixels is None:
+        raise ValueError("got data that OpenCV cannot decode, expected a whole image")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _header_size(encoded: bytes) -> tuple[int, int]:
+    """Width and height as the header states them; checks for the end of the file."""
+    if encoded.startswith(_PNG_SIGNATURE):
+        return _png_size(encoded)
+    if encoded.startswith(_JPEG_START):
+        return _jpeg_size(encoded)
+    raise ValueError(f"got a file that starts {encoded[:8]!r}, expected JPEG or PNG")
+
+
+def _png_size(encoded: bytes) -> tuple[int, int]:
+    if b"IEND" not in encoded[-1024:]:
+        raise ValueError("got a truncated PNG, expected an `IEND` chunk at its end")
+    return int.from_bytes(encoded[16:20]), int.from_bytes(encoded[20:24])
+
+
+def _jpeg_size(encoded: bytes) -> tuple[int, int]:
+    """Walk the header's segments up to the first scan."""
+    size = (0, 0)
+    position = len(_JPEG_START)
+    while position + 9 <= len(encoded) and encoded[position] == 0xFF:
+        marker = encoded[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        if marker in _START_OF_FRAME:
+            height = int.from_bytes(encoded[position + 5 : position + 7])
+            size = int.from_bytes(encoded[position + 7 : position + 9]), height
+        elif marker == _START_OF_SCAN:
+            # Only now: a thumbnail in the header has an end marker of its own.
+            if encoded.find(_JPEG_END, position) < 0:
+                break
+            return size
+        position += 2 + int.from_bytes(encoded[position + 2 : position + 4])
+    raise ValueError("got a truncated or damaged JPEG, expected a whole file")

@@ -1,1 +1,0 @@
-"""How fast the compiled programs are, and how much memory they need."""

@@ -1,1 +1,0 @@
-"""PyTorch weights <-> variables, without PyTorch."""

@@ -1,0 +1,209 @@
+"""What becomes of JAX's operations that move, order and look up elements."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jax.extend.core import JaxprEqn
+from jax.lax import GatherDimensionNumbers, GatherScatterMode
+
+from logocap_jax.export.to_onnx.graph import (
+    Graph,
+    Value,
+    dtype_of,
+    numbers,
+    shape_of,
+    unknown,
+)
+from logocap_jax.export.to_onnx.operators import Operator, cast
+
+
+def _rearrange(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
+    """Anything that takes elements of its first input from known places.
+
+    JAX itself is asked for the places: the operation is done on the elements' numbers.
+    """
+    if any(isinstance(value, str) for value in inputs[1:]):
+        raise unknown(f"{equation.primitive.name!r} at computed places")
+    shape = shape_of(equation.invars[0])
+    places = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+    places = np.asarray(equation.primitive.bind(places, *inputs[1:], **equation.params))
+    result = inputs[0]
+    per_axis = _per_axis(places, shape)
+    if per_axis is None:
+        flat = graph.add("Reshape", result, numbers([-1]))
+        return graph.add("Gather", flat, places.astype(np.int64), axis=0)
+    for axis, taken in enumerate(per_axis):
+        if not np.array_equal(taken, np.arange(shape[axis])):
+            result = graph.add("Gather", result, taken, axis=axis)
+    return result
+
+
+def _per_axis(places: np.ndarray, shape: Sequence[int]) -> list[np.ndarray] | None:
+    """Places as an index into each axis, if they are the product of such indices."""
+    if places.ndim != len(shape) or not places.size:
+        return None
+    coordinates = np.unravel_index(places, shape)
+    taken = [
+        np.moveaxis(coordinate, axis, 0).reshape(places.shape[axis], -1)[:, 0]
+        for axis, coordinate in enumerate(coordinates)
+    ]
+    product = np.ravel_multi_index(np.ix_(*taken), shape)
+    if not np.array_equal(product, places):
+        return None
+    return [index.astype(np.int64) for index in taken]
+
+
+def _gather(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
+    """Slices from computed places: rows of a table, looked up by their number."""
+    if not isinstance(inputs[1], str):
+        return _rearrange(graph, equation, inputs)
+    params = equation.params
+    if params["mode"] == GatherScatterMode.FILL_OR_DROP:
+        raise unknown("a look-up that fills in what is outside")
+    layout, sizes = params["dimension_numbers"], params["slice_sizes"]
+    shape, out = shape_of(equation.invars[0]), shape_of(equation.outvars[0])
+    whole = _whole_axes(layout, sizes, shape, len(out))
+    row_shape, out_shape = shape[: len(shape) - whole], out[: len(out) - whole]
+    strides = np.cumprod([1, *row_shape[:0:-1]], dtype=np.int64)[::-1]
+    looked_up = list(layout.start_index_map)
+    last = np.array([shape[axis] - sizes[axis] for axis in looked_up], np.int64)
+
+    begin = cast(graph, inputs[1], np.dtype(np.int64))
+    begin = graph.add("Max", graph.add("Min", begin, last), np.zeros_like(last))
+    begin = graph.add("Mul", begin, strides[looked_up])
+    begin = graph.add("ReduceSum", begin, numbers([-1]), keepdims=0)
+    in_slice = set(layout.offset_dims)
+    kept = [1 if axis in in_slice else side for axis, side in enumerate(out_shape)]
+    begin = graph.add("Reshape", begin, numbers(kept))
+    places = graph.add("Add", begin, _known_places(layout, sizes, strides, out_shape))
+    table = graph.add("Reshape", inputs[0], numbers([-1, *shape[len(row_shape) :]]))
+    return graph.add("Gather", table, places, axis=0)
+
+
+def _whole_axes(
+    layout: GatherDimensionNumbers,
+    sizes: Sequence[int],
+    shape: Sequence[int],
+    out_rank: int,
+) -> int:
+    """How many of the last axes each slice holds in full, as the last of the result."""
+    absent = {*layout.collapsed_slice_dims, *layout.operand_batching_dims}
+    offsets = list(layout.offset_dims)
+    whole = 0
+    for axis in reversed(range(len(shape))):
+        is_last = offsets and offsets.pop() == out_rank - 1 - whole
+        looked_up = axis in absent or axis in layout.start_index_map
+        if looked_up or not is_last or sizes[axis] != shape[axis]:
+            break
+        whole += 1
+    return whole
+
+
+def _known_places(
+    layout: GatherDimensionNumbers,
+    sizes: Sequence[int],
+    strides: np.ndarray,
+    out_shape: Sequence[int],
+) -> np.ndarray:
+    """The part of the rows' numbers that depends on the place in the result alone."""
+    absent = {*layout.collapsed_slice_dims, *layout.operand_batching_dims}
+    sliced = [axis for axis in range(len(sizes)) if axis not in absent]
+    batch = [axis for axis in range(len(out_shape)) if axis not in layout.offset_dims]
+    pairs = [
+        *zip(sliced, layout.offset_dims, strict=True),
+        *(
+            (axis, batch[position])
+            for axis, position in zip(
+                layout.operand_batching_dims,
+                layout.start_indices_batching_dims,
+                strict=True,
+            )
+        ),
+    ]
+    places = np.zeros([1] * len(out_shape), np.int64)
+    for axis, out_axis in pairs:
+        if axis < len(strides):
+            steps = np.arange(out_shape[out_axis]) * strides[axis]
+            places = places + np.expand_dims(
+                steps, [other for other in range(len(out_shape)) if other != out_axis]
+            )
+    return places
+
+
+def _scatter(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
+    """Elements replaced at known places: each comes from the old or the new ones."""
+    old, places, new = inputs
+    if isinstance(places, str):
+        raise unknown("'scatter' at computed places")
+    shape, new_shape = (shape_of(equation.invars[i]) for i in (0, 2))
+    count, new_count = int(np.prod(shape)), int(np.prod(new_shape))
+    numbered = np.arange(count + new_count, dtype=np.int32)
+    source = equation.primitive.bind(
+        numbered[:count].reshape(shape),
+        places,
+        numbered[count:].reshape(new_shape),
+        **equation.params,
+    )
+    flat = [graph.add("Reshape", value, numbers([-1])) for value in (old, new)]
+    both = graph.add("Concat", *flat, axis=0)
+    return graph.add("Gather", both, np.asarray(source, np.int64), axis=0)
+
+
+def _sort(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> list[str]:
+    """Ascending; of equals the first comes first, in ONNX as in JAX."""
+    if equation.params["num_keys"] != 1:
+        raise unknown("a sort by several keys")
+    axis = int(equation.params["dimension"])
+    count = numbers([shape_of(equation.invars[0])[axis]])
+    key, order = graph.add_many(
+        "TopK", inputs[0], count, outputs=2, axis=axis, largest=0, sorted=1
+    )
+    others = inputs[1:]
+    return [key, *(graph.add("GatherElements", x, order, axis=axis) for x in others)]
+
+
+def _top_k(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> list[str]:
+    params = equation.params
+    count, axis = numbers([params["k"]]), int(params["axis"])
+    values, places = graph.add_many("TopK", inputs[0], count, outputs=2, axis=axis)
+    return [values, cast(graph, places, dtype_of(equation.outvars[1]))]
+
+
+def _argmax(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
+    (axis,) = equation.params["axes"]
+    found = graph.add("ArgMax", inputs[0], axis=int(axis), keepdims=0)
+    return cast(graph, found, dtype_of(equation.outvars[0]))
+
+
+def _largest_in_window(
+    graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]
+) -> str:
+    params, shape = equation.params, shape_of(equation.invars[0])
+    steps = [step.primitive.name for step in getattr(params.get("jaxpr"), "eqns", ())]
+    dilations = {*params["base_dilation"], *params["window_dilation"]}
+    if steps not in ([], ["max"]) or dilations != {1} or len(shape) > 3:
+        raise unknown("a reduction over windows that is no maximum along 3 axes")
+    low, high = zip(*params["padding"], strict=True)
+    value = graph.add("Reshape", inputs[0], numbers([1, 1, *shape]))
+    value = graph.add(
+        "MaxPool",
+        value,
+        kernel_shape=list(params["window_dimensions"]),
+        strides=list(params["window_strides"]),
+        pads=[int(side) for side in (*low, *high)],
+    )
+    return graph.add("Reshape", value, numbers(shape_of(equation.outvars[0])))
+
+
+OPERATORS: Mapping[str, Operator] = {
+    "argmax": _argmax,
+    "dynamic_slice": _rearrange,
+    "gather": _gather,
+    "reduce_window": _largest_in_window,
+    "reduce_window_max": _largest_in_window,
+    "rev": _rearrange,
+    "scatter": _scatter,
+    "slice": _rearrange,
+    "sort": _sort,
+    "top_k": _top_k,
+}

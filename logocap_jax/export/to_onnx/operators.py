@@ -1,0 +1,221 @@
+"""What becomes of JAX's operations on whole arrays."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from jax.extend.core import JaxprEqn
+from onnx import helper
+
+from logocap_jax.export.to_onnx.graph import (
+    Atom,
+    Graph,
+    Value,
+    dtype_of,
+    numbers,
+    shape_of,
+    unknown,
+)
+
+# Adds the nodes of one equation; returns its output, or several.
+Operator: TypeAlias = Callable[
+    [Graph, JaxprEqn, Sequence[Value]], Value | Sequence[Value]
+]
+
+
+def stack(graph: Graph, values: Sequence[Value], axis: int) -> Value:
+    """Arrays of one shape along a new axis."""
+    if not any(isinstance(value, str) for value in values):
+        return np.stack(values, axis)
+    rows = [graph.add("Unsqueeze", value, numbers([axis])) for value in values]
+    return graph.add("Concat", *rows, axis=axis)
+
+
+def row(graph: Graph, value: Value, index: int) -> Value:
+    """One row of the first axis."""
+    if not isinstance(value, str):
+        return value[index]
+    return graph.add("Gather", value, np.array(index), axis=0)
+
+
+def cast(graph: Graph, value: Value, dtype: np.dtype) -> str:
+    """A value in another dtype."""
+    return graph.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(dtype))
+
+
+def _elementwise(*names: str, **attributes: int) -> Operator:
+    """One ONNX operator after the other; the first takes all inputs."""
+
+    def operator(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
+        first, *rest = names
+        result = graph.add(first, *_shrunk(equation, inputs), **attributes)
+        for name in rest:
+            result = graph.add(name, result)
+        return result
+
+    return operator
+
+
+def _shrunk(equation: JaxprEqn, inputs: Sequence[Value]) -> list[Value]:
+    """Known inputs without the axes along which they only repeat themselves.
+
+    ONNX repeats them again, so that masks and borders are not stored in full.
+    """
+    computed = [
+        shape_of(atom)
+        for atom, value in zip(equation.invars, inputs, strict=True)
+        if isinstance(value, str)
+    ]
+    results = []
+    for value in inputs:
+        if not isinstance(value, str):
+            for axis in range(value.ndim):
+                first = value.take([0], axis)
+                full = any(len(s) == value.ndim and s[axis] > 1 for s in computed)
+                if full and np.array_equal(np.broadcast_to(first, value.shape), value):
+                    value = first
+        results.append(value)
+    return results
+
+
+def _select(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
+    which, *cases = _shrunk(equation, inputs)
+    if len(cases) != 2 or not _is_bool(equation.invars[0]):
+        raise unknown("a choice among more than two")
+    no, yes = cases
+    if not _is_bool(equation.outvars[0]):
+        return graph.add("Where", which, yes, no)
+    # Runtimes choose among numbers only.
+    other = graph.add("And", graph.add("Not", which), no)
+    return graph.add("Or", graph.add("And", which, yes), other)
+
+
+def _convert_dtype(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
+    dtype = dtype_of(equation.outvars[0])
+    same = dtype_of(equation.invars[0]) == dtype
+    return inputs[0] if same else cast(graph, inputs[0], dtype)
+
+
+def _reshape(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
+    return graph.add("Reshape", inputs[0], numbers(shape_of(equation.outvars[0])))
+
+
+def _broadcast(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
+    given, wanted = shape_of(equation.invars[0]), shape_of(equation.outvars[0])
+    kept = np.ones(len(wanted), np.int64)
+    kept[list(equation.params["broadcast_dimensions"])] = given
+    result = inputs[0]
+    if tuple(kept) != given:
+        result = graph.add("Reshape", result, kept)
+    if tuple(kept) != wanted:
+        result = graph.add("Expand", result, numbers(wanted))
+    return result
+
+
+def _transpose(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
+    return permuted(graph, inputs[0], equation.params["permutation"])
+
+
+def permuted(graph: Graph, value: Value, order: Sequence[int]) -> Value:
+    """A value with its axes in another order."""
+    if not isinstance(value, str):
+        return value.transpose(order)
+    return graph.add("Transpose", value, perm=[int(axis) for axis in order])
+
+
+def _concatenate(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
+    return graph.add("Concat", *inputs, axis=int(equation.params["dimension"]))
+
+
+def _stack(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
+    return stack(graph, inputs, int(equation.params["axis"]))
+
+
+def _pad(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
+    low, high, between = zip(*equation.params["padding_config"], strict=True)
+    if any(between):
+        raise unknown("padding between elements")
+    return graph.add("Pad", inputs[0], numbers([*low, *high]), inputs[1])
+
+
+def _reduction(name: str) -> Operator:
+    def operator(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
+        value, axes = inputs[0], numbers(equation.params["axes"])
+        if not _is_bool(equation.outvars[0]):
+            return graph.add(name, value, axes, keepdims=0)
+        # Runtimes reduce numbers only.
+        as_numbers = cast(graph, value, np.dtype(np.int32))
+        reduced = graph.add(name, as_numbers, axes, keepdims=0)
+        return cast(graph, reduced, np.dtype(np.bool_))
+
+    return operator
+
+
+def _is_bool(atom: Atom) -> bool:
+    return dtype_of(atom) == np.bool_
+
+
+def _as_is(
+    graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]
+) -> Sequence[Value]:
+    return inputs
+
+
+def _square(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
+    return graph.add("Mul", inputs[0], inputs[0])
+
+
+_SAME_MEANING = {
+    "abs": "Abs",
+    "add": "Add",
+    "and": "And",
+    "ceil": "Ceil",
+    "div": "Div",
+    "eq": "Equal",
+    "exp": "Exp",
+    "floor": "Floor",
+    "ge": "GreaterOrEqual",
+    "gt": "Greater",
+    "le": "LessOrEqual",
+    "log": "Log",
+    "logistic": "Sigmoid",
+    "lt": "Less",
+    "max": "Max",
+    "min": "Min",
+    "mul": "Mul",
+    "neg": "Neg",
+    "not": "Not",
+    "or": "Or",
+    "sign": "Sign",
+    "sqrt": "Sqrt",
+    "sub": "Sub",
+    "tanh": "Tanh",
+}
+_REDUCTIONS = {
+    "reduce_and": "ReduceMin",
+    "reduce_max": "ReduceMax",
+    "reduce_min": "ReduceMin",
+    "reduce_or": "ReduceMax",
+    "reduce_sum": "ReduceSum",
+}
+
+OPERATORS: Mapping[str, Operator] = {
+    **{ours: _elementwise(theirs) for ours, theirs in _SAME_MEANING.items()},
+    **{ours: _reduction(theirs) for ours, theirs in _REDUCTIONS.items()},
+    "broadcast_in_dim": _broadcast,
+    "concatenate": _concatenate,
+    "convert_element_type": _convert_dtype,
+    "copy": _as_is,
+    "expand_dims": _reshape,
+    "ne": _elementwise("Equal", "Not"),
+    "optimization_barrier": _as_is,
+    "pad": _pad,
+    "rem": _elementwise("Mod", fmod=1),  # the sign of the dividend, as C has it
+    "reshape": _reshape,
+    "rsqrt": _elementwise("Sqrt", "Reciprocal"),
+    "select_n": _select,
+    "square": _square,
+    "squeeze": _reshape,
+    "stack": _stack,
+    "transpose": _transpose,
+}

@@ -1,0 +1,145 @@
+"""A benchmark's JSON: written, read, and compared with an earlier one."""
+
+import datetime
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from logocap_jax.atomic import replacing
+from logocap_jax.measure.rows import Row, ratios
+
+_VERSIONS = ("logocap-jax", "jax", "jaxlib", "flax", "numpy", "opencv-python-headless")
+
+# What is compared, and how it is called.
+_COMPARED = {
+    "compile_seconds": "compile",
+    "median_seconds": "median",
+    "memory_bytes": "memory",
+    "flops": "FLOP",
+}
+
+
+def describe(
+    command: Sequence[str], config: ConfigDict, device: Any = None
+) -> dict[str, Any]:
+    """Where, when and what: machine, devices, versions, date, command, config.
+
+    Args:
+      command: that was given.
+      config: what was measured.
+      device: that was compiled for; None: those that are there.
+    """
+    devices = jax.devices() if device is None else [device]
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": list(command),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpu_cores": len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count(),
+            "backend": devices[0].platform,
+            "device_kind": devices[0].device_kind,
+            "devices": len(devices),
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
+            "cache": jax.config.values["jax_compilation_cache_dir"],
+        },
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in _VERSIONS},
+        "config": json.loads(config.to_json_best_effort()),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def own_command() -> list[str]:
+    """The command that this process was started with."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def write_record(path: Path, about: dict[str, Any], rows: Sequence[Row]) -> None:
+    """Write a benchmark; `path` is whole or not there.
+
+    Args:
+      path: the file.
+      about: from `describe`, and whatever else is to be kept.
+      rows: what was measured.
+    """
+    measured = {"rows": [row.to_json() for row in rows], "ratios": ratios(rows)}
+    record = about | measured
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read what `write_record` wrote.
+
+    Raises:
+      ValueError: no such file, or not a benchmark's.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file, expected one that --json wrote")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for row in record["rows"]:
+            row["key"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: not a benchmark ({error!r}), expected what --json wrote"
+        ) from error
+    return record
+
+
+def compare(rows: Sequence[Row], earlier: dict[str, Any]) -> Iterator[str]:
+    """Lines with the ratio of now to then, of each row that both have.
+
+    A ratio below 1 is less time, memory or work than before. Rows that only one of
+    them has are named.
+
+    Args:
+      rows: now.
+      earlier: from `read_record`.
+    """
+    machine, versions = earlier.get("machine", {}), earlier.get("versions", {})
+    yield (
+        f"now / {earlier.get('date', 'then')} ({machine.get('device_kind')}, "
+        f"{machine.get('cpu_cores')} CPU cores, jax {versions.get('jax')})"
+    )
+    then = {row["key"]: row for row in earlier["rows"]}
+    now = {row.key: row.to_json() for row in rows}
+    for key, row in now.items():
+        if key in then:
+            yield f"  {key:52} {_ratios(_figures(row), _figures(then[key]))}"
+    for where, names in (
+        ("now only", now.keys() - then.keys()),
+        ("then only", then.keys() - now.keys()),
+    ):
+        for name in sorted(names):
+            yield f"  {where}: {name}"
+
+
+def _figures(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row.get(name) for name in _COMPARED} | {
+        "median_seconds": (row.get("timing") or {}).get("median_seconds")
+    }
+
+
+def _ratios(now: dict[str, Any], then: dict[str, Any]) -> str:
+    shown = []
+    for name, called in _COMPARED.items():
+        a, b = now[name], then[name]
+        shown.append(f"{called} {a / b:6.3f}" if a and b else f"{called} {'-':>6}")
+    return "  ".join(shown)

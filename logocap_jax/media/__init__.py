@@ -1,0 +1,1 @@
+"""Images, films and cameras in; pictures, films and result files out."""

@@ -1,1 +1,0 @@
-"""What a training step will need on a mesh that is not there yet."""

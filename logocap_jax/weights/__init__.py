@@ -1,0 +1,1 @@
+"""Weights: PyTorch files and ours <-> variables."""

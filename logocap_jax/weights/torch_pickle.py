@@ -1,0 +1,180 @@
+"""Read the pickles that `torch.save` writes, without running anything they name.
+
+A pickle is a program for a stack machine. `pickle.Unpickler`, even with an allow-list
+of globals, lets it set attributes of allowed objects and ask for gigabytes with a few
+bytes. So the few instructions that a state dict needs are carried out here, on plain
+data; any other is refused.
+"""
+
+import io
+import pickletools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from logocap_jax.weights.torch_tensors import (
+    GLOBALS,
+    Storage,
+    as_dict,
+    is_count,
+    require,
+)
+
+
+class PickleReader:
+    """Reads consecutive pickles from one stream.
+
+    Attributes:
+      storages: every storage that a pickle has named so far, by key.
+    """
+
+    def __init__(self, stream: io.BytesIO):
+        self.storages: dict[str, Storage] = {}
+        self._stream = stream
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def read(self) -> Any:
+        """Read the next pickle: numbers, strings, containers and `TensorView`s.
+
+        Raises:
+          ValueError: damaged, or asks for what a state dict does not need.
+        """
+        self._stack, self._marks, self._memo = [], [], {}
+        try:
+            for opcode, argument, _ in pickletools.genops(self._stream):
+                self._execute(opcode.name, argument)
+            return self._stack.pop()
+        except (IndexError, KeyError, TypeError) as error:
+            raise ValueError(f"damaged pickle ({error})") from error
+
+    def _execute(self, name: str, argument: Any) -> None:
+        if name in _LITERALS:
+            self._stack.append(argument)
+        elif name in _CONSTANTS:
+            self._stack.append(_CONSTANTS[name]())
+        elif name in _INSTRUCTIONS:
+            _INSTRUCTIONS[name](self, argument)
+        elif name not in _IGNORED:
+            detail = "" if argument is None else f" ({str(argument)[:80]!r})"
+            raise ValueError(
+                f"refused: the pickle has the instruction {name}{detail}, which no "
+                "state dict needs; nothing was run"
+            )
+
+    def _global(self, name: str) -> None:
+        if name not in GLOBALS:
+            raise ValueError(
+                f"refused: the pickle asks for {name.replace(' ', '.')[:80]!r}, which "
+                "no state dict needs; nothing was run. If you trust the file, save "
+                "its state dict alone with PyTorch"
+            )
+        self._stack.append(GLOBALS[name])
+
+    def _stack_global(self, _: None) -> None:
+        name, module = (require(self._stack.pop(), str) for _ in range(2))
+        self._global(f"{module} {name}")
+
+    def _mark(self, _: None) -> None:
+        self._marks.append(len(self._stack))
+
+    def _pop_mark(self) -> list[Any]:
+        start = self._marks.pop()
+        items = self._stack[start:]
+        del self._stack[start:]
+        return items
+
+    def _put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    def _memoize(self, _: None) -> None:
+        self._put(len(self._memo))
+
+    def _get(self, index: int) -> None:
+        self._stack.append(self._memo[index])
+
+    def _tuple(self, _: None) -> None:
+        self._stack.append(tuple(self._pop_mark()))
+
+    def _short_tuple(self, length: int) -> None:
+        items = [self._stack.pop() for _ in range(length)]
+        self._stack.append(tuple(reversed(items)))
+
+    def _set_items(self, _: None) -> None:
+        items = self._pop_mark()
+        pairs = zip(items[::2], items[1::2], strict=True)
+        require(self._stack[-1], dict).update(as_dict(pairs))
+
+    def _set_item(self, _: None) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        require(self._stack[-1], dict).update(as_dict([(key, value)]))
+
+    def _append_items(self, _: None) -> None:
+        items = self._pop_mark()
+        require(self._stack[-1], list).extend(items)
+
+    def _append_item(self, _: None) -> None:
+        item = self._stack.pop()
+        require(self._stack[-1], list).append(item)
+
+    def _reduce(self, _: None) -> None:
+        arguments, build = require(self._stack.pop(), tuple), self._stack.pop()
+        if not callable(build):  # of all that can lie here, only our builders are
+            raise ValueError(f"damaged pickle (call of a {type(build).__name__})")
+        self._stack.append(build(*arguments))
+
+    def _build(self, _: None) -> None:
+        """Drop the state: an ordered dict's is PyTorch's version metadata."""
+        self._stack.pop()
+        require(self._stack[-1], dict)
+
+    def _persistent_id(self, _: None) -> None:
+        kind, dtype, key, _, numel, *view = require(self._stack.pop(), tuple)
+        if kind != "storage" or view not in ([], [None]):
+            raise ValueError("refused: a persistent object that is no whole storage")
+        if not is_count(numel):
+            raise ValueError("damaged pickle (a storage's size is no natural number)")
+        storage = Storage(require(key, str), require(dtype, np.dtype), numel)
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise ValueError(f"storage {key[:80]!r} is described in two ways")
+        self._stack.append(storage)
+
+
+_IGNORED = frozenset({"PROTO", "FRAME", "STOP"})
+_LITERALS = frozenset(
+    {
+        *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+        *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
+    }
+)
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+}
+_INSTRUCTIONS: dict[str, Callable[[PickleReader, Any], None]] = {
+    "GLOBAL": PickleReader._global,
+    "STACK_GLOBAL": PickleReader._stack_global,
+    "MARK": PickleReader._mark,
+    "BINPUT": PickleReader._put,
+    "LONG_BINPUT": PickleReader._put,
+    "MEMOIZE": PickleReader._memoize,
+    "BINGET": PickleReader._get,
+    "LONG_BINGET": PickleReader._get,
+    "TUPLE": PickleReader._tuple,
+    "TUPLE1": lambda reader, _: reader._short_tuple(1),
+    "TUPLE2": lambda reader, _: reader._short_tuple(2),
+    "TUPLE3": lambda reader, _: reader._short_tuple(3),
+    "SETITEM": PickleReader._set_item,
+    "SETITEMS": PickleReader._set_items,
+    "APPEND": PickleReader._append_item,
+    "APPENDS": PickleReader._append_items,
+    "REDUCE": PickleReader._reduce,
+    "BUILD": PickleReader._build,
+    "BINPERSID": PickleReader._persistent_id,
+}

@@ -1,0 +1,186 @@
+"""Read state dicts that `torch.save` wrote, without PyTorch.
+
+Two containers: a zip archive with a pickle and one member per storage (since PyTorch
+1.6), and before that one stream of pickles followed by the storages. In both a pickle
+describes tensors as views of storages, which are then read one at a time.
+"""
+
+import io
+import math
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from logocap_jax.weights.torch_pickle import PickleReader
+from logocap_jax.weights.torch_tensors import Storage, TensorView
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+_MAX_PICKLE_BYTES = 64 << 20
+# Where training checkpoints keep the state dict.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+_ReadStorage = Callable[[Storage], bytes]
+
+
+def read_zip(archive: zipfile.ZipFile, *, max_bytes: int) -> dict[str, np.ndarray]:
+    """Read the state dict of a zip archive.
+
+    Args:
+      archive: opened for reading.
+      max_bytes: refuse tensors that need more.
+
+    Raises:
+      ValueError: damaged, hostile, or no state dict.
+    """
+    names = archive.namelist()
+    pickles = [name for name in names if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise ValueError(f"got {len(pickles)} members data.pkl, expected one")
+    folder = pickles[0].removesuffix("data.pkl")
+    byte_order = f"{folder}byteorder"
+    if byte_order in names and _read_member(archive, byte_order) != b"little":
+        raise ValueError("not little-endian; save it again on a little-endian machine")
+    root = PickleReader(io.BytesIO(_read_member(archive, pickles[0]))).read()
+
+    def read_storage(storage: Storage) -> bytes:
+        name = f"{folder}data/{storage.key}"
+        return _read_member(archive, name, num_bytes=storage.num_bytes)
+
+    return _read_tensors(_state_dict_of(root), read_storage, max_bytes)
+
+
+def read_legacy(stream: io.BufferedIOBase, *, max_bytes: int) -> dict[str, np.ndarray]:
+    """Read the state dict of a file from before PyTorch 1.6.
+
+    Args:
+      stream: at the file's start.
+      max_bytes: refuse tensors that need more.
+
+    Raises:
+      ValueError: damaged, hostile, or no state dict.
+    """
+    head = io.BytesIO(stream.read(_MAX_PICKLE_BYTES))
+    reader = PickleReader(head)
+    if reader.read() != _LEGACY_MAGIC or reader.read() != _LEGACY_PROTOCOL:
+        raise ValueError("a pickle, but not one that torch.save wrote")
+    system = reader.read()
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise ValueError("not little-endian; save it again on a little-endian machine")
+    root, keys = reader.read(), reader.read()
+    if not isinstance(keys, list):
+        raise ValueError("damaged: the list of storages is absent")
+    starts = _legacy_starts(stream, head.tell(), keys, reader.storages)
+
+    def read_storage(storage: Storage) -> bytes:
+        if storage.key not in starts:
+            raise ValueError(f"storage {storage.key[:80]!r} is absent")
+        stream.seek(starts[storage.key])
+        return stream.read(storage.num_bytes)
+
+    return _read_tensors(_state_dict_of(root), read_storage, max_bytes)
+
+
+def _read_member(
+    archive: zipfile.ZipFile, name: str, num_bytes: int | None = None
+) -> bytes:
+    """Bytes of a member, of exactly `num_bytes` or else below the pickle's limit."""
+    if name not in archive.NameToInfo:
+        raise ValueError(f"member {name[:80]!r} is absent")
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+        raise ValueError(
+            f"member {name[:80]!r} is compressed or encrypted, expected stored"
+        )
+    if num_bytes is None and info.file_size > _MAX_PICKLE_BYTES:
+        raise ValueError(
+            f"member {name[:80]!r} has {info.file_size} bytes, expected at most "
+            f"{_MAX_PICKLE_BYTES}"
+        )
+    if num_bytes is not None and info.file_size != num_bytes:
+        raise ValueError(
+            f"member {name[:80]!r} has {info.file_size} bytes, expected {num_bytes}"
+        )
+    return archive.read(info)
+
+
+def _legacy_starts(
+    stream: io.BufferedIOBase,
+    start: int,
+    keys: Iterable[Any],
+    storages: Mapping[str, Storage],
+) -> dict[str, int]:
+    """Where each storage's elements begin; before them stands their number."""
+    end = stream.seek(0, os.SEEK_END)
+    starts = {}
+    for key in keys:
+        if not isinstance(key, str) or key not in storages:
+            raise ValueError("damaged: a storage that no tensor names")
+        stream.seek(start)
+        numel = int.from_bytes(stream.read(8), "little", signed=True)
+        if numel != storages[key].numel:
+            raise ValueError(
+                f"storage {key[:80]!r} has {numel} elements, expected "
+                f"{storages[key].numel}"
+            )
+        starts[key] = start + 8
+        start += 8 + storages[key].num_bytes
+        if start > end:
+            raise ValueError(f"truncated: got {end} bytes, expected {start} or more")
+    return starts
+
+
+def _state_dict_of(root: Any) -> dict[str, TensorView]:
+    """The state dict itself, without what a training checkpoint wraps around it."""
+    if not isinstance(root, dict):
+        raise ValueError(f"holds a {type(root).__name__}, expected a state dict")
+    wrapped = (root.get(name) for name in _WRAPPERS)
+    state = next((value for value in wrapped if isinstance(value, dict)), root)
+    for key, value in state.items():
+        if not (isinstance(key, str) and isinstance(value, TensorView)):
+            raise ValueError(
+                f"entry {str(key)[:80]!r} is a {type(value).__name__}, expected a "
+                f"tensor, or a state dict under one of {', '.join(_WRAPPERS)}"
+            )
+    return state
+
+
+def _read_tensors(
+    views: Mapping[str, TensorView], read_storage: _ReadStorage, max_bytes: int
+) -> dict[str, np.ndarray]:
+    """Read each storage once, and copy its tensors out of it."""
+    keys_of: dict[Storage, list[str]] = {}
+    for key, view in views.items():
+        keys_of.setdefault(view.storage, []).append(key)
+    for what, sizes in (
+        ("tensors", (_num_bytes(view) for view in views.values())),
+        ("storages", (storage.num_bytes for storage in keys_of)),
+    ):
+        if (total := sum(sizes)) > max_bytes:
+            raise ValueError(f"{what} of {total} bytes, expected at most {max_bytes}")
+    arrays: dict[str, np.ndarray] = {}
+    for storage, keys in keys_of.items():
+        data = read_storage(storage)
+        if len(data) != storage.num_bytes:  # an archive whose lists disagree
+            raise ValueError(
+                f"storage {storage.key[:80]!r} has {len(data)} bytes, expected "
+                f"{storage.num_bytes}"
+            )
+        arrays.update((key, _copy_out(views[key], data)) for key in keys)
+    return {key: arrays[key] for key in views}
+
+
+def _num_bytes(view: TensorView) -> int:
+    return math.prod(view.size) * view.storage.dtype.itemsize
+
+
+def _copy_out(view: TensorView, data: bytes) -> np.ndarray:
+    dtype = view.storage.dtype
+    strides = [step * dtype.itemsize for step in view.stride]
+    offset = view.offset * dtype.itemsize
+    if not math.prod(view.size):
+        return np.empty(view.size, dtype)
+    return np.ndarray(view.size, dtype, data, offset, strides).copy(order="C")

@@ -1,0 +1,174 @@
+import cv2
+import numpy as np
+import pytest
+
+from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.examples import eval_example, train_example
+from data_pipeline.read.records import ImageRecord
+from data_pipeline.read.sources import open_source
+from logocap_jax.skeletons import COCO
+
+MIRRORED = Augmentation(
+    rotation_deg=0.0, scale_min=1.0, scale_max=1.0, translation=0.0, mirror=1.0
+)
+
+
+def record_of(keypoints, area, *, visibility=None, iscrowd=None, dot=None):
+    """A black image of 80x60; keypoints `[n, 17, 2]`, all visible by default."""
+    count = len(area)
+    image = np.zeros((60, 80, 3), np.uint8)
+    if dot is not None:
+        cv2.circle(image, dot, 4, (255, 255, 255), -1)
+    if visibility is None:
+        visibility = np.full((count, 17), 2)
+    return ImageRecord(
+        image_id=7,
+        file_name="some.png",
+        width=80,
+        height=60,
+        keypoints=np.asarray(keypoints, np.float32).reshape(count, 17, 2),
+        visibility=np.asarray(visibility, np.int8).reshape(count, 17),
+        bbox=np.zeros((count, 4), np.float32),
+        area=np.asarray(area, np.float32),
+        iscrowd=np.zeros(count, bool) if iscrowd is None else np.array(iscrowd, bool),
+        segmentation=("",) * count,
+        image=cv2.imencode(".png", image)[1].tobytes(),
+    )
+
+
+def trained(record, *, augmentation, max_people=5, input_size=120, seed=0):
+    return train_example(
+        record,
+        np.random.default_rng(seed),
+        skeleton=COCO,
+        input_size=input_size,
+        augmentation=augmentation,
+        max_people=max_people,
+    )
+
+
+def bright_spot(image):
+    rows, columns = np.nonzero(image[..., 0] > 128)
+    return [columns.mean(), rows.mean()]
+
+
+def test_unaugmented_people_are_scaled_to_the_input():
+    # The middle 60x60 of 80x60, doubled: x' = 2 (x - 10), y' = 2 y.
+    record = record_of(np.tile([50.0, 20.0], (1, 17, 1)), [1500.0])
+    example = trained(record, augmentation=Augmentation.none())
+    np.testing.assert_allclose(example["keypoints"][0], [[80.0, 40.0]] * 17)
+    np.testing.assert_allclose(example["area"], [6000.0, 1, 1, 1, 1])
+    assert example["person"].tolist() == [True, False, False, False, False]
+    assert example["labelled"][0].all()
+    assert not example["labelled"][1:].any()
+    assert not example["mirrored"]
+
+
+def test_a_mirror_moves_pixels_and_points_alike_and_swaps_sides():
+    keypoints = np.zeros((1, 17, 2))
+    left_wrist = COCO.keypoints.index("left_wrist")
+    right_wrist = COCO.keypoints.index("right_wrist")
+    keypoints[0, left_wrist] = [25, 30]
+    visibility = np.zeros((1, 17))
+    visibility[0, left_wrist] = 1
+    record = record_of(keypoints, [1500.0], visibility=visibility, dot=(25, 30))
+    plain = trained(record, augmentation=Augmentation.none())
+    example = trained(record, augmentation=MIRRORED)
+    assert example["mirrored"]
+    np.testing.assert_array_equal(example["image"], plain["image"][:, ::-1])
+    assert example["labelled"][0].nonzero()[0].tolist() == [right_wrist]
+    point = example["keypoints"][0, right_wrist]
+    np.testing.assert_allclose(point, [119 - 30, 60])
+    np.testing.assert_allclose(point, bright_spot(example["image"]), atol=0.6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_augmentation_moves_pixels_and_points_alike(seed):
+    record = record_of(np.tile([42.0, 28.0], (1, 17, 1)), [1500.0], dot=(42, 28))
+    augmentation = Augmentation(translation=10.0)
+    example = trained(record, augmentation=augmentation, seed=seed)
+    expected = bright_spot(example["image"])
+    np.testing.assert_allclose(example["keypoints"][0, 0], expected, atol=0.7)
+
+
+def test_keypoints_outside_the_crop_stay_labelled():
+    record = record_of(np.tile([2.0, 20.0], (1, 17, 1)), [1500.0])
+    example = trained(record, augmentation=Augmentation.none())
+    assert example["labelled"][0].all()
+    assert (example["keypoints"][0, :, 0] == -16).all()
+
+
+def test_small_people_have_no_center_by_their_area_in_the_image():
+    record = record_of(np.zeros((2, 17, 2)), [1023.0, 1024.0])
+    example = trained(record, augmentation=Augmentation.none())
+    assert example["has_center"].tolist() == [False, True, False, False, False]
+
+
+def test_crowds_with_keypoints_count_and_people_without_do_not():
+    visibility = np.zeros((3, 17))
+    visibility[0] = 2
+    visibility[2, 3] = 1
+    record = record_of(
+        np.arange(102), [10.0, 20.0, 30.0], visibility=visibility, iscrowd=[1, 0, 0]
+    )
+    example = trained(record, augmentation=Augmentation.none())
+    assert example["person"].sum() == 2
+    np.testing.assert_allclose(example["area"][:2], [40.0, 120.0])
+
+
+@pytest.mark.row("annotations")
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 40])
+def test_any_number_of_people_gives_the_same_shapes(count):
+    record = record_of(np.zeros((count, 17, 2)), np.ones(count))
+    example = trained(record, augmentation=Augmentation())
+    assert example["person"].sum() == min(count, 5)
+    assert {name: (a.shape, str(a.dtype)) for name, a in example.items()} == {
+        "image": ((120, 120, 3), "uint8"),
+        "mask": ((30, 30), "uint8"),
+        "keypoints": ((5, 17, 2), "float32"),
+        "labelled": ((5, 17), "bool"),
+        "area": ((5,), "float32"),
+        "person": ((5,), "bool"),
+        "has_center": ((5,), "bool"),
+        "mirrored": ((), "bool"),
+    }
+
+
+@pytest.mark.row("annotations")
+def test_of_too_many_people_the_largest_stay_in_annotation_order():
+    record = record_of(np.zeros((5, 17, 2)), [30.0, 10.0, 50.0, 10.0, 20.0])
+    example = trained(record, augmentation=Augmentation.none(), max_people=3)
+    np.testing.assert_allclose(example["area"] / 4, [30.0, 50.0, 20.0])
+
+
+def test_eval_example_goes_back_to_the_image():
+    keypoints = np.random.default_rng(0).uniform(0, 60, size=(1, 17, 2))
+    example = eval_example(
+        record_of(keypoints, [1500.0]), short_side=128, max_people=3, multiple=64
+    )
+    assert example["image"].shape == (128, 192, 3)
+    assert example["mask"].shape == (32, 48)
+    assert example["image_id"] == 7
+    assert example["image_id"].dtype == np.int64
+    assert example["image_size"].tolist() == [80, 60]
+    back = example["input_to_image"]
+    got = example["keypoints"][0] @ back[:, :2].T + back[:, 2]
+    np.testing.assert_allclose(got, keypoints[0], atol=1e-4)
+
+
+def test_real_images_give_finite_examples(coco_mini_dir):
+    source = open_source(coco_mini_dir, "train")
+    for index in range(len(source)):
+        example = trained(source[index], augmentation=Augmentation(), seed=index)
+        assert np.isfinite(example["keypoints"]).all()
+        assert (example["area"] > 0).all()
+        assert set(np.unique(example["mask"])) <= {0, 1}
+
+
+def test_an_unreadable_image_is_named():
+    record = record_of(np.zeros((1, 17, 2)), [1.0])
+    broken = ImageRecord(**{**vars(record), "image": record.image[:50]})
+    with pytest.raises(
+        ValueError, match=r"image 7 \('some.png'\): got a truncated PNG"
+    ):
+        trained(broken, augmentation=Augmentation())

@@ -1,0 +1,84 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from data_pipeline.prepare.dataset import prepare_coco
+from data_pipeline.read.sources import open_source
+from logocap_jax.skeletons import COCO
+from tests.faults.injector import FlipBit, Truncate, damage, remove
+
+
+def test_training_sees_only_images_with_people(coco_mini_dir):
+    everything = open_source(coco_mini_dir, "train")
+    people = open_source(coco_mini_dir, "train", with_people_only=True)
+    assert (len(everything), len(people)) == (36, 28)
+    assert all(people[index].has_people for index in range(28))
+
+
+def test_sizes_are_width_and_height_of_each_record(coco_mini_dir):
+    source = open_source(coco_mini_dir, "val")
+    expected = [(source[i].width, source[i].height) for i in range(len(source))]
+    assert source.sizes == expected
+
+
+def test_other_splits_are_refused(coco_mini_dir):
+    with pytest.raises(ValueError, match=r"got split 'all', expected one of .*train"):
+        open_source(coco_mini_dir, "all")
+
+
+def test_a_folder_that_holds_neither_layout_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(ValueError, match="got neither a prepared data set nor COC"):
+            open_source(folder, "train")
+
+
+def test_bad_records_are_refused_also_without_preparing(write_coco):
+    root = write_coco(lambda content: content["annotations"][0].update(area=-1))
+    with pytest.raises(ValueError, match="1 bad records"):
+        open_source(root, "train")
+
+
+def test_a_prepared_data_set_has_the_skeleton_that_it_was_prepared_with(
+    write_coco, tmp_path
+):
+    strict = dataclasses.replace(COCO, name="strict", sigmas=(0.02,) * 17)
+    prepare_coco(write_coco(), tmp_path / "out", skeleton=strict, progress=False)
+    assert open_source(tmp_path / "out", "train").skeleton == strict
+
+
+def test_another_kind_of_prepared_data_set_is_refused(write_coco, tmp_path):
+    prepare_coco(write_coco(), tmp_path / "out", skeleton=COCO, progress=False)
+    (tmp_path / "out/metadata.json").unlink()
+    with pytest.raises(ValueError, match="got a data set of another kind"):
+        open_source(tmp_path / "out", "train")
+
+
+@pytest.mark.row("images")
+@pytest.mark.parametrize("how", [FlipBit(), Truncate(0.9), remove])
+def test_a_damaged_data_set_is_refused(write_coco, tmp_path, how):
+    prepare_coco(write_coco(), tmp_path / "out", skeleton=COCO, progress=False)
+    for path in (tmp_path / "out").glob("*-train.array_record*"):
+        damage(path, how)
+    with pytest.raises(ValueError, match="got a damaged or missing file"):
+        open_source(tmp_path / "out", "train")[0]
+
+
+def test_prepared_images_come_as_they_were_encoded(write_coco, tmp_path):
+    root = write_coco()
+    prepare_coco(root, tmp_path / "out", skeleton=COCO, progress=False)
+    source = open_source(tmp_path / "out", "train")
+    assert source[1].image == (root / "train2017/002.jpg").read_bytes()
+    assert source[1].keypoints.dtype == np.float32
+
+
+def test_records_are_pickled_once_for_all_workers(write_coco):
+    source = open_source(write_coco(), "train")
+    (unpickle, (content,)), (_, (again,)) = source.__reduce__(), source.__reduce__()
+    assert content is again
+    other = unpickle(content)
+    assert other.sizes == source.sizes
+    assert other.skeleton == source.skeleton
+    for position in range(len(source)):
+        for name, value in vars(source[position]).items():
+            np.testing.assert_array_equal(getattr(other[position], name), value)
