@@ -1,10 +1,10 @@
 import re
 import shutil
 
+import configs.common  # noqa: F401  (before a test's folder has a `configs`)
 import numpy as np
 import pytest
 
-import configs.common  # noqa: F401  (before a test's folder has a `configs`)
 from logocap_jax import cli
 from tests.docs import world
 from tests.docs.pages import PAGES, ROOT, blocks, commands

@@ -5,8 +5,8 @@ import pathlib
 import pytest
 from absl import flags
 
-from logocap_jax.experiment.training import train_from_config
 from tests.docs.parsers import parsed
+from tests.runs import train_from_config
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 NAN, INFINITY = float("nan"), float("inf")

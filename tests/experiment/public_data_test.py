@@ -6,9 +6,8 @@ import shutil
 
 import pytest
 
-from logocap_jax.experiment.evaluation import evaluate_from_config
-from logocap_jax.experiment.training import train_from_config
 from tests.docs.parsers import parsed
+from tests.runs import evaluate_from_config, train_from_config
 
 
 @pytest.fixture(scope="module")

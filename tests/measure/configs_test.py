@@ -1,7 +1,6 @@
 import pathlib
 
 import pytest
-
 from logocap_jax.measure.configs import load_config
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tiny_config.py"
