@@ -36,7 +36,7 @@ def cell_to_input(points_cell: Float[Array, "*prefix 2"]) -> Float[Array, "*pref
 
 
 def upsample_to_input(
-    maps: Float[Array, "h w C"], extent: Int[Array, "2"] | None = None
+    maps: Float[Array, "h w C"], valid_size: Int[Array, "2"] | None = None
 ) -> Float[Array, "H W C"]:
     """Resize maps from cells to input px, bilinear, with half-pixel centres.
 
@@ -46,15 +46,15 @@ def upsample_to_input(
 
     Args:
       maps: in cells.
-      extent: height and width of the image in them, input px; None: all.
+      valid_size: height and width of the image in them, input px; None: all.
     """
     height, width, channels = maps.shape
-    if extent is not None:
+    if valid_size is not None:
         rows, columns = (
             resized_position(jnp.arange(size * STRIDE), STRIDE)
             for size in (height, width)
         )
-        return sample_grid(maps, rows, columns, extent // STRIDE)
+        return sample_grid(maps, rows, columns, valid_size // STRIDE)
     shape = (height * STRIDE, width * STRIDE, channels)
     return jax.image.resize(maps, shape, "bilinear")
 

@@ -53,7 +53,7 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
 
     They are those of the program that `Predictor` runs: what is not of the method's
     answer is left out. Values that are there from the start: `variables`, prepared,
-    and `unfolded`; `image`, uint8 `[B, H, W, 3]`; `extent`, int32 `[B, 2]`, or None;
+    and `unfolded`; `image`, uint8 `[B, H, W, 3]`; `valid_size`, int32 `[B, 2]` or None;
     `maps`, the dense maps that all after the backbone starts from; `own`, a boolean
     scalar: whether `to-poses` goes on with the maps that it has predicted itself
     instead.
@@ -68,16 +68,16 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
             name, functools.partial(function, parts), tuple(takes.split()), gives
         )
 
-    images = "variables image extent"
+    images = "variables image valid_size"
     return (
         stage("bare-hrnet", _bare, "unfolded image", "features"),
         stage("backbone", _backbone, images, "found"),
-        stage("decode", _decode, "maps extent", "initial"),
-        stage("local-kem", _local_kem, "maps extent initial", "mesh"),
+        stage("decode", _decode, "maps valid_size", "initial"),
+        stage("local-kem", _local_kem, "maps valid_size initial", "mesh"),
         stage("local-kam", _local_kam, "variables initial mesh", "kam"),
-        stage("global-kam", _global_kam, "maps extent initial kam", "refined"),
+        stage("global-kam", _global_kam, "maps valid_size initial kam", "refined"),
         stage("pose-nms", _suppress, "refined", "poses"),
-        stage("after-backbone", _finish, "variables maps extent", "poses"),
+        stage("after-backbone", _finish, "variables maps valid_size", "poses"),
         stage(TO_POSES, _to_poses, f"{images} maps own", "poses"),
     )
 
@@ -105,29 +105,31 @@ def _backbone(
     parts: Parts,
     variables: Variables,
     image: UInt8[Array, "B H W 3"],
-    extent: Int[Array, "B 2"] | None,
+    valid_size: Int[Array, "B 2"] | None,
 ) -> DenseMaps:
     """HRNet and heads, of image and mirror image, to averaged maps."""
     pixels = initial_poses.normalise(image)
     dense = part(variables, "dense")
-    return initial_poses.predict_maps(parts.dense, dense, pixels, parts.config, extent)
+    return initial_poses.predict_maps(
+        parts.dense, dense, pixels, parts.config, valid_size
+    )
 
 
 def _decode(
-    parts: Parts, maps: DenseMaps, extent: Int[Array, "B 2"] | None
+    parts: Parts, maps: DenseMaps, valid_size: Int[Array, "B 2"] | None
 ) -> InitialPoses:
     """Centres, and the keypoints that the offsets there point to."""
     return jax.vmap(
-        lambda heatmaps, offsets, extent: initial_poses.decode_initial(
-            heatmaps[..., -1], offsets, parts.config, extent
+        lambda heatmaps, offsets, valid_size: initial_poses.decode_initial(
+            heatmaps[..., -1], offsets, parts.config, valid_size
         )
-    )(maps.heatmaps, maps.offsets, extent)
+    )(maps.heatmaps, maps.offsets, valid_size)
 
 
 def _local_kem(
     parts: Parts,
     maps: DenseMaps,
-    extent: Int[Array, "B 2"] | None,
+    valid_size: Int[Array, "B 2"] | None,
     initial: InitialPoses,
 ) -> Float[Array, "B N E E KD"]:
     """The mesh around each keypoint, and the embedding there."""
@@ -135,7 +137,7 @@ def _local_kem(
     def compute(slots: tuple[InitialPoses, Array]) -> Array:
         some, image = slots
         mesh = expansion.expand(some.keypoints, parts.mesh_offsets)
-        return expansion.sample_features(maps.embedding, mesh, extent, image)
+        return expansion.sample_features(maps.embedding, mesh, valid_size, image)
 
     return _map_slots(parts, compute, initial, ())
 
@@ -159,7 +161,7 @@ def _local_kam(
 def _global_kam(
     parts: Parts,
     maps: DenseMaps,
-    extent: Int[Array, "B 2"] | None,
+    valid_size: Int[Array, "B 2"] | None,
     initial: InitialPoses,
     kam: Float[Array, "B N E E K"],
 ) -> Poses:
@@ -167,7 +169,9 @@ def _global_kam(
 
     def compute(slots: tuple[InitialPoses, Array, Array]) -> Poses:
         some, image, kam = slots
-        return prediction.refine_image(parts, maps.heatmaps, some, kam, extent, image)
+        return prediction.refine_image(
+            parts, maps.heatmaps, some, kam, valid_size, image
+        )
 
     return _map_slots(parts, compute, initial, (kam,))
 
@@ -205,10 +209,10 @@ def _finish(
     parts: Parts,
     variables: Variables,
     maps: DenseMaps,
-    extent: Int[Array, "B 2"] | None,
+    valid_size: Int[Array, "B 2"] | None,
 ) -> Poses:
     """All after the backbone, in one program."""
-    sets = prediction.read_maps(parts, part(variables, "maps"), maps, extent)
+    sets = prediction.read_maps(parts, part(variables, "maps"), maps, valid_size)
     return jax.vmap(suppress)(sets["logocap"])
 
 
@@ -216,12 +220,12 @@ def _to_poses(
     parts: Parts,
     variables: Variables,
     image: UInt8[Array, "B H W 3"],
-    extent: Int[Array, "B 2"] | None,
+    valid_size: Int[Array, "B 2"] | None,
     maps: DenseMaps,
     own: Bool[Array, ""],
 ) -> Poses:
     """From images to poses, in one program."""
-    found = _backbone(parts, variables, image, extent)
+    found = _backbone(parts, variables, image, valid_size)
     # Not known when it is compiled: no part of either is left out.
     chosen = jax.tree.map(lambda a, b: jnp.where(own, a, b), found, maps)
-    return _finish(parts, variables, chosen, extent)
+    return _finish(parts, variables, chosen, valid_size)

@@ -78,11 +78,11 @@ class PredictFn(Protocol):
         self,
         variables: Variables,
         image: UInt8[Array, "B H W 3"],
-        extent: Int[Array, "B 2"] | None = None,
+        valid_size: Int[Array, "B 2"] | None = None,
     ) -> dict[str, Poses]:
         """Find the poses of input images, in input px; one entry per result set.
 
-        Images of several sizes may share one input: `extent` is the height and width
+        Images of several sizes may share one input: `valid_size` holds height and width
         of each, multiples of 32; what lies outside changes nothing.
         """
 
@@ -103,7 +103,7 @@ class ExplainFn(Protocol):
         self,
         variables: Variables,
         image: UInt8[Array, "B H W 3"],
-        extent: Int[Array, "B 2"] | None = None,
+        valid_size: Int[Array, "B 2"] | None = None,
     ) -> Explanation:
         """As `predict`, the method's answer alone, together with the maps."""
 

@@ -19,8 +19,8 @@ from logocap_jax.inference import flip, scales
 from logocap_jax.methods.base import Variables
 from logocap_jax.models.dense import DenseNetwork
 from logocap_jax.models.hrnet import W32, HRNetConfig
-from logocap_jax.ops.extent import inside
 from logocap_jax.ops.sampling import sample_window
+from logocap_jax.ops.valid_size import valid_mask
 from logocap_jax.skeletons import COCO, Skeleton
 from logocap_jax.structures import DenseMaps, Poses
 
@@ -125,7 +125,7 @@ def predict_maps(
     variables: Variables,
     image: Float[Array, "B H W 3"],
     config: KeypointerConfig,
-    extent: Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "B 2"] | None = None,
 ) -> DenseMaps:
     """Dense maps at test time, averaged over what the config asks for.
 
@@ -137,20 +137,22 @@ def predict_maps(
       variables: its own variables.
       image: normalised images; they and their mirror images run as one batch.
       config: settings.
-      extent: height and width of the images in it, px, multiples of 32; None: all.
+      valid_size: height and width of each image, px, multiples of 32; None: all.
 
     Returns:
       The maps, at scale 1.
     """
 
-    def run(images: Array, extents: Array | None) -> DenseMaps:
-        return DenseMaps(*network.apply(variables, images, train=False, extent=extents))
+    def run(images: Array, valid_sizes: Array | None) -> DenseMaps:
+        return DenseMaps(
+            *network.apply(variables, images, train=False, valid_size=valid_sizes)
+        )
 
-    def flip_test(images: Array, extents: Array | None) -> DenseMaps:
-        width = None if extents is None else extents[:, 1]
+    def flip_test(images: Array, valid_sizes: Array | None) -> DenseMaps:
+        width = None if valid_sizes is None else valid_sizes[:, 1]
         maps = run(
             jnp.concatenate([images, flip.mirror(images, width)]),
-            None if extents is None else jnp.tile(extents, (2, 1)),
+            None if valid_sizes is None else jnp.tile(valid_sizes, (2, 1)),
         )
         count = images.shape[0]
         straight = jax.tree.map(lambda x: x[:count], maps)
@@ -159,7 +161,7 @@ def predict_maps(
         return flip.merge(straight, mirrored, config.skeleton.flip_index, cells)
 
     predict = flip_test if config.flip_test else run
-    return scales.average(predict, image, config.test_scales, extent)
+    return scales.average(predict, image, config.test_scales, valid_size)
 
 
 def train_maps(
@@ -193,16 +195,18 @@ def decode_initial(
     center_map: Float[Array, "h w"],
     offsets: Float[Array, "h w K 2"],
     config: KeypointerConfig,
-    extent: Int[Array, "2"] | None = None,
+    valid_size: Int[Array, "2"] | None = None,
 ) -> InitialPoses:
     """Centres of one image, and the keypoints that the offsets there point to.
 
     Centres are looked for at input resolution, on the upsampled centre map, and only
-    within `extent`, px, where that is given.
+    within `valid_size`, px, where that is given.
     """
-    center_input = geometry.upsample_to_input(center_map[..., None], extent)[..., 0]
-    if extent is not None:
-        center_input = jnp.where(inside(extent, *center_input.shape), center_input, 0)
+    center_input = geometry.upsample_to_input(center_map[..., None], valid_size)[..., 0]
+    if valid_size is not None:
+        center_input = jnp.where(
+            valid_mask(valid_size, *center_input.shape), center_input, 0
+        )
     centers, values, valid = heatmap.decode_centers(
         center_input, count=config.num_slots, threshold=config.center_threshold
     )
@@ -212,19 +216,19 @@ def decode_initial(
 def score_initial(
     initial: InitialPoses,
     heatmaps: Float[Array, "h w K1"],
-    extent: Int[Array, "2"] | None = None,
+    valid_size: Int[Array, "2"] | None = None,
 ) -> Poses:
     """Initial poses of one image as an answer of their own.
 
     A keypoint's score is its heatmap there, upsampled to input px, times the centre
-    value. The heatmaps are those of the keypoints first; only `extent`, px, of them
-    is image, None: all.
+    value. The heatmaps are those of the keypoints first; only the top-left
+    `valid_size`, px, of them is image; None: all.
     """
-    cells = None if extent is None else extent // geometry.STRIDE
+    cells = None if valid_size is None else valid_size // geometry.STRIDE
 
     def sample(point: Array, kind: Array) -> Array:
         return sample_window(
-            *(heatmaps, point, kind), radius=0, stride=geometry.STRIDE, extent=cells
+            *(heatmaps, point, kind), radius=0, stride=geometry.STRIDE, valid_size=cells
         )
 
     channels = jnp.arange(initial.keypoints.shape[1])

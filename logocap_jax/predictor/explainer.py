@@ -136,15 +136,15 @@ class Explainer:
 
     def explain(self, given: Input) -> Explained:
         """Find the people in a prepared image."""
-        extent = np.array([given.extent], np.int32)
+        valid_size = np.array([given.valid_size], np.int32)
         with explaining_memory(_ADVICE):
-            found = jax.device_get(self._explain(given.pixels[None], extent))
+            found = jax.device_get(self._explain(given.pixels[None], valid_size))
         transform = given.input_to_image
         kept = found.poses.valid & (found.poses.scores >= self._score_threshold)
         good = dataclasses.replace(found.poses, valid=kept)
         keypoints, keypoint_scores, scores, initial = poses_of(good, 0, transform)
         assert initial is not None  # both methods' poses say where they come from
-        height, width = (side // geometry.STRIDE for side in given.extent)
+        height, width = (side // geometry.STRIDE for side in given.valid_size)
         return Explained(
             Poses(keypoints, keypoint_scores, scores, initial, self.skeleton),
             found.heatmaps[0, :height, :width, :-1],

@@ -128,13 +128,13 @@ def _compile(method: Method, variables: Variables, folder: Path | None) -> Predi
 
     # Arrays by name, as a trace on disk knows none of this project's types.
     def predict(
-        variables: Variables, image: jax.Array, extent: jax.Array | None
+        variables: Variables, image: jax.Array, valid_size: jax.Array | None
     ) -> dict[str, jax.Array]:
-        return vars(method.predict(variables, image, extent)[method.result])
+        return vars(method.predict(variables, image, valid_size)[method.result])
 
-    def answer(image: np.ndarray, extent: np.ndarray | None) -> Poses:
-        arguments = (variables, image, extent)
-        kind = (image.shape, extent is None)
+    def answer(image: np.ndarray, valid_size: np.ndarray | None) -> Poses:
+        arguments = (variables, image, valid_size)
+        kind = (image.shape, valid_size is None)
         if kind not in programs:
             programs[kind] = traces.jit_kept(predict, arguments, folder)
         return Poses(**programs[kind](*arguments))

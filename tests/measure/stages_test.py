@@ -43,7 +43,7 @@ def values(config, method):
         "variables": method.prepare(variables),
         "unfolded": variables,
         "image": rng.integers(0, 255, (2, 64, 64, 3), np.uint8),
-        "extent": np.full((2, 2), 64, np.int32),
+        "valid_size": np.full((2, 2), 64, np.int32),
         "maps": jax.tree.map(lambda x: jnp.stack([x, x]), maps),
         "own": np.asarray(True),
     }
@@ -66,7 +66,7 @@ def assert_same_poses(one, other):
 
 def test_all_in_one_program_finds_what_the_method_finds(method, values):
     predict = jax.jit(method.predict)
-    poses = predict(values["unfolded"], values["image"], values["extent"])
+    poses = predict(values["unfolded"], values["image"], values["valid_size"])
     assert_same_poses(values["to-poses"], poses[method.result])
 
 

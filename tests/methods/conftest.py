@@ -29,7 +29,7 @@ class StoredMaps(DenseNetwork):
 
     @nn.compact
     def __call__(
-        self, image: jax.Array, *, train: bool, extent: jax.Array | None = None
+        self, image: jax.Array, *, train: bool, valid_size: jax.Array | None = None
     ) -> tuple[jax.Array, ...]:
         zeros = nn.initializers.zeros
         maps = (image.shape[0], CELLS, CELLS)

@@ -15,7 +15,7 @@ def explain(
     parts: Parts,
     variables: Variables,
     image: UInt8[Array, "B H W 3"],
-    extent: Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "B 2"] | None = None,
 ) -> Explanation:
     """Find poses as `prediction.predict` does, and keep the maps that lead to them.
 
@@ -23,19 +23,19 @@ def explain(
       parts: settings and networks.
       variables: parameters and batch statistics.
       image: input images; H and W are multiples of 32.
-      extent: as for `prediction.predict`.
+      valid_size: as for `prediction.predict`.
     """
     maps = initial_poses.predict_maps(
         *(parts.dense, part(variables, "dense"), initial_poses.normalise(image)),
-        *(parts.config, extent),
+        *(parts.config, valid_size),
     )
     initial = jax.vmap(
-        lambda center, offsets, extent: initial_poses.decode_initial(
-            center, offsets, parts.config, extent
+        lambda center, offsets, valid_size: initial_poses.decode_initial(
+            center, offsets, parts.config, valid_size
         )
-    )(maps.heatmaps[..., -1], maps.offsets, extent)
-    kam = predict_kam(parts, part(variables, "maps"), maps, initial, extent)
-    slots = read_maps(parts, part(variables, "maps"), maps, extent)["logocap"]
+    )(maps.heatmaps[..., -1], maps.offsets, valid_size)
+    kam = predict_kam(parts, part(variables, "maps"), maps, initial, valid_size)
+    slots = read_maps(parts, part(variables, "maps"), maps, valid_size)["logocap"]
     poses = jax.vmap(suppress)(slots)
     ordered = poses.initial_keypoints
     assert ordered is not None  # `read_maps` sets them

@@ -25,7 +25,7 @@ def predict(
     parts: Parts,
     variables: Variables,
     image: UInt8[Array, "B H W 3"],
-    extent: Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "B 2"] | None = None,
 ) -> dict[str, Poses]:
     """Find poses, in input px, after pose NMS.
 
@@ -33,13 +33,13 @@ def predict(
       parts: settings and networks.
       variables: parameters and batch statistics.
       image: input images; H and W are multiples of 32.
-      extent: height and width of what of each is image, from the first row and column
-        on, multiples of 32; None: all.
+      valid_size: height and width of each image, from the first row and column on,
+        multiples of 32; None: all.
 
     Returns:
       `initial`: the fast keypointer's poses; `logocap`: those poses refined.
     """
-    return _suppress_each(_predict_slots(parts, variables, image, extent))
+    return _suppress_each(_predict_slots(parts, variables, image, valid_size))
 
 
 def evaluate(parts: Parts, variables: Variables, batch: Batch) -> dict[str, Poses]:
@@ -80,30 +80,30 @@ def _predict_slots(
     parts: Parts,
     variables: Variables,
     image: UInt8[Array, "B H W 3"],
-    extent: Int[Array, "B 2"] | None,
+    valid_size: Int[Array, "B 2"] | None,
 ) -> dict[str, Poses]:
     """Both result sets before pose NMS, slot by slot."""
     maps = initial_poses.predict_maps(
         *(parts.dense, part(variables, "dense"), initial_poses.normalise(image)),
-        *(parts.config, extent),
+        *(parts.config, valid_size),
     )
-    return read_maps(parts, part(variables, "maps"), maps, extent)
+    return read_maps(parts, part(variables, "maps"), maps, valid_size)
 
 
 def read_maps(
     parts: Parts,
     map_variables: Variables,
     maps: DenseMaps,
-    extent: Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "B 2"] | None = None,
 ) -> dict[str, Poses]:
     """All that follows the backbone, but pose NMS: both result sets, slot by slot."""
     initial = jax.vmap(
-        lambda center, offsets, extent: initial_poses.decode_initial(
-            center, offsets, parts.config, extent
+        lambda center, offsets, valid_size: initial_poses.decode_initial(
+            center, offsets, parts.config, valid_size
         )
-    )(maps.heatmaps[..., -1], maps.offsets, extent)
-    scored = jax.vmap(initial_poses.score_initial)(initial, maps.heatmaps, extent)
-    refined = _refine_valid(parts, map_variables, maps, initial, extent)
+    )(maps.heatmaps[..., -1], maps.offsets, valid_size)
+    scored = jax.vmap(initial_poses.score_initial)(initial, maps.heatmaps, valid_size)
+    refined = _refine_valid(parts, map_variables, maps, initial, valid_size)
     return {"initial": scored, "logocap": refined}
 
 
@@ -112,7 +112,7 @@ def _refine_valid(
     map_variables: Variables,
     maps: DenseMaps,
     initial: InitialPoses,
-    extent: Int[Array, "B 2"] | None,
+    valid_size: Int[Array, "B 2"] | None,
 ) -> Poses:
     """Refine the poses that there are; the time it takes follows their number.
 
@@ -126,9 +126,9 @@ def _refine_valid(
     def refine_some(slots: tuple[InitialPoses, Array]) -> Poses:
         some, image = slots
         mesh = expansion.expand(some.keypoints, parts.mesh_offsets)
-        features = expansion.sample_features(maps.embedding, mesh, extent, image)
+        features = expansion.sample_features(maps.embedding, mesh, valid_size, image)
         kam = _attraction_maps(parts, map_variables, features)
-        return refine_image(parts, maps.heatmaps, some, kam, extent, image)
+        return refine_image(parts, maps.heatmaps, some, kam, valid_size, image)
 
     chunk = min(parts.config.slots_per_step, shape[1]) * shape[0]
     refined = map_valid(refine_some, slots, slots[0].valid, chunk=chunk)
@@ -140,13 +140,13 @@ def predict_kam(
     map_variables: Variables,
     maps: DenseMaps,
     initial: InitialPoses,
-    extent: Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "B 2"] | None = None,
 ) -> Float[Array, "B N E E K"]:
     """The attraction maps of all slots, clipped to 0..1."""
     mesh = jax.vmap(expansion.expand, in_axes=(0, None))(
         initial.keypoints, parts.mesh_offsets
     )
-    features = jax.vmap(expansion.sample_features)(maps.embedding, mesh, extent)
+    features = jax.vmap(expansion.sample_features)(maps.embedding, mesh, valid_size)
     stacked = features.reshape(-1, *features.shape[2:])  # [B * N, E, E, K * D]
     kam = _attraction_maps(parts, map_variables, stacked)
     return kam.reshape(*features.shape[:-1], -1)
@@ -164,12 +164,12 @@ def refine_image(
     heatmaps: Float[Array, "h w K1"] | Float[Array, "B h w K1"],
     initial: InitialPoses,
     kam: Float[Array, "N E E K"],
-    extent: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
     image: Int[Array, " N"] | None = None,
 ) -> Poses:
-    """Refine the poses of one image, of whose maps `extent`, input px, is image.
+    """Refine one image's poses; only the top-left `valid_size`, px, of its maps counts.
 
-    With `image` there are maps and extents of several, and it says for each slot of
+    With `image` there are maps and valid sizes of several, and it says for each slot of
     which one it is. `config.refine_with` leaves out windows or attraction maps.
 
     A keypoint's score is that of its refined peak times the pose's centre value;
@@ -179,7 +179,7 @@ def refine_image(
     window: Any = {
         "radius": config.window_radius,
         "sigma": config.window_sigma,
-        "extent": extent,
+        "valid_size": valid_size,
         "image": image,
     }
     if config.refine_with == "kam":
