@@ -20,7 +20,6 @@ from logocap_jax.evaluation.submission import check_algorithm_name, write_submis
 from logocap_jax.evaluation.table import format_table, write_metrics
 from logocap_jax.experiment.inference import Predictions, find_poses, score
 from logocap_jax.experiment.run import Run
-from logocap_jax.skeletons import Skeleton
 from logocap_jax.visualization.curves import draw_curves
 from logocap_jax.visualization.error_chart import draw_error_chart
 from logocap_jax.visualization.overlay import draw_poses, write_image
@@ -79,7 +78,7 @@ def evaluate(
     if workdir is not None:
         draw_curves(workdir / "metrics.jsonl", out / "loss_curve.png")
     if analyse:
-        _write_error_analysis(truth, scored, run.skeleton, out)
+        _write_error_analysis(run, truth, scored, out)
     if num_drawn:
         _draw(source, found, out / "overlays", min(num_drawn, len(source)))
 
@@ -129,19 +128,22 @@ def _where_people_are(sets: ResultSets, truth: dict[str, Any]) -> ResultSets:
 
 
 def _write_error_analysis(
-    truth: dict[str, Any], sets: ResultSets, skeleton: Skeleton, out: Path
+    run: Run, truth: dict[str, Any], sets: ResultSets, out: Path
 ) -> None:
-    """Log the table; write `errors.json` and `errors.png`."""
-    category = keypoint_category(truth)
+    """Log the table; write `errors.json` and `errors.png`.
+
+    Sets that are made with the truth are left out: their errors are nobody's.
+    """
+    category, oracles = keypoint_category(truth), run.method.oracles
     reports = {
         name: report_errors(
             truth,
             to_coco(images, category_id=category),
-            skeleton,
+            run.skeleton,
             image_ids=[image.image_id for image in images],
         )
         for name, images in sets.items()
-        if not name.startswith("bound")
+        if name.removesuffix("_ema") not in oracles
     }
     _LOG.info("errors\n%s", format_reports(reports))
     content = {name: dataclasses.asdict(report) for name, report in reports.items()}

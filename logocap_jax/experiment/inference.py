@@ -13,7 +13,7 @@ from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.coco import keypoint_category
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import to_coco
-from logocap_jax.evaluation.runner import ResultSets, jit_evaluate, run_evaluation
+from logocap_jax.evaluation.runner import ResultSets, make_evaluator, run_evaluation
 from logocap_jax.experiment.run import EVALUATION_ADVICE, Run
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.sharding import replicated
@@ -54,7 +54,7 @@ def find_poses(run: Run, *, workdir: Path | None, weights: Path | None) -> Predi
         fit into the devices' memory.
     """
     batches = run.eval_batches()
-    evaluate = jit_evaluate(run.method, run.mesh)
+    evaluate = make_evaluator(run.method, run.mesh)
     models = _load(run, workdir, weights)
     sets: ResultSets = {}
     for suffix, variables in models.items():
@@ -77,7 +77,7 @@ def answer_set(method: Method, suffixes: Collection[str]) -> str:
       method: that of the model.
       suffixes: what the names of its result sets end in: `""`, or also `"_ema"`.
     """
-    return f"{method.result}{max(suffixes, key=len)}"
+    return f"{method.answer}{max(suffixes, key=len)}"
 
 
 def score(truth: dict[str, Any], sets: ResultSets, protocol: Protocol) -> Rows:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from data_pipeline.read.sources import Source, open_source
 from logocap_jax import skeletons
 from logocap_jax.evaluation.coco import load_ground_truth
 from logocap_jax.experiment.settings import Settings, check_numbers, read_settings
-from logocap_jax.methods import TEST_TIME_SETTINGS, build_method
+from logocap_jax.methods import build_method, marked_settings
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.processes import check_same
 from logocap_jax.sharding import check_batch_size, make_mesh, replicated
@@ -30,6 +30,7 @@ from logocap_jax.training.optim import (
     multi_step_schedule,
     scale_learning_rate,
 )
+from logocap_jax.training.parts import parts_in_training
 from logocap_jax.training.state import TrainState, create_state, state_from_variables
 from logocap_jax.training.step import TrainStep, make_train_step
 from logocap_jax.weights.init_from import start_from
@@ -86,11 +87,13 @@ class Run:
         """
         batch_size, parts = self.settings.batch_size, self.settings.accumulate
         step = make_train_step(
-            self.method,
+            self.method.train_stage(self.settings.stage).loss,
             self.optimizer,
             self.mesh,
             accumulate=parts,
             ema_decay=self.settings.ema_decay,
+            parts=parts_in_training(self.method, self.settings.stage),
+            seed=self.settings.seed,
         )
         devices = self.mesh.devices.size
         if batch_size % (parts * devices):
@@ -138,14 +141,13 @@ class Run:
           workdir: the run's folder.
           data: fingerprint of what it trains on; None: to read only.
         """
-        method = dict(self.values["method"])
-        # Changes memory and time only.
-        method["backbone"] = {**method["backbone"]}
-        method["backbone"].pop("remat", None)
+        name, stage = self.values["method"]["name"], self.settings.stage
+        free = {f"method.{key}" for key in marked_settings(name, "free")}
+        test_time = {f"method.{key}" for key in marked_settings(name, "test_time")}
         return Checkpoints(
             workdir / "checkpoints",
             settings={
-                "method": method,
+                "method": _without(self.values["method"], free, "method."),
                 "skeleton": self.skeleton.settings(),
                 # What the state consists of.
                 "optimizer": self.settings.optimizer,
@@ -154,10 +156,11 @@ class Run:
                 # same.
                 "seed": self.settings.seed,
                 "batch_size": self.settings.batch_size,
+                **({} if stage == "main" else {"stage": stage}),
                 **({} if data is None else {"data": data}),
             },
             about={"skeleton": dataclasses.asdict(self.skeleton)},
-            free=[f"method.{name}" for name in TEST_TIME_SETTINGS],
+            free=test_time,
             read_only=data is None,
         )
 
@@ -232,12 +235,13 @@ def resolve(
     method = {**values["method"], "skeleton": dataclasses.asdict(skeleton)}
     name = method.pop("name")
     rate = learning_rate(settings, steps_per_epoch)
+    built = build_method(name, method)
     return Run(
         values=values,
         settings=settings,
         skeleton=skeleton,
         method_settings=method,
-        method=build_method(name, method),
+        method=built,
         mesh=mesh,
         split=split,
         train_source=train_source,
@@ -249,6 +253,8 @@ def resolve(
             settings.optimizer,
             weight_decay=settings.weight_decay,
             clip_norm=settings.clip_norm,
+            parts=parts_in_training(built, settings.stage),
+            steps_per_epoch=steps_per_epoch,
         ),
     )
 
@@ -263,6 +269,17 @@ def _find_skeleton(folder: str) -> Skeleton:
     if not folder or not Path(folder).exists():
         return skeletons.COCO
     return find_skeleton(Path(folder))
+
+
+def _without(tree: Mapping[str, Any], names: Set[str], path: str) -> dict[str, Any]:
+    """A tree of settings without those of the given dotted names."""
+    return {
+        key: _without(value, names, f"{path}{key}.")
+        if isinstance(value, Mapping)
+        else value
+        for key, value in tree.items()
+        if f"{path}{key}" not in names
+    }
 
 
 def learning_rate(settings: Settings, steps_per_epoch: int) -> optax.Schedule:

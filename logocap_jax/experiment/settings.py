@@ -50,6 +50,7 @@ class Settings:
     """The settings at the top of a config; `method` holds those of its method."""
 
     seed: int = 0
+    stage: str = "main"  # of training; methods that train in several name others
     data: DataSettings = DataSettings()
     init_from: str = ""  # weights to start from: PyTorch's, or ours; see init_from.py
     batch_size: int = 48  # global; the reference: 12 on each of 4 GPUs

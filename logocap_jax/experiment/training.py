@@ -14,7 +14,7 @@ from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.sources import Source
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.protocol import Protocol
-from logocap_jax.evaluation.runner import jit_evaluate, run_evaluation
+from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
 from logocap_jax.evaluation.table import format_table
 from logocap_jax.experiment.inference import Rows, answer_set, score
 from logocap_jax.experiment.run import EVALUATION_ADVICE, TRAINING_ADVICE, Run
@@ -155,7 +155,7 @@ def _make_evaluator(run: Run, stop: StopRequest) -> Evaluate:
     with _as_data_error():
         truth = run.truth()
     protocol = Protocol(run.skeleton)
-    evaluate = jit_evaluate(run.method, run.mesh)
+    evaluate = make_evaluator(run.method, run.mesh)
 
     def score_state(state: TrainState) -> dict[str, float] | None:
         rows: Rows = {}

@@ -49,28 +49,28 @@ def make_center_offset(config: KeypointerConfig) -> Method:
     def explain(
         variables: Variables,
         image: UInt8[Array, "B H W 3"],
-        extent: Int[Array, "B 2"] | None = None,
+        valid_size: Int[Array, "B 2"] | None = None,
     ) -> Explanation:
         normalised = initial_poses.normalise(image)
         maps = initial_poses.predict_maps(
-            network, part(variables, "dense"), normalised, config, extent
+            network, part(variables, "dense"), normalised, config, valid_size
         )
 
-        def decode(heatmaps: Array, offsets: Array, extent: Array | None) -> Poses:
+        def decode(heatmaps: Array, offsets: Array, valid_size: Array | None) -> Poses:
             initial = initial_poses.decode_initial(
-                heatmaps[..., -1], offsets, config, extent
+                heatmaps[..., -1], offsets, config, valid_size
             )
-            return suppress(initial_poses.score_initial(initial, heatmaps, extent))
+            return suppress(initial_poses.score_initial(initial, heatmaps, valid_size))
 
-        poses = jax.vmap(decode)(maps.heatmaps, maps.offsets, extent)
+        poses = jax.vmap(decode)(maps.heatmaps, maps.offsets, valid_size)
         return Explanation(poses, maps.heatmaps)
 
     def predict(
         variables: Variables,
         image: UInt8[Array, "B H W 3"],
-        extent: Int[Array, "B 2"] | None = None,
+        valid_size: Int[Array, "B 2"] | None = None,
     ) -> dict[str, Poses]:
-        return {"initial": explain(variables, image, extent).poses}
+        return {"initial": explain(variables, image, valid_size).poses}
 
     def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:
         return predict(variables, batch.image)
