@@ -86,7 +86,7 @@ def test_files_that_are_no_config_are_refused(tmp_path):
     empty.write_text("")
     with pytest.raises(ValueError, match=r"empty\.py: has no get_config\(\)"):
         load_config(empty)
-    with pytest.raises(ValueError, match="got --config=demo:x, but .*too many"):
+    with pytest.raises(ValueError, match=r"got --config=demo:x, but .*too many"):
         load_config("demo:x")
 
 
@@ -110,7 +110,7 @@ def test_another_method_gets_its_defaults_and_what_the_config_has_changed():
     assert config.method.offset_radius == demo.method.offset_radius == 3
     assert config.method.heatmap_sigma == 3.0
     assert config.method.smooth_l1_beta == known["smooth_l1_beta"]
-    with pytest.raises(ValueError, match="config.method has no 'mesh_size'"):
+    with pytest.raises(ValueError, match=r"config\.method has no 'mesh_size'"):
         load_config("demo", ["method.name=center_offset", "method.mesh_size=7"])
 
 
