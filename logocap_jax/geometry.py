@@ -1,5 +1,7 @@
 """Coordinate frames: the only place where points change frame on the device."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -7,6 +9,13 @@ from jaxtyping import Array, Bool, Float, Int
 from logocap_jax.ops.sampling import resized_position, sample_grid
 
 STRIDE = 4  # input pixels per cell: two stride-2 convolutions in HRNet's stem
+
+
+class CellRule(NamedTuple):
+    """Where cells lie in the input: cell `i` at pixel `stride * i + middle`."""
+
+    stride: int = STRIDE
+    middle: float = (STRIDE - 1) / 2
 
 
 def input_to_cell(

@@ -12,7 +12,7 @@ from logocap_jax.models.placement import formats
 from logocap_jax.predictor import traces
 from logocap_jax.predictor.predictor import PredictFn
 from logocap_jax.skeletons import Skeleton, parse_skeleton
-from logocap_jax.structures import Poses
+from logocap_jax.structures import Poses, View
 from logocap_jax.weights.containers import errors_naming
 from logocap_jax.weights.files import load_weights
 from logocap_jax.weights.settings import read_settings, saved_settings
@@ -130,7 +130,8 @@ def _compile(method: Method, variables: Variables, folder: Path | None) -> Predi
     def predict(
         variables: Variables, image: jax.Array, valid_size: jax.Array | None
     ) -> dict[str, jax.Array]:
-        return vars(method.predict(variables, image, valid_size)[method.result])
+        view = View(image, valid_size)
+        return vars(method.predict(variables, view)[method.answer])
 
     def answer(image: np.ndarray, valid_size: np.ndarray | None) -> Poses:
         arguments = (variables, image, valid_size)
