@@ -71,9 +71,7 @@ def test_a_method_initialises_and_has_a_result(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_learning_rate_falls_within_the_run(name):
     config = load_config(name)
-    values = config.to_dict()
-    del values["method"]
-    rate = learning_rate(read_settings(values), steps_per_epoch=10)
+    rate = learning_rate(read_settings(config.to_dict()), steps_per_epoch=10)
     last = round(config.epochs * 10) - 1
     decays = config.lr_decay ** len(config.lr_milestones)
     warm = round(config.lr_warmup * 10)

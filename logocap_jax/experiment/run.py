@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from data_pipeline.read.ground_truth import ground_truth_file
 from data_pipeline.read.sources import Source, open_source
 from logocap_jax import skeletons
 from logocap_jax.evaluation.coco import load_ground_truth
-from logocap_jax.experiment.settings import Settings, check_numbers, read_settings
+from logocap_jax.experiment.settings import Settings, read_settings
 from logocap_jax.methods import build_method, marked_settings
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.processes import check_same
@@ -34,6 +34,7 @@ from logocap_jax.training.parts import parts_in_training
 from logocap_jax.training.state import TrainState, create_state, state_from_variables
 from logocap_jax.training.step import TrainStep, make_train_step
 from logocap_jax.weights.init_from import start_from
+from logocap_jax.weights.trees import flatten, unflatten
 
 # Lower the memory that a batch needs.
 TRAINING_ADVICE = (
@@ -142,12 +143,13 @@ class Run:
           data: fingerprint of what it trains on; None: to read only.
         """
         name, stage = self.values["method"]["name"], self.settings.stage
-        free = {f"method.{key}" for key in marked_settings(name, "free")}
-        test_time = {f"method.{key}" for key in marked_settings(name, "test_time")}
+        method = flatten(self.values["method"])
+        for key in marked_settings(name, "free"):
+            method.pop(key.replace(".", "/"), None)
         return Checkpoints(
             workdir / "checkpoints",
             settings={
-                "method": _without(self.values["method"], free, "method."),
+                "method": unflatten(method),
                 "skeleton": self.skeleton.settings(),
                 # What the state consists of.
                 "optimizer": self.settings.optimizer,
@@ -160,7 +162,7 @@ class Run:
                 **({} if data is None else {"data": data}),
             },
             about={"skeleton": dataclasses.asdict(self.skeleton)},
-            free=test_time,
+            free=[f"method.{key}" for key in marked_settings(name, "test_time")],
             read_only=data is None,
         )
 
@@ -216,9 +218,8 @@ def resolve(
         configs or data.
     """
     values = config.to_dict()
-    check_numbers(values)
+    settings = read_settings(values)
     check_same("config", values)
-    settings = read_settings({k: v for k, v in values.items() if k != "method"})
     mesh = make_mesh() if mesh is None else mesh
     train_source = eval_source = None
     if train:
@@ -269,17 +270,6 @@ def _find_skeleton(folder: str) -> Skeleton:
     if not folder or not Path(folder).exists():
         return skeletons.COCO
     return find_skeleton(Path(folder))
-
-
-def _without(tree: Mapping[str, Any], names: Set[str], path: str) -> dict[str, Any]:
-    """A tree of settings without those of the given dotted names."""
-    return {
-        key: _without(value, names, f"{path}{key}.")
-        if isinstance(value, Mapping)
-        else value
-        for key, value in tree.items()
-        if f"{path}{key}" not in names
-    }
 
 
 def learning_rate(settings: Settings, steps_per_epoch: int) -> optax.Schedule:

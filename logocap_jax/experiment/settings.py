@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from data_pipeline.feed.augment import Augmentation
 from logocap_jax.methods import default_settings
+from logocap_jax.weights.trees import flatten, unflatten
 
 _REFERENCE = Augmentation()
 _Settings = TypeVar("_Settings")
@@ -85,31 +86,24 @@ def default_config(method: str) -> ConfigDict:
 
 
 def read_settings(values: Mapping[str, Any]) -> Settings:
-    """Read a config's plain values, without its section `method`.
+    """Read a config's plain values; its section `method` is only checked.
 
     Raises:
-      ValueError: if a setting is unknown, or a number is out of range.
+      ValueError: if a setting is unknown, or a number is beyond what any setting can
+        mean: not finite, more than 32 bits, or 0 where that makes no sense.
     """
-    settings = _read(Settings, values, "config")
+    for path, value in flatten(values).items():
+        name = path.replace("/", ".")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"got {name}={value}, expected a finite number")
+        if isinstance(value, int) and abs(value) >= 2**31:
+            raise ValueError(f"got {name}={value}, expected less than 2^31")
+    others = {name: value for name, value in values.items() if name != "method"}
+    settings = _read(Settings, others, "config")
     for name in _POSITIVE:
         if not getattr(settings, name) > 0:
             raise ValueError(f"got {name}={values[name]}, expected more than 0")
     return settings
-
-
-def check_numbers(values: Mapping[str, Any], path: str = "") -> None:
-    """Check that no number of a config is beyond what any setting can mean.
-
-    Raises:
-      ValueError: if one is not finite, or an integer of more than 32 bits.
-    """
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            check_numbers(value, f"{path}{name}.")
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"got {path}{name}={value}, expected a finite number")
-        elif isinstance(value, int) and abs(value) >= 2**31:
-            raise ValueError(f"got {path}{name}={value}, expected less than 2^31")
 
 
 def _read(kind: type[_Settings], values: Mapping[str, Any], path: str) -> _Settings:
@@ -133,29 +127,10 @@ def change_method(config: ConfigDict, name: str) -> None:
     Raises:
       ValueError: if there is no such method.
     """
-    known = default_settings(config.method.name)
-    changed = _changes(known, config.method.to_dict())
-    settings = _merge(default_settings(name), changed)
+    old = flatten(default_settings(config.method.name))
+    new = flatten(default_settings(name))
+    for path, value in flatten(config.method.to_dict()).items():
+        if path in new and (path not in old or old[path] != value):
+            new[path] = value
     with config.unlocked():
-        config.method = ConfigDict({"name": name, **settings})
-
-
-def _changes(known: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that differ from the known ones, section by section."""
-    found = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found[name] = _changes(known.get(name, {}), value)
-        elif name not in known or known[name] != value:
-            found[name] = value
-    return found
-
-
-def _merge(known: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """The known values, with those that are changed; unknown ones are left out."""
-    return {
-        name: _merge(value, changed.get(name, {}))
-        if isinstance(value, Mapping)
-        else changed.get(name, value)
-        for name, value in known.items()
-    }
+        config.method = ConfigDict({"name": name, **unflatten(new)})

@@ -124,7 +124,6 @@ def test_settings_that_only_the_old_method_had_are_its_defaults_after_the_way_ba
 
 def test_settings_that_are_unknown_are_listed():
     config = default_config("logocap").to_dict()
-    del config["method"]
     config["eval"]["sort_side"] = 1
     with pytest.raises(ValueError, match=r"config.eval: got \['sort_side'\], expected"):
         read_settings(config)

@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import dataclasses
 import pathlib
@@ -11,7 +12,7 @@ from jax.sharding import Mesh
 
 from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import resolve
-from logocap_jax.methods.base import LossOutput, Method
+from logocap_jax.methods.base import LossOutput, Method, TrainStage
 from logocap_jax.predictor.weights import load_settings
 from logocap_jax.sharding import replicated
 from logocap_jax.structures import Batch
@@ -101,6 +102,40 @@ def test_parts_that_the_devices_do_not_divide_are_refused(config):
     mesh = Mesh(np.asarray(jax.devices()), ("data",))
     with pytest.raises(ValueError, match="batch_size=24, expected a multiple of 16"):
         resolve(config, mesh=mesh).make_step()
+
+
+def test_a_stage_of_training_has_its_own_loss(config, mesh):
+    def shrinking(variables, batch, key):
+        return LossOutput(-variables["params"]["kernel"], {}, {}, {})
+
+    config.learning_rate = 0.1
+    run = resolve(config, mesh=mesh)
+    run = dataclasses.replace(
+        run,
+        method=LINE._replace(stages={"second": TrainStage(shrinking)}),
+        settings=dataclasses.replace(run.settings, stage="second"),
+    )
+    after, _ = run.make_step()(run.fresh_state(), _batch(config.batch_size))
+    assert float(after.params["kernel"]) == pytest.approx(1.1)
+
+
+def test_an_unknown_stage_lists_the_known_ones(config, mesh):
+    config.stage = "second"
+    with pytest.raises(ValueError, match=r"got stage 'second', expected .*\['main'\]"):
+        resolve(config, mesh=mesh)
+
+
+def test_a_checkpoint_of_another_stage_is_refused(config, tmp_path, mesh):
+    _save(config, tmp_path, mesh)
+    run = resolve(config, mesh=mesh)
+    settings = dataclasses.replace(run.settings, stage="second")
+    other = dataclasses.replace(run, settings=settings)
+    checkpoints = other.open_checkpoints(tmp_path, data="one")
+    with (
+        contextlib.closing(checkpoints),
+        pytest.raises(ValueError, match=r"made with stage=None \(config: 'second'\)"),
+    ):
+        checkpoints.restore_last(run.state_shapes())
 
 
 @pytest.mark.row("R13")
