@@ -38,9 +38,7 @@ def counts(monkeypatch):
 
 def own_sigmas(drawn_dir, folder, sigmas="sigmas = 0.1"):
     shutil.copytree(drawn_dir, folder)
-    pairs = skeletons.COCO.flip_pairs
-    names = [[skeletons.COCO.keypoints[i] for i in pair] for pair in pairs]
-    settings = f'name = "mine"\nflip_pairs = {json.dumps(names)}\n{sigmas}\n'
+    settings = f'name = "mine"\n{sigmas}\n'
     (folder / "skeleton.toml").write_text(settings)
 
 
@@ -62,9 +60,19 @@ def fresh_zeros(self):
     return jax.tree.map(zeros, self.state_shapes())
 
 
-@pytest.mark.xfail(strict=True, reason="until sources hold truth and fingerprint")
+UNTIL = pytest.mark.xfail(
+    strict=True, reason="until sources hold truth and fingerprint of one parse"
+)
+
+
 @pytest.mark.parametrize(
-    "lay_out", [shutil.copytree, own_sigmas, estimated_sigmas, prepared]
+    "lay_out",
+    [
+        pytest.param(shutil.copytree, marks=UNTIL),
+        pytest.param(own_sigmas, marks=UNTIL),
+        pytest.param(estimated_sigmas, marks=UNTIL),
+        prepared,
+    ],
 )
 def test_each_file_of_annotations_is_read_once_before_the_first_step(
     lay_out, drawn_dir, config, tmp_path, monkeypatch, request
