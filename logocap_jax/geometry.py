@@ -1,5 +1,7 @@
 """Coordinate frames: the only place where points change frame on the device."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -7,6 +9,13 @@ from jaxtyping import Array, Bool, Float, Int
 from logocap_jax.ops.sampling import resized_position, sample_grid
 
 STRIDE = 4  # input pixels per cell: two stride-2 convolutions in HRNet's stem
+
+
+class CellRule(NamedTuple):
+    """Where cells lie in the input: cell `i` at pixel `stride * i + middle`."""
+
+    stride: int = STRIDE
+    middle: float = (STRIDE - 1) / 2
 
 
 def input_to_cell(
@@ -36,7 +45,7 @@ def cell_to_input(points_cell: Float[Array, "*prefix 2"]) -> Float[Array, "*pref
 
 
 def upsample_to_input(
-    maps: Float[Array, "h w C"], extent: Int[Array, "2"] | None = None
+    maps: Float[Array, "h w C"], valid_size: Int[Array, "2"] | None = None
 ) -> Float[Array, "H W C"]:
     """Resize maps from cells to input px, bilinear, with half-pixel centres.
 
@@ -46,15 +55,15 @@ def upsample_to_input(
 
     Args:
       maps: in cells.
-      extent: height and width of the image in them, input px; None: all.
+      valid_size: height and width of the image in them, input px; None: all.
     """
     height, width, channels = maps.shape
-    if extent is not None:
+    if valid_size is not None:
         rows, columns = (
             resized_position(jnp.arange(size * STRIDE), STRIDE)
             for size in (height, width)
         )
-        return sample_grid(maps, rows, columns, extent // STRIDE)
+        return sample_grid(maps, rows, columns, valid_size // STRIDE)
     shape = (height * STRIDE, width * STRIDE, channels)
     return jax.image.resize(maps, shape, "bilinear")
 

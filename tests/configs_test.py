@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from logocap_jax.experiment.build import make_method, make_schedule
-from logocap_jax.methods.initial_poses import KeypointerConfig
-from logocap_jax.methods.logocap import LogoCapConfig
+from logocap_jax.methods.initial_poses import InitialPosesConfig
+from logocap_jax.methods.logocap.config import LogoCapConfig
 
 FOLDER = pathlib.Path(__file__).parents[1] / "configs"
 NAMES = sorted(
@@ -68,7 +68,7 @@ def test_a_method_initialises_and_has_a_result(name):
     leaves = jax.tree.leaves(shapes)
     assert {str(leaf.dtype) for leaf in leaves} == {"float32"}
     expected = "initial" if config.method.name == "center_offset" else "logocap"
-    assert method.result == expected
+    assert method.answer == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -120,7 +120,7 @@ def test_training_is_that_of_the_paper(name):
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_settings_that_configs_leave_out_are_those_of_the_paper(name):
     settings = load(name).method.to_dict()
-    kind = LogoCapConfig if settings.pop("name") == "logocap" else KeypointerConfig
+    kind = LogoCapConfig if settings.pop("name") == "logocap" else InitialPosesConfig
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     used = defaults | settings
     expected = {key: value for key, value in PAPER.items() if key in defaults}

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inference.add_argument(
         "--share-canvases",
         action="store_true",
-        help="tell images their extent, as where inputs of many sizes share canvases",
+        help="pass valid sizes, as where inputs of many sizes share canvases",
     )
     inference.add_argument(
         "--topology",

@@ -22,7 +22,7 @@ from logocap_jax.evaluation.coco import keypoint_category, load_ground_truth
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import to_coco
 from logocap_jax.evaluation.runner import ResultSets
-from logocap_jax.methods import TEST_TIME_SETTINGS, build_method
+from logocap_jax.methods import build_method, marked_settings
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.sharding import replicated
 from logocap_jax.skeletons import Skeleton
@@ -128,11 +128,13 @@ def make_step(
         of a batch.
     """
     step = make_train_step(
-        method,
+        method.loss,
         _make_optimizer(config, learning_rate),
         mesh,
         accumulate=config.accumulate,
         ema_decay=config.ema_decay,
+        parts=method.parts,
+        seed=config.seed,
     )
     shares = config.accumulate * mesh.devices.size
     if config.batch_size % shares:
@@ -222,7 +224,10 @@ def open_checkpoints(
             **({} if data is None else {"data": data}),
         },
         about={"skeleton": dataclasses.asdict(skeleton)},
-        free=[f"method.{name}" for name in TEST_TIME_SETTINGS],
+        free=[
+            f"method.{name}"
+            for name in marked_settings(config.method.name, "test_time")
+        ],
         read_only=data is None,
     )
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from data_pipeline.feed.eval_batches import EvalBatches
 from logocap_jax.device_memory import explaining_memory
-from logocap_jax.evaluation.runner import ResultSets, jit_evaluate, run_evaluation
+from logocap_jax.evaluation.runner import ResultSets, make_evaluator, run_evaluation
 from logocap_jax.experiment import build
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.sharding import check_batch_size, make_mesh, replicated
@@ -62,7 +62,7 @@ def find_poses(
     mesh = make_mesh()
     check_batch_size(config.eval.batch_size, mesh, name="eval.batch_size")
     method = build.make_method(config)
-    evaluate = jit_evaluate(method, mesh)
+    evaluate = make_evaluator(method, mesh)
     sets: ResultSets = {}
     suffix = ""
     for suffix, variables in _load(config, method, mesh, workdir, weights).items():
@@ -80,7 +80,7 @@ def find_poses(
                 progress=functools.partial(_show_progress, bar),
             )
         sets |= {f"{name}{suffix}": images for name, images in found.items()}
-    return Found(sets, f"{method.result}{suffix}")
+    return Found(sets, f"{method.answer}{suffix}")
 
 
 def _show_progress(bar: tqdm.tqdm, done: int) -> None:

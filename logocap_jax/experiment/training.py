@@ -17,7 +17,7 @@ from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.sources import Source, open_source
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.protocol import Protocol
-from logocap_jax.evaluation.runner import jit_evaluate, run_evaluation
+from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
 from logocap_jax.evaluation.table import format_table
 from logocap_jax.experiment import build
 from logocap_jax.methods.base import Method
@@ -86,7 +86,7 @@ def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | Non
             train_step,
             batches,
             evaluate,
-            best_by=f"eval/{method.result}{averaged}/AP",
+            best_by=f"eval/{method.answer}{averaged}/AP",
             schedule=schedule,
             checkpoints=checkpoints,
             writer=writer,
@@ -179,7 +179,7 @@ def _make_evaluator(
     with _blaming_data():
         truth = build.load_truth(config, split)
     protocol = Protocol(batches.source.skeleton)
-    evaluate = jit_evaluate(method, mesh)
+    evaluate = make_evaluator(method, mesh)
 
     def run(state: TrainState) -> dict[str, float] | None:
         rows: build.Rows = {}

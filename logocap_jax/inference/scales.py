@@ -28,13 +28,13 @@ class Scaled(NamedTuple):
 
     Attributes:
       image: normalised.
-      extent: height and width of what of each is image, px; None: all.
+      valid_size: height and width of each image, px; None: all.
       factor: how much longer the sides of each are, along y and x. For all images the
-        same where there is no extent.
+        same where there is no valid size.
     """
 
     image: Float[Array, "B H W 3"]
-    extent: Int[Array, "B 2"] | None
+    valid_size: Int[Array, "B 2"] | None
     factor: Float[Array, "... 2"]
 
 
@@ -53,26 +53,26 @@ def average(
     predict: Callable[[Array, Array | None], DenseMaps],
     image: Float[Array, "B H W 3"],
     scales: Sequence[int | float],
-    extent: Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "B 2"] | None = None,
 ) -> DenseMaps:
     """Average the maps of images over scales.
 
     Args:
-      predict: normalised images and their extent -> their maps.
+      predict: normalised images and their valid sizes -> their maps.
       image: normalised; H and W are multiples of 32.
       scales: 1 and others.
-      extent: height and width of what of each is image, px, multiples of 32; None: all.
+      valid_size: height and width of each image, px, multiples of 32; None: all.
 
     Returns:
       The averages, in cells of scale 1, whose embedding they have, as with the flip
       test.
     """
-    base = predict(image, extent)
+    base = predict(image, valid_size)
     heatmaps, offsets = [base.heatmaps], [base.offsets]
     for scale in scales:
         if scale != 1:
-            scaled = scale_images(image, scale, extent)
-            found = predict(scaled.image, scaled.extent)
+            scaled = scale_images(image, scale, valid_size)
+            found = predict(scaled.image, scaled.valid_size)
             maps = to_base(found, scaled, base.heatmaps.shape[1:3])
             heatmaps.append(maps.heatmaps)
             offsets.append(maps.offsets)
@@ -108,23 +108,23 @@ def scaled_length(length: Any, scale: int | float) -> int:
 def scale_images(
     image: Float[Array, "B H W 3"],
     scale: int | float,
-    extent: Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "B 2"] | None = None,
 ) -> Scaled:
     """Resize images, bilinear with half-pixel centres, each side by itself.
 
     Args:
       image: normalised; H and W are multiples of 32.
       scale: factor of the sides, before they are rounded to multiples of 32.
-      extent: height and width of what of each is image, px, multiples of 32; None: all.
+      valid_size: height and width of each image, px, multiples of 32; None: all.
     """
     sides = image.shape[1:3]
     target = [scaled_length(side, scale) for side in sides]
-    within = jnp.asarray(sides) if extent is None else extent
+    within = jnp.asarray(sides) if valid_size is None else valid_size
     # By a table: arithmetic of another precision might round the other way.
     steps = range(max(sides) // MULTIPLE + 1)
     table = np.array([scaled_length(MULTIPLE * step, scale) for step in steps])
-    scaled_extent = jnp.asarray(table, jnp.int32)[within // MULTIPLE]
-    factor = scaled_extent.astype(jnp.float32) / within
+    scaled_size = jnp.asarray(table, jnp.int32)[within // MULTIPLE]
+    factor = scaled_size.astype(jnp.float32) / within
 
     def resize(image: Array, factor: Array, within: Array) -> Array:
         rows, columns = (
@@ -133,9 +133,9 @@ def scale_images(
         )
         return sample_grid(image, rows, columns, within)
 
-    axis = None if extent is None else 0
+    axis = None if valid_size is None else 0
     resized = jax.vmap(resize, (0, axis, axis))(image, factor, within)
-    return Scaled(resized, None if extent is None else scaled_extent, factor)
+    return Scaled(resized, None if valid_size is None else scaled_size, factor)
 
 
 def to_base(maps: DenseMaps, scaled: Scaled, size: tuple[int, ...]) -> DenseMaps:
@@ -154,8 +154,8 @@ def to_base(maps: DenseMaps, scaled: Scaled, size: tuple[int, ...]) -> DenseMaps
     Returns:
       Heatmaps and offsets, both in cells of scale 1; the embedding as it was.
     """
-    extent = scaled.extent
-    within = jnp.asarray(scaled.image.shape[1:3]) if extent is None else extent
+    valid_size = scaled.valid_size
+    within = jnp.asarray(scaled.image.shape[1:3]) if valid_size is None else valid_size
 
     def resize(one: Array, factor: Array, within: Array) -> Array:
         rows, columns = (
@@ -166,7 +166,7 @@ def to_base(maps: DenseMaps, scaled: Scaled, size: tuple[int, ...]) -> DenseMaps
         resized = sample_grid(channels, rows, columns, within // STRIDE)
         return resized.reshape(*size, *one.shape[2:])
 
-    axis = None if extent is None else 0
+    axis = None if valid_size is None else 0
     resize_each = jax.vmap(resize, (0, axis, axis))
     heatmaps, offsets = (
         resize_each(one, scaled.factor, within) for one in (maps.heatmaps, maps.offsets)

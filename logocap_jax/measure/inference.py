@@ -56,7 +56,7 @@ def benchmark_inference(
       variables: of the method, or their shapes where nothing is to run.
       people: numbers of people in an image; a set of rows each.
       only: names of rows; none: all.
-      share_canvases: tell images their extent, as `Predictor` does where inputs of many
+      share_canvases: pass valid sizes, as `Predictor` does where inputs of many
         sizes share a canvas; they fill it all the same.
       effort: how often.
 
@@ -128,7 +128,7 @@ def _image_values(
         "image": np.random.default_rng(0).integers(
             0, 255, (*setting.size, 3), np.uint8
         ),
-        "extent": np.asarray(setting.size, np.int32) if share_canvases else None,
+        "valid_size": np.asarray(setting.size, np.int32) if share_canvases else None,
         "maps": draw_maps(
             people,
             height=height // STRIDE,
@@ -197,8 +197,8 @@ def _whole_path(
     """From JPEG files to poses in image px, as `Predictor` goes."""
     variables, maps, own = values["variables"], values["maps"], values["own"]
 
-    def predict(pixels: np.ndarray, extent: np.ndarray | None) -> Any:
-        return program.run(variables, pixels, extent, maps, own)
+    def predict(pixels: np.ndarray, valid_size: np.ndarray | None) -> Any:
+        return program.run(variables, pixels, valid_size, maps, own)
 
     height, width = setting.size
     predictor = Predictor(

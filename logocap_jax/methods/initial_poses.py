@@ -1,4 +1,4 @@
-"""The fast keypointer: dense maps, and the initial poses that they hold.
+"""Initial poses: dense maps, and the rough poses that they hold.
 
 What LOGO-CAP starts from, and all there is to the `center_offset` baseline.
 """
@@ -16,11 +16,11 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
 from logocap_jax.inference import flip, scales
-from logocap_jax.methods.base import Variables
+from logocap_jax.methods.base import TEST_TIME, MapLayer, Variables
 from logocap_jax.models.dense import DenseNetwork
 from logocap_jax.models.hrnet import W32, HRNetConfig
-from logocap_jax.ops.extent import inside
 from logocap_jax.ops.sampling import sample_window
+from logocap_jax.ops.valid_size import valid_mask
 from logocap_jax.skeletons import COCO, Skeleton
 from logocap_jax.structures import DenseMaps, Poses
 
@@ -48,8 +48,8 @@ def require(
 
 
 @dataclasses.dataclass(frozen=True)
-class KeypointerConfig:
-    """Settings of the fast keypointer; defaults are the reference's for W32.
+class InitialPosesConfig:
+    """Settings of dense maps and initial poses; defaults are the reference's for W32.
 
     Attributes:
       skeleton: keypoints of the data set.
@@ -82,8 +82,10 @@ class KeypointerConfig:
     smooth_l1_beta: float = 1 / 9
     offset_loss_weight: float = 0.01
     center_threshold: float = 0.01
-    flip_test: bool = True
-    test_scales: tuple[int | float, ...] = (1.0,)
+    flip_test: bool = dataclasses.field(default=True, metadata=TEST_TIME)
+    test_scales: tuple[int | float, ...] = dataclasses.field(
+        default=(1.0,), metadata=TEST_TIME
+    )
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -114,6 +116,23 @@ class KeypointerConfig:
         )
 
 
+# The smallest net, for tests of what every method owes to the rest.
+TINY = {
+    "backbone": {
+        "channels": 4,
+        "stem_channels": 4,
+        "layer1_channels": 4,
+        "layer1_blocks": 1,
+        "modules": (1, 1, 1),
+        "blocks": 1,
+    },
+    "heatmap_hidden": 4,
+    "offset_hidden": 4,
+    "num_slots": 5,
+    "center_threshold": 1e-6,
+}
+
+
 def normalise(image: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
     """RGB in 0..255 -> what the network expects."""
     mean, std = np.asarray(IMAGE_MEAN, np.float32), np.asarray(IMAGE_STD, np.float32)
@@ -124,8 +143,8 @@ def predict_maps(
     network: DenseNetwork,
     variables: Variables,
     image: Float[Array, "B H W 3"],
-    config: KeypointerConfig,
-    extent: Int[Array, "B 2"] | None = None,
+    config: InitialPosesConfig,
+    valid_size: Int[Array, "B 2"] | None = None,
 ) -> DenseMaps:
     """Dense maps at test time, averaged over what the config asks for.
 
@@ -137,20 +156,22 @@ def predict_maps(
       variables: its own variables.
       image: normalised images; they and their mirror images run as one batch.
       config: settings.
-      extent: height and width of the images in it, px, multiples of 32; None: all.
+      valid_size: height and width of each image, px, multiples of 32; None: all.
 
     Returns:
       The maps, at scale 1.
     """
 
-    def run(images: Array, extents: Array | None) -> DenseMaps:
-        return DenseMaps(*network.apply(variables, images, train=False, extent=extents))
+    def run(images: Array, valid_sizes: Array | None) -> DenseMaps:
+        return DenseMaps(
+            *network.apply(variables, images, train=False, valid_size=valid_sizes)
+        )
 
-    def flip_test(images: Array, extents: Array | None) -> DenseMaps:
-        width = None if extents is None else extents[:, 1]
+    def flip_test(images: Array, valid_sizes: Array | None) -> DenseMaps:
+        width = None if valid_sizes is None else valid_sizes[:, 1]
         maps = run(
             jnp.concatenate([images, flip.mirror(images, width)]),
-            None if extents is None else jnp.tile(extents, (2, 1)),
+            None if valid_sizes is None else jnp.tile(valid_sizes, (2, 1)),
         )
         count = images.shape[0]
         straight = jax.tree.map(lambda x: x[:count], maps)
@@ -159,7 +180,16 @@ def predict_maps(
         return flip.merge(straight, mirrored, config.skeleton.flip_index, cells)
 
     predict = flip_test if config.flip_test else run
-    return scales.average(predict, image, config.test_scales, extent)
+    return scales.average(predict, image, config.test_scales, valid_size)
+
+
+def heatmap_layers(maps: DenseMaps, config: InitialPosesConfig) -> dict[str, MapLayer]:
+    """The heatmaps to look at, in the cells that decoding reads them at."""
+    cells, names = geometry.CellRule(), config.skeleton.keypoints
+    return {
+        "heatmaps": MapLayer(maps.heatmaps[..., :-1], names, cells),
+        "centers": MapLayer(maps.heatmaps[..., -1:], ("pose centre",), cells),
+    }
 
 
 def train_maps(
@@ -192,17 +222,19 @@ jax.tree_util.register_dataclass(InitialPoses)
 def decode_initial(
     center_map: Float[Array, "h w"],
     offsets: Float[Array, "h w K 2"],
-    config: KeypointerConfig,
-    extent: Int[Array, "2"] | None = None,
+    config: InitialPosesConfig,
+    valid_size: Int[Array, "2"] | None = None,
 ) -> InitialPoses:
     """Centres of one image, and the keypoints that the offsets there point to.
 
     Centres are looked for at input resolution, on the upsampled centre map, and only
-    within `extent`, px, where that is given.
+    within `valid_size`, px, where that is given.
     """
-    center_input = geometry.upsample_to_input(center_map[..., None], extent)[..., 0]
-    if extent is not None:
-        center_input = jnp.where(inside(extent, *center_input.shape), center_input, 0)
+    center_input = geometry.upsample_to_input(center_map[..., None], valid_size)[..., 0]
+    if valid_size is not None:
+        center_input = jnp.where(
+            valid_mask(valid_size, *center_input.shape), center_input, 0
+        )
     centers, values, valid = heatmap.decode_centers(
         center_input, count=config.num_slots, threshold=config.center_threshold
     )
@@ -212,19 +244,19 @@ def decode_initial(
 def score_initial(
     initial: InitialPoses,
     heatmaps: Float[Array, "h w K1"],
-    extent: Int[Array, "2"] | None = None,
+    valid_size: Int[Array, "2"] | None = None,
 ) -> Poses:
     """Initial poses of one image as an answer of their own.
 
     A keypoint's score is its heatmap there, upsampled to input px, times the centre
-    value. The heatmaps are those of the keypoints first; only `extent`, px, of them
-    is image, None: all.
+    value. The heatmaps are those of the keypoints first; only the top-left
+    `valid_size`, px, of them is image; None: all.
     """
-    cells = None if extent is None else extent // geometry.STRIDE
+    cells = None if valid_size is None else valid_size // geometry.STRIDE
 
     def sample(point: Array, kind: Array) -> Array:
         return sample_window(
-            *(heatmaps, point, kind), radius=0, stride=geometry.STRIDE, extent=cells
+            *(heatmaps, point, kind), radius=0, stride=geometry.STRIDE, valid_size=cells
         )
 
     channels = jnp.arange(initial.keypoints.shape[1])

@@ -35,7 +35,7 @@ class DenseNetwork(nn.Module):
         image: Float[Array, "B H W 3"],
         *,
         train: bool,
-        extent: Int[Array, "B 2"] | None = None,
+        valid_size: Int[Array, "B 2"] | None = None,
     ) -> tuple[
         Float[Array, "B h w K1"], Float[Array, "B h w K 2"], Float[Array, "B h w D"]
     ]:
@@ -44,19 +44,19 @@ class DenseNetwork(nn.Module):
         Args:
           image: normalised RGB.
           train: use and update batch statistics.
-          extent: height and width of the images in it, px, multiples of 32; None: all.
+          valid_size: height and width of each image, px, multiples of 32; None: all.
             Outside of it the maps are arbitrary.
 
         Returns:
           Heatmaps (the pose centre's last), offsets and embedding (D may be 0).
         """
         backbone = HRNet(self.backbone, self.dtype, name="backbone")
-        if extent is None:
+        if valid_size is None:
             features = backbone(image, train=train)
         else:
             _, height, width, _ = image.shape
-            with zeros_outside(extent, height=height, width=width):
-                features = backbone(image, train=train, extent=extent)
+            with zeros_outside(valid_size, height=height, width=width):
+                features = backbone(image, train=train, valid_size=valid_size)
 
         def head(hidden: int, outputs: int | None, name: str) -> Array:
             head = Head(hidden, outputs, self.dtype, name=name)

@@ -18,8 +18,8 @@ from logocap_jax.models.layers import (
     conv,
     run_part,
 )
-from logocap_jax.ops.extent import extend_edges
 from logocap_jax.ops.upsampling import upsample_bilinear
+from logocap_jax.ops.valid_size import extend_edges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class HRNetConfig:
     layer1_blocks: int = 4
     modules: tuple[int, int, int] = (1, 4, 3)
     blocks: int = 4
-    remat: bool = False
+    remat: bool = dataclasses.field(default=False, metadata={"free": True})
 
     def __post_init__(self) -> None:
         """Check the sizes.
@@ -88,14 +88,14 @@ class HRNet(nn.Module):
         x: Float[Array, "B H W 3"],
         *,
         train: bool,
-        extent: Int[Array, "B 2"] | None = None,
+        valid_size: Int[Array, "B 2"] | None = None,
     ) -> Float[Array, "B h w C"]:
         """Compute the features.
 
         Args:
           x: normalised image; H and W are multiples of 32.
           train: use and update batch statistics.
-          extent: height and width of the images in it, multiples of 32; None: all.
+          valid_size: height and width of the images in it, multiples of 32; None: all.
 
         Returns:
           `15 * channels` features: the four branches, upsampled bilinearly.
@@ -114,9 +114,9 @@ class HRNet(nn.Module):
                     size.blocks, dtype, name=f"stage{stage}_module{m}"
                 )
                 branches = run(ExchangeModule.__call__, exchange, branches)
-        if extent is not None:
+        if valid_size is not None:
             branches = [
-                jax.vmap(extend_edges)(x, extent * x.shape[1] // height)
+                jax.vmap(extend_edges)(x, valid_size * x.shape[1] // height)
                 for x in branches
             ]
         return _concatenate_upsampled(branches)

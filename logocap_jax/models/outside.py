@@ -9,14 +9,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Int
 
-from logocap_jax.ops import extent as extents
+from logocap_jax.ops.valid_size import valid_mask
 
 # Of the maps in a network with four branches, the image itself among them.
 _STRIDES = (1, 2, 4, 8, 16, 32)
 
 
 def zeros_outside(
-    extent: Int[Array, "B 2"], *, height: int, width: int
+    valid_size: Int[Array, "B 2"], *, height: int, width: int
 ) -> AbstractContextManager[None]:
     """Within this context each convolution reads zeros outside of its images.
 
@@ -24,14 +24,14 @@ def zeros_outside(
     convolution makes it the zero padding of a smaller image.
 
     Args:
-      extent: `(height, width)` of each image, px of the network's input.
+      valid_size: `(height, width)` of each image, px of the network's input.
       height: of the network's input, px, a multiple of 32.
       width: the same.
     """
-    inside = jax.vmap(extents.inside, in_axes=(0, None, None))
+    mask = jax.vmap(valid_mask, in_axes=(0, None, None))
     # Once for all convolutions, of which there are hundreds to trace.
     seen = {
-        height // stride: inside(extent // stride, height // stride, width // stride)
+        height // stride: mask(valid_size // stride, height // stride, width // stride)
         for stride in _STRIDES
     }
 

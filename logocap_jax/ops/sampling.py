@@ -37,7 +37,7 @@ def bilinear_taps(
 def bilinear_sample(
     maps: Float[Array, "*images h w C"],
     points: Float[Array, "*points 2"],
-    extent: Int[Array, "2"] | None = None,
+    valid_size: Int[Array, "2"] | None = None,
     *,
     image: tuple[Int[Array, ""], ...] = (),
 ) -> Float[Array, "*points C"]:
@@ -46,14 +46,14 @@ def bilinear_sample(
     Args:
       maps: the maps of one image, or of several.
       points: `(x, y)` in the maps' own pixels, pixel centres at integers.
-      extent: height and width of the image in the maps; None: all.
+      valid_size: height and width of the image in the maps; None: all.
       image: index of the image among several. Unlike `maps[image]` it makes no copy
         of an image's maps for each point set where this is `vmap`ed.
 
     Returns:
       One vector per point.
     """
-    height, width = maps.shape[-3:-1] if extent is None else extent
+    height, width = maps.shape[-3:-1] if valid_size is None else valid_size
     x_taps = bilinear_taps(points[..., 0], width)
     y_taps = bilinear_taps(points[..., 1], height)
     return sum(  # type: ignore[return-value]
@@ -115,7 +115,7 @@ def sample_grid(
     maps: Float[Array, "h w C"],
     rows: Float[Array, " Y"],
     columns: Float[Array, " X"],
-    extent: tuple[int, int] | Int[Array, "2"],
+    valid_size: tuple[int, int] | Int[Array, "2"],
 ) -> Float[Array, "Y X C"]:
     """Sample maps where rows and columns cross: bilinear, edges repeated.
 
@@ -123,12 +123,12 @@ def sample_grid(
       maps: the maps of one image.
       rows: positions along y, in the maps' own pixels.
       columns: positions along x.
-      extent: height and width of the image in the maps.
+      valid_size: height and width of the image in the maps.
     """
     along_y, along_x = (
         linear_weights(positions[:, None], jnp.arange(size)[None], within=within)
         for positions, size, within in zip(
-            (rows, columns), maps.shape[:2], extent, strict=True
+            (rows, columns), maps.shape[:2], valid_size, strict=True
         )
     )
     # Full precision: keypoints are read off the peaks of what comes out.
@@ -174,7 +174,7 @@ def sample_window(
     *,
     radius: int,
     stride: int,
-    extent: Int[Array, "2"] | None = None,
+    valid_size: Int[Array, "2"] | None = None,
     image: tuple[Int[Array, ""], ...] = (),
 ) -> Float[Array, "G G"]:
     """Sample a heatmap, as if upsampled by `stride`, on whole steps around a point.
@@ -188,7 +188,7 @@ def sample_window(
       channel: which heatmap.
       radius: `G = 2 * radius + 1`.
       stride: factor of the upsampling.
-      extent: height and width of the image in the maps, in cells; None: all.
+      valid_size: height and width of the image in the maps, in cells; None: all.
       image: index of the image among several, as for `bilinear_sample`.
 
     Returns:
@@ -198,10 +198,10 @@ def sample_window(
         *(heatmaps, center, channel),
         radius=radius,
         stride=stride,
-        extent=extent,
+        valid_size=valid_size,
         image=image,
     )
-    within = heatmaps.shape[-3:-1] if extent is None else extent
+    within = heatmaps.shape[-3:-1] if valid_size is None else valid_size
     steps = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
     rows, columns = (
         upsampled_weights(
@@ -225,14 +225,14 @@ def window_cells(
     *,
     radius: int,
     stride: int,
-    extent: Int[Array, "2"] | None = None,
+    valid_size: Int[Array, "2"] | None = None,
     image: tuple[Int[Array, ""], ...] = (),
 ) -> tuple[Float[Array, "n n"], Int[Array, "2"]]:
     """The cells that `sample_window` reads, and the row and column of the first."""
     size = heatmaps.shape[-3:-1]
     first, indices = [], []
     for axis in (0, 1):
-        within = size[axis] if extent is None else extent[axis]
+        within = size[axis] if valid_size is None else valid_size[axis]
         start = jnp.floor(center[1 - axis] - radius)
         start = jnp.floor((start + 0.5) / stride - 0.5)
         # Positions outside read the nearest cell inside; so must a window all outside.

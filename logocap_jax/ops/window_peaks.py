@@ -49,8 +49,8 @@ def window_peaks(
       As `peaks.top_two`: positions `(x, y)` and values, largest first.
     """
     count, size = cells.shape[:2]
-    extent, side = kernels.shape[-1], weight.shape[-1]
-    pad = extent // 2
+    kernel_size, side = kernels.shape[-1], weight.shape[-1]
+    pad = kernel_size // 2
     numbers = jnp.concatenate(
         [x.astype(jnp.float32) for x in (center[:, ::-1], first, within)], axis=1
     )
@@ -64,7 +64,7 @@ def window_peaks(
         grid=(count,),
         in_specs=[
             own(1, 6, memory_space=pltpu.SMEM),
-            own(extent, extent, memory_space=pltpu.SMEM),
+            own(kernel_size, kernel_size, memory_space=pltpu.SMEM),
             own(size, size),
             pl.BlockSpec((padded_side, padded_side), lambda m: (0, 0)),
         ],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from logocap_jax.methods import build_config
-from logocap_jax.methods.logocap import LogoCapConfig
+from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.parity import layout
 from logocap_jax.skeletons import COCO
 from logocap_jax.weights.containers import errors_naming
@@ -186,7 +186,7 @@ def read_config(variables: dict[str, Any], *, dtype: str = "float32") -> LogoCap
     """
     settings = read_settings(variables, COCO)
     if settings.pop("name") != "logocap":
-        raise ValueError("weights lack the parts of LOGO-CAP beyond initial poses")
+        raise ValueError("weights lack the model of LOGO-CAP beyond initial poses")
     budget = LogoCapConfig.num_slots
     return build_config(
         "logocap", settings | {"instance_budget": budget, "dtype": dtype}

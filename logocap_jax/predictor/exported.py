@@ -47,8 +47,8 @@ def load_export(path: Path) -> tuple[ExportInfo, PredictFn]:
         )
     exported = jax.export.deserialize(bytearray(data))
 
-    def predict(image: jax.Array, extent: jax.Array | None) -> Poses:
-        del extent  # its inputs fill their array
+    def predict(image: jax.Array, valid_size: jax.Array | None) -> Poses:
+        del valid_size  # its inputs fill their array
         return Poses(**exported.call(image))
 
     return info, jax.jit(predict)

@@ -15,13 +15,13 @@ class Input(NamedTuple):
     """An image as the network takes it.
 
     Attributes:
-      pixels: RGB canvas; black outside of `extent`.
-      extent: height and width of what of it is image, from the first row and column on.
+      pixels: RGB canvas; black outside of `valid_size`.
+      valid_size: height and width of the image in it, from the first row and column on.
       input_to_image: from input px to pixels of the original image.
     """
 
     pixels: UInt8[np.ndarray, "H W 3"]
-    extent: tuple[int, int]
+    valid_size: tuple[int, int]
     input_to_image: Float[np.ndarray, "2 3"]
 
 

@@ -66,7 +66,7 @@ class Predictor:
           fit: chooses the size of an image's input, and the image's place in it.
           skeleton: keypoints of the poses.
           canvas: size of an input -> size of the array that holds it; None: the same,
-            and `predict` gets no extents.
+            and `predict` gets no valid sizes.
           score_threshold: poses with a lower score are left out.
           batch_size: images that run together; by default 1 on a CPU, else 8.
 
@@ -223,9 +223,11 @@ class Predictor:
                 # The last batch is filled up with copies, to be of the same shape.
                 filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
                 pixels = np.stack([inputs[position].pixels for position in filled])
-                extents = [inputs[position].extent for position in filled]
-                extent = None if self._canvas is None else np.array(extents, np.int32)
-                found = self._predict(pixels, extent)
+                valid_sizes = [inputs[position].valid_size for position in filled]
+                valid_size = (
+                    None if self._canvas is None else np.array(valid_sizes, np.int32)
+                )
+                found = self._predict(pixels, valid_size)
                 under_way.append((batch, found))
         results: dict[int, Poses] = {}
         for batch, found in under_way:

@@ -12,7 +12,7 @@ from logocap_jax.models.placement import formats
 from logocap_jax.predictor import traces
 from logocap_jax.predictor.predictor import PredictFn
 from logocap_jax.skeletons import Skeleton, parse_skeleton
-from logocap_jax.structures import Poses
+from logocap_jax.structures import Poses, View
 from logocap_jax.weights.containers import errors_naming
 from logocap_jax.weights.files import load_weights
 from logocap_jax.weights.settings import read_settings, saved_settings
@@ -128,13 +128,14 @@ def _compile(method: Method, variables: Variables, folder: Path | None) -> Predi
 
     # Arrays by name, as a trace on disk knows none of this project's types.
     def predict(
-        variables: Variables, image: jax.Array, extent: jax.Array | None
+        variables: Variables, image: jax.Array, valid_size: jax.Array | None
     ) -> dict[str, jax.Array]:
-        return vars(method.predict(variables, image, extent)[method.result])
+        view = View(image, valid_size)
+        return vars(method.predict(variables, view)[method.answer])
 
-    def answer(image: np.ndarray, extent: np.ndarray | None) -> Poses:
-        arguments = (variables, image, extent)
-        kind = (image.shape, extent is None)
+    def answer(image: np.ndarray, valid_size: np.ndarray | None) -> Poses:
+        arguments = (variables, image, valid_size)
+        kind = (image.shape, valid_size is None)
         if kind not in programs:
             programs[kind] = traces.jit_kept(predict, arguments, folder)
         return Poses(**programs[kind](*arguments))

@@ -30,11 +30,13 @@ SWITCHES = {
 LINE = Method(
     init=lambda key: {"params": {"kernel": jnp.ones(())}, "batch_stats": {}},
     prepare=None,
-    loss=lambda variables, batch: LossOutput(variables["params"]["kernel"], {}, {}),
+    loss=lambda variables, batch, key: LossOutput(
+        variables["params"]["kernel"], {}, {}, {}
+    ),
     predict=None,
     evaluate=None,
     explain=None,
-    result="line",
+    answer="line",
 )
 
 

@@ -15,7 +15,7 @@ from logocap_jax.experiment import build
 from logocap_jax.experiment.evaluation import evaluate_from_config
 from logocap_jax.experiment.submission import submit_test_dev
 from logocap_jax.experiment.training import train_from_config
-from logocap_jax.methods.initial_poses import KeypointerConfig
+from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.sharding import make_mesh
 from logocap_jax.weights.files import save_safetensors, save_variables
 
@@ -198,7 +198,7 @@ def test_a_batch_that_devices_do_not_divide_is_refused(config, tmp_path):
 
 
 def test_the_baseline_runs_through_the_same_wiring(config, tmp_path):
-    known = {field.name for field in dataclasses.fields(KeypointerConfig)}
+    known = {field.name for field in dataclasses.fields(InitialPosesConfig)}
     with config.unlocked():
         config.method = {k: v for k, v in config.method.items() if k in known}
         config.method.name = "center_offset"

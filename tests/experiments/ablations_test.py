@@ -19,7 +19,7 @@ def test_each_row_is_a_config_of_a_method(variant, base):
     assert config.is_locked
     assert config.method.is_locked
     method = make_method(config)
-    assert method.result == VARIANTS[variant].answer
+    assert method.answer == VARIANTS[variant].answer
 
 
 def test_rows_change_what_their_names_say():

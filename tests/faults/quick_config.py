@@ -6,14 +6,14 @@ import runpy
 
 from ml_collections import ConfigDict
 
-from logocap_jax.methods.initial_poses import KeypointerConfig
+from logocap_jax.methods.initial_poses import InitialPosesConfig
 
 TINY = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 
 
 def get_config() -> ConfigDict:
     config = runpy.run_path(str(TINY))["get_config"]()
-    known = {field.name for field in dataclasses.fields(KeypointerConfig)}
+    known = {field.name for field in dataclasses.fields(InitialPosesConfig)}
     with config.unlocked():
         settings = {k: v for k, v in config.method.items() if k in known}
         config.method = {**settings, "name": "center_offset"}

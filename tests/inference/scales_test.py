@@ -40,7 +40,7 @@ def test_images_are_resized_as_opencv_does(image, scale):
     scaled = scales.scale_images(image, scale)
     height, width = (scales.scaled_length(side, scale) for side in SIZE)
     assert scaled.image.shape == (2, height, width, 3)
-    assert scaled.extent is None
+    assert scaled.valid_size is None
     np.testing.assert_allclose(
         scaled.factor, [height / SIZE[0], width / SIZE[1]], rtol=1e-6
     )
@@ -50,13 +50,13 @@ def test_images_are_resized_as_opencv_does(image, scale):
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.75, 2.0])
-def test_what_lies_outside_the_extent_does_not_count(image, scale):
+def test_what_lies_outside_the_valid_size_does_not_count(image, scale):
     sizes = [(64, 32), (32, 96)]
     scaled = scales.scale_images(image, scale, jnp.asarray(sizes))
     for row, (height, width) in enumerate(sizes):
         alone = scales.scale_images(image[row : row + 1, :height, :width], scale)
         expected = alone.image[0]
-        assert tuple(np.asarray(scaled.extent[row])) == expected.shape[:2]
+        assert tuple(np.asarray(scaled.valid_size[row])) == expected.shape[:2]
         found = scaled.image[row, : expected.shape[0], : expected.shape[1]]
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -78,8 +78,8 @@ def test_maps_of_twice_the_size_by_hand():
 @pytest.mark.parametrize("sizes", [None, [(64, 64), (32, 96)]])
 def test_a_cell_keeps_its_place_in_the_input(image, scale, sizes):
     """Maps that hold where their own cells are, come to hold where scale 1 has them."""
-    extent = None if sizes is None else jnp.asarray(sizes)
-    scaled = scales.scale_images(image, scale, extent)
+    valid_size = None if sizes is None else jnp.asarray(sizes)
+    scaled = scales.scale_images(image, scale, valid_size)
     height, width = (side // 4 for side in scaled.image.shape[1:3])
     maps = np.zeros((2, height, width, 2), np.float32)
     factors = np.broadcast_to(np.asarray(scaled.factor), (2, 2))
@@ -96,7 +96,7 @@ def test_a_cell_keeps_its_place_in_the_input(image, scale, sizes):
 
 
 def test_maps_are_averaged_and_the_embedding_is_that_of_scale_1(image):
-    def predict(images, extent):
+    def predict(images, valid_size):
         # A constant for each scale: its height.
         cells = (2, images.shape[1] // 4, images.shape[2] // 4)
         value = jnp.float32(images.shape[1])

@@ -10,6 +10,7 @@ import pytest
 from logocap_jax.experiment.build import make_method
 from logocap_jax.measure.scenes import draw_maps
 from logocap_jax.measure.stages import make_stages
+from logocap_jax.structures import View
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 
@@ -43,7 +44,7 @@ def values(config, method):
         "variables": method.prepare(variables),
         "unfolded": variables,
         "image": rng.integers(0, 255, (2, 64, 64, 3), np.uint8),
-        "extent": np.full((2, 2), 64, np.int32),
+        "valid_size": np.full((2, 2), 64, np.int32),
         "maps": jax.tree.map(lambda x: jnp.stack([x, x]), maps),
         "own": np.asarray(True),
     }
@@ -66,8 +67,8 @@ def assert_same_poses(one, other):
 
 def test_all_in_one_program_finds_what_the_method_finds(method, values):
     predict = jax.jit(method.predict)
-    poses = predict(values["unfolded"], values["image"], values["extent"])
-    assert_same_poses(values["to-poses"], poses[method.result])
+    poses = predict(values["unfolded"], View(values["image"], values["valid_size"]))
+    assert_same_poses(values["to-poses"], poses[method.answer])
 
 
 def test_the_stages_one_by_one_find_what_they_find_together(values):

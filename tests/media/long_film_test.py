@@ -50,7 +50,7 @@ def predictor_of(seen):
     """Finds those who are there, half a pixel off, in any order."""
     rng, frames = np.random.default_rng(0), iter(seen)
 
-    def predict(pixels, extent):
+    def predict(pixels, valid_size):
         people = list(next(frames).values())
         rng.shuffle(people)
         found = np.zeros((1, SLOTS, 17, 2), np.float32)

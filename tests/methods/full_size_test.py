@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from logocap_jax.methods import build_method
+from logocap_jax.structures import View
 from logocap_jax.weights.torch_keys import find_path, find_torch_key
 from logocap_jax.weights.trees import flatten, unflatten
 
@@ -66,7 +67,7 @@ def test_every_key_of_the_released_checkpoint_has_a_path(name, variables, parity
 def test_w32_has_poses_of_the_same_shape_at_three_scales(variables):
     method = build_method("logocap", {"test_scales": (0.5, 1.0, 2.0)})
     image = jax.ShapeDtypeStruct((1, 512, 768, 3), np.uint8)
-    found = jax.eval_shape(method.predict, unflatten(variables["w32"]), image)
+    found = jax.eval_shape(method.predict, unflatten(variables["w32"]), View(image))
     assert found["logocap"].keypoints.shape == (1, 30, 17, 2)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from logocap_jax.inference import flip
 from logocap_jax.methods import initial_poses
-from logocap_jax.methods.initial_poses import KeypointerConfig
+from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.skeletons import COCO
 from logocap_jax.structures import DenseMaps
@@ -46,16 +46,16 @@ def image():
 def _config(smallest, **changes):
     sizes = {"heatmap_hidden": 4, "offset_hidden": 4}
     backbone = HRNetConfig(**smallest | {"modules": (1, 0, 0)})
-    return KeypointerConfig(backbone=backbone, **sizes, **changes)
+    return InitialPosesConfig(backbone=backbone, **sizes, **changes)
 
 
-def _predict(network, variables, image, config, extent=None):
+def _predict(network, variables, image, config, valid_size=None):
     predict = jax.jit(
         lambda *arrays: initial_poses.predict_maps(
             network, *arrays[:2], config, arrays[2]
         )
     )
-    return predict(variables, image, extent)
+    return predict(variables, image, valid_size)
 
 
 @pytest.mark.parametrize("flip_test", [True, False])
@@ -67,9 +67,11 @@ def test_one_scale_has_the_bits_of_the_network_and_the_flip_test(
     @jax.jit
     def by_hand(variables, image):
         if not flip_test:
-            return DenseMaps(*network.apply(variables, image, train=False, extent=None))
+            return DenseMaps(
+                *network.apply(variables, image, train=False, valid_size=None)
+            )
         both = jnp.concatenate([image, flip.mirror(image)])
-        maps = DenseMaps(*network.apply(variables, both, train=False, extent=None))
+        maps = DenseMaps(*network.apply(variables, both, train=False, valid_size=None))
         halves = [jax.tree.map(lambda x, n=n: x[n : n + 1], maps) for n in (0, 1)]
         return flip.merge(*halves, COCO.flip_index)
 
@@ -115,14 +117,14 @@ def test_scales_are_averaged_as_by_hand(network, variables, image, smallest):
     np.testing.assert_allclose(found.embedding, at_one.embedding, rtol=1e-4, atol=1e-5)
 
 
-def test_what_lies_outside_the_extent_changes_nothing_at_any_scale(
+def test_what_lies_outside_the_valid_size_changes_nothing_at_any_scale(
     network, variables, image, smallest
 ):
     """Sides of 96 px become 64 at half the scale, the nearest multiple of 32."""
     config = _config(smallest, test_scales=(0.5, 1.0))
     canvases = np.concatenate([image, 1 - image])
-    extent = jnp.asarray([(32, 128), (64, 96)])
-    found = _predict(network, variables, canvases, config, extent)
+    valid_size = jnp.asarray([(32, 128), (64, 96)])
+    found = _predict(network, variables, canvases, config, valid_size)
     expected = _predict(network, variables, canvases[1:, :64, :96], config)
     for one, other in (
         (found.heatmaps, expected.heatmaps),

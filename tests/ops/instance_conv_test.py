@@ -10,13 +10,15 @@ import scipy.signal
 from logocap_jax.ops.instance_conv import instance_convolution
 
 INSTANCES, SIDE = 3, 13
-EXTENTS = [3, 7, 11]
+KERNEL_SIZES = [3, 7, 11]
 
 
-def _arrays(extent, side=SIDE, seed=0):
+def _arrays(kernel_size, side=SIDE, seed=0):
     rng = np.random.default_rng(seed)
     windows = rng.standard_normal((INSTANCES, side, side)).astype(np.float32)
-    kernels = rng.standard_normal((INSTANCES, extent, extent)).astype(np.float32)
+    kernels = rng.standard_normal((INSTANCES, kernel_size, kernel_size)).astype(
+        np.float32
+    )
     return windows, kernels
 
 
@@ -28,9 +30,9 @@ def _plain(windows, kernels):
     return jax.vmap(convolve)(windows, kernels)
 
 
-@pytest.mark.parametrize("extent", EXTENTS)
-def test_convolution_is_that_of_scipy(extent):
-    windows, kernels = _arrays(extent)
+@pytest.mark.parametrize("kernel_size", KERNEL_SIZES)
+def test_convolution_is_that_of_scipy(kernel_size):
+    windows, kernels = _arrays(kernel_size)
     found = jax.jit(instance_convolution)(windows, kernels)
     expected = [
         scipy.signal.convolve2d(window, kernel, mode="same")
@@ -46,10 +48,10 @@ def test_kernel_is_flipped():
     np.testing.assert_array_equal(found[:, 1:4, 1:4], kernel)
 
 
-@pytest.mark.parametrize("extent", EXTENTS)
-def test_gradients_are_those_of_autodiff(extent):
-    windows, kernels = _arrays(extent)
-    weights = jnp.asarray(_arrays(extent, seed=1)[0])
+@pytest.mark.parametrize("kernel_size", KERNEL_SIZES)
+def test_gradients_are_those_of_autodiff(kernel_size):
+    windows, kernels = _arrays(kernel_size)
+    weights = jnp.asarray(_arrays(kernel_size, seed=1)[0])
 
     def total(convolve, windows, kernels):
         return jnp.sum(weights * convolve(windows, kernels))

@@ -166,10 +166,10 @@ def test_window_of_a_part_of_the_map_is_that_of_the_part_alone(center):
     maps = jnp.asarray(maps, jnp.float32)
     height, width = 6, 5
 
-    def sample(maps, extent):
+    def sample(maps, valid_size):
         return sample_window(
             *(maps, jnp.asarray(center), jnp.asarray(0)),
-            **{"radius": RADIUS, "stride": STRIDE, "extent": extent},
+            **{"radius": RADIUS, "stride": STRIDE, "valid_size": valid_size},
         )
 
     found = sample(maps, jnp.asarray([height, width]))

@@ -25,7 +25,7 @@ def _read(heatmaps):
             *(heatmaps, center, jnp.asarray(0)),
             radius=RADIUS,
             stride=STRIDE,
-            extent=within,
+            valid_size=within,
         )
     )(jnp.asarray(CENTERS), jnp.asarray(WITHIN))
 
@@ -47,7 +47,7 @@ def _by_parts(heatmaps, kernels):
             *(heatmaps, center, jnp.asarray(0)),
             radius=RADIUS,
             stride=STRIDE,
-            extent=within,
+            valid_size=within,
         )
     )(jnp.asarray(CENTERS), jnp.asarray(WITHIN))
     return jax.vmap(top_two)(instance_convolution(windows * WEIGHT, kernels))

@@ -13,8 +13,8 @@ def similarity(point, truth, area, sigma):
 
 def all_similarities(mesh, keypoints, visible, area, sigmas):
     """`mesh` [N, E, E, K, 2], people [P, K, 2] -> [N, E, E, P, K]."""
-    slots, extent, _, kinds, _ = mesh.shape
-    result = np.zeros((slots, extent, extent, len(keypoints), kinds))
+    slots, mesh_size, _, kinds, _ = mesh.shape
+    result = np.zeros((slots, mesh_size, mesh_size, len(keypoints), kinds))
     for n, i, j, g, k in np.ndindex(result.shape):
         if visible[g, k]:
             result[n, i, j, g, k] = similarity(
@@ -26,11 +26,11 @@ def all_similarities(mesh, keypoints, visible, area, sigmas):
 def assign(mesh, keypoints, visible, area, sigmas, threshold=0.5):
     """Person, target, slot similarity, match and gain of each slot, as a dict."""
     oks = all_similarities(mesh, keypoints, visible, area, sigmas)
-    slots, extent, _, kinds, _ = mesh.shape
-    center = extent // 2
+    slots, mesh_size, _, kinds, _ = mesh.shape
+    center = mesh_size // 2
     result = {
         "person": np.zeros(slots, int),
-        "kam": np.zeros((slots, extent, extent, kinds)),
+        "kam": np.zeros((slots, mesh_size, mesh_size, kinds)),
         "slot_oks": np.zeros(slots),
         "matched": np.zeros(slots, bool),
         "gain": np.zeros((slots, kinds)),

@@ -37,7 +37,7 @@ def test_of_others_it_must_be_said(shapes):
         read_settings(shapes(FOX))
     found = read_settings(shapes(FOX), FOX)
     assert found["skeleton"] == dataclasses.asdict(FOX)
-    assert build_method(found.pop("name"), found).result == "logocap"
+    assert build_method(found.pop("name"), found).answer == "logocap"
 
 
 def test_a_skeleton_of_another_size_is_refused(shapes):

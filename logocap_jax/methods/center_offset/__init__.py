@@ -1,1 +1,1 @@
-"""The baseline: initial poses are the answer (CenterNet's scheme on an HRNet)."""
+"""The baseline: initial poses are the answer."""

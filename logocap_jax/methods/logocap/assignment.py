@@ -98,11 +98,11 @@ def best_of_mesh(
 
     Where the truth is not visible, the mesh's centre, i.e. the initial keypoint.
     """
-    slots, extent, _, kinds, _ = mesh_input.shape
-    flat = assignment.kam.reshape(slots, extent * extent, kinds)
+    slots, mesh_size, _, kinds, _ = mesh_input.shape
+    flat = assignment.kam.reshape(slots, mesh_size * mesh_size, kinds)
     best = jnp.argmax(flat, axis=1)  # [N, K]
-    best = jnp.where(assignment.visible, best, (extent * extent) // 2)
-    mesh = mesh_input.reshape(slots, extent * extent, kinds, 2)
+    best = jnp.where(assignment.visible, best, (mesh_size * mesh_size) // 2)
+    mesh = mesh_input.reshape(slots, mesh_size * mesh_size, kinds, 2)
     return jnp.take_along_axis(mesh, best[:, None, :, None], axis=1)[:, 0]
 
 

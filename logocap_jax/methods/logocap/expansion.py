@@ -40,7 +40,7 @@ def expand(
 def sample_features(
     embedding: Float[Array, "h w D"] | Float[Array, "B h w D"],
     mesh_input: Float[Array, "N E E K 2"],
-    extent: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
     image: Int[Array, " N"] | None = None,
 ) -> Float[Array, "N E E KD"]:
     """Embedding at the mesh's positions, stacked keypoint-major (`k * D + c`).
@@ -48,13 +48,13 @@ def sample_features(
     Args:
       embedding: of one image, or of several.
       mesh_input: meshes, input px.
-      extent: height and width of each image, input px; None: all is image.
+      valid_size: height and width of each image, input px; None: all is image.
       image: which of several images each mesh is of; None: there is one.
 
     Returns:
       The features.
     """
-    cells = None if extent is None else extent // geometry.STRIDE
+    cells = None if valid_size is None else valid_size // geometry.STRIDE
 
     def sample(mesh: Array, image: tuple[Array, ...]) -> Array:
         own = None if cells is None else cells[image]

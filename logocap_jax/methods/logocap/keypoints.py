@@ -21,7 +21,7 @@ def refine_keypoints(
     *,
     radius: int,
     sigma: float | None,
-    extent: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
     image: Int[Array, " N"] | None = None,
     fused: bool = False,
 ) -> tuple[Float[Array, "N K 2"], Float[Array, "N K"]]:
@@ -33,14 +33,14 @@ def refine_keypoints(
       kam: attraction maps.
       radius: half the window's side, input px.
       sigma: as for `refine.global_windows`.
-      extent: height and width of each image, input px; None: all is image.
+      valid_size: height and width of each image, input px; None: all is image.
       image: which of several images each slot is of; None: there is one.
       fused: where this runs on a TPU, do it in one kernel, which has no gradient.
 
     Returns:
       As `refine.read_peaks`: refined keypoints in input px, and their scores.
     """
-    inputs = heatmaps, keypoints_input, kam, extent, image
+    inputs = heatmaps, keypoints_input, kam, valid_size, image
     by_parts = functools.partial(_refine_by_parts, radius=radius, sigma=sigma)
     if not fused:
         return by_parts(*inputs)
@@ -52,13 +52,13 @@ def _refine_by_parts(
     heatmaps: Array,
     keypoints_input: Array,
     kam: Array,
-    extent: Array | None,
+    valid_size: Array | None,
     image: Array | None,
     **window: Any,
 ) -> tuple[Float[Array, "N K 2"], Float[Array, "N K"]]:
     windows = refine.global_windows(
         *(heatmaps, keypoints_input),
-        extent=extent,
+        valid_size=valid_size,
         image=image,
         **window,
     )
@@ -69,7 +69,7 @@ def refine_fused(
     heatmaps: Array,
     keypoints_input: Array,
     kam: Array,
-    extent: Array | None,
+    valid_size: Array | None,
     image: Array | None,
     *,
     radius: int,
@@ -78,10 +78,10 @@ def refine_fused(
 ) -> tuple[Float[Array, "N K 2"], Float[Array, "N K"]]:
     """What `refine_keypoints` does on TPUs; `interpret`: on any device, slowly."""
     slots, kinds = keypoints_input.shape[:2]
-    if extent is None:
+    if valid_size is None:
         within = jnp.asarray(heatmaps.shape[-3:-1])
     else:
-        within = (extent if image is None else extent[image]) // geometry.STRIDE
+        within = (valid_size if image is None else valid_size[image]) // geometry.STRIDE
     within = jnp.broadcast_to(within, (slots, 2))
 
     def read(
@@ -91,7 +91,7 @@ def refine_fused(
             *(heatmaps, point, kind),
             radius=radius,
             stride=geometry.STRIDE,
-            extent=within,
+            valid_size=within,
             image=image,
         )
 
@@ -101,13 +101,13 @@ def refine_fused(
         () if image is None else (image,),
     )
     # As many windows as there are keypoints of all slots.
-    extents = jnp.repeat(within, kinds, axis=0)
+    valid_sizes = jnp.repeat(within, kinds, axis=0)
     kernels = jnp.moveaxis(kam, -1, 1) / kam.shape[1] ** 2
     positions, values = window_peaks(
         lax.collapse(cells, 0, 2),
         lax.collapse(first, 0, 2),
         lax.collapse(keypoints_input, 0, 2),
-        extents,
+        valid_sizes,
         lax.collapse(kernels, 0, 2),
         refine.reweighing(radius=radius, sigma=sigma),
         stride=geometry.STRIDE,

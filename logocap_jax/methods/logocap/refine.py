@@ -21,7 +21,7 @@ def global_windows(
     radius: int = 48,
     sigma: float | None = 16.0,
     cutoff: float = CUTOFF,
-    extent: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
+    valid_size: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
     image: Int[Array, " N"] | None = None,
 ) -> Float[Array, "N K G G"]:
     """Global KEM: reweighed heatmap windows around each initial keypoint.
@@ -34,13 +34,13 @@ def global_windows(
       sigma: sigma of the Gaussian that the window is multiplied with, input px; None:
         it stays as it is.
       cutoff: Gaussian values below it are 0.
-      extent: height and width of each image, input px; None: all is image.
+      valid_size: height and width of each image, input px; None: all is image.
       image: which of several images each slot is of; None: there is one.
 
     Returns:
       The windows, `[y, x]`.
     """
-    cells = None if extent is None else extent // geometry.STRIDE
+    cells = None if valid_size is None else valid_size // geometry.STRIDE
 
     def of_slot(keypoints: Array, image: tuple[Array, ...]) -> Array:
         own = None if cells is None else cells[image]
@@ -50,7 +50,7 @@ def global_windows(
                 *(heatmaps, keypoint, kind),
                 radius=radius,
                 stride=geometry.STRIDE,
-                extent=own,
+                valid_size=own,
                 image=image,
             )
 
@@ -74,11 +74,11 @@ def adapt(
 ) -> Float[Array, "N K G G"]:
     """Convolve each window with its attraction map over the map's size, `KAM / E^2`."""
     slots, kinds, side, _ = windows.shape
-    extent = kam.shape[1]
-    kernels = jnp.moveaxis(kam, -1, 1) / extent**2  # [N, K, E, E]
+    kernel_size = kam.shape[1]
+    kernels = jnp.moveaxis(kam, -1, 1) / kernel_size**2  # [N, K, E, E]
     refined = instance_convolution(
         windows.reshape(slots * kinds, side, side),
-        kernels.reshape(slots * kinds, extent, extent),
+        kernels.reshape(slots * kinds, kernel_size, kernel_size),
     )
     return refined.reshape(windows.shape)
 
@@ -164,9 +164,9 @@ def best_of_kam(
       Keypoints in input px, and their scores, the attraction there (the reference
       multiplies them with the pose's centre value, as all keypoint scores).
     """
-    slots, extent, _, kinds = kam.shape
-    flat = kam.reshape(slots, extent * extent, kinds)
+    slots, mesh_size, _, kinds = kam.shape
+    flat = kam.reshape(slots, mesh_size * mesh_size, kinds)
     best = jnp.argmax(flat, axis=1)[:, None]  # [N, 1, K]
-    mesh = mesh_input.reshape(slots, extent * extent, kinds, 2)
+    mesh = mesh_input.reshape(slots, mesh_size * mesh_size, kinds, 2)
     keypoints = jnp.take_along_axis(mesh, best[..., None], axis=1)[:, 0]
     return keypoints, jnp.take_along_axis(flat, best, axis=1)[:, 0]

@@ -20,27 +20,29 @@ def slots():
     return jnp.asarray(heatmaps), jnp.asarray(keypoints), jnp.asarray(kam)
 
 
-@pytest.mark.parametrize("extent", [None, [[32, 32], [28, 40]]], ids=["all", "some"])
-def test_slots_of_several_images_are_refined_the_same_in_one_kernel(slots, extent):
-    extent = extent and jnp.asarray(extent)
+@pytest.mark.parametrize(
+    "valid_size", [None, [[32, 32], [28, 40]]], ids=["all", "some"]
+)
+def test_slots_of_several_images_are_refined_the_same_in_one_kernel(slots, valid_size):
+    valid_size = valid_size and jnp.asarray(valid_size)
     image = jnp.asarray([1, 0, 1])
     found = jax.jit(functools.partial(refine_fused, interpret=True, **OPTIONS))(
-        *(*slots, extent, image)
+        *(*slots, valid_size, image)
     )
-    expected = refine_keypoints(*slots, extent=extent, image=image, **OPTIONS)
+    expected = refine_keypoints(*slots, valid_size=valid_size, image=image, **OPTIONS)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("extent", [None, [28, 40]], ids=["all", "some"])
-def test_slots_of_one_image_are_refined_the_same_in_one_kernel(slots, extent):
+@pytest.mark.parametrize("valid_size", [None, [28, 40]], ids=["all", "some"])
+def test_slots_of_one_image_are_refined_the_same_in_one_kernel(slots, valid_size):
     heatmaps, keypoints, kam = slots
-    extent = extent and jnp.asarray(extent)
+    valid_size = valid_size and jnp.asarray(valid_size)
     inputs = heatmaps[0], keypoints, kam
     found = jax.jit(functools.partial(refine_fused, interpret=True, **OPTIONS))(
-        *(*inputs, extent, None)
+        *(*inputs, valid_size, None)
     )
-    expected = refine_keypoints(*inputs, extent=extent, **OPTIONS)
+    expected = refine_keypoints(*inputs, valid_size=valid_size, **OPTIONS)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
