@@ -226,7 +226,10 @@ class WeightFormat:
     @functools.cached_property
     def _constants(self) -> list[tuple[re.Pattern[str], Constant]]:
         return [
-            (re.compile(rf"{_pattern(row.torch)}\.{re.escape(constant.name)}"), constant)
+            (
+                re.compile(rf"{_pattern(row.torch)}\.{re.escape(constant.name)}"),
+                constant,
+            )
             for row in self.rows
             for leaf in row.leaves
             for constant in leaf.constants

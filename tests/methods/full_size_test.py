@@ -5,10 +5,10 @@ import json
 import jax
 import numpy as np
 import pytest
+from logocap_jax.weights.torch_keys import find_path, find_torch_key
 
 from logocap_jax.methods import build_method
 from logocap_jax.structures import View
-from logocap_jax.weights.torch_keys import find_path, find_torch_key
 from logocap_jax.weights.trees import flatten, unflatten
 
 SETTINGS = {

@@ -2,14 +2,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from logocap_jax.methods.logocap.network import MapPredictor
-from logocap_jax.models.dense import DenseNetwork
-from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.weights.architecture import Architecture, read_architecture
 from logocap_jax.weights.shapes import expected_shapes
 from logocap_jax.weights.state_dict import state_dict_to_variables
 from logocap_jax.weights.torch_keys import find_torch_key
+
+from logocap_jax.methods.logocap.network import MapPredictor
+from logocap_jax.models.dense import DenseNetwork
+from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.weights.trees import flatten
 
 TINY = Architecture(

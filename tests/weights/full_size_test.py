@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from logocap_jax.weights.torch_writer import write_zip
 
 import logocap_jax
 from logocap_jax.weights import files
-from logocap_jax.weights.torch_writer import write_zip
 
 # Converts, then prints the process's own peak memory in KiB.
 CONVERT = """

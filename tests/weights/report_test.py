@@ -1,5 +1,4 @@
 import pytest
-
 from logocap_jax.weights.report import Report
 
 

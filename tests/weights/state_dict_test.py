@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-
 from logocap_jax.weights.state_dict import (
     state_dict_to_variables,
     variables_to_state_dict,
 )
+
 from logocap_jax.weights.trees import flatten, unflatten
 
 

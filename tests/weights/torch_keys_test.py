@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from logocap_jax.weights.torch_keys import find_path, find_torch_key
 
 

@@ -4,9 +4,9 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+from logocap_jax.weights.torch_writer import write_zip
 
 from logocap_jax.weights.containers import read_arrays
-from logocap_jax.weights.torch_writer import write_zip
 
 STATE = {
     "grid": np.arange(24, dtype=np.float32).reshape(2, 3, 4),

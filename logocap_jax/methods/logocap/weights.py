@@ -11,6 +11,7 @@ from logocap_jax.torch_rows import (
     Shapes,
     WeightFormat,
     conv_norm,
+    num_modules,
     num_outputs,
 )
 
@@ -40,21 +41,18 @@ def _recognise(shapes: Shapes) -> Settings | None:
         settings["embedding"] = num_outputs(shapes, f"{_EMBEDDING}/conv")
     if not has_maps:
         return settings | {"num_keypoints": dense_weights.num_keypoints(shapes)}
+    layers = range(num_modules(shapes, _MAPS, r"message(\d+)_conv"))
+    norms = [shapes.get(f"{_MAPS}/message{i}_norm/scale", ()) for i in layers]
+    attentive = [i for i in layers if len(norms[i]) == 2]  # affines and channels
+    if attentive:
+        settings["affines"] = norms[attentive[0]][0]
     return settings | {
         "message_channels": tuple(
-            num_outputs(shapes, f"{_MAPS}/message{i}_conv") for i in range(3)
+            num_outputs(shapes, f"{_MAPS}/message{i}_conv") for i in layers
         ),
-        "affines": _affines(shapes),
+        "attentive_layer": attentive[0] if attentive else None,
         "num_keypoints": num_outputs(shapes, f"{_MAPS}/output"),
     }
-
-
-def _affines(shapes: Shapes) -> int:
-    path = f"{_MAPS}/message1_norm/scale"
-    shape = shapes.get(path, ())
-    if len(shape) != 2:
-        raise ValueError(f"{path}: got shape {shape}, expected affines and channels")
-    return shape[0]
 
 
 FORMAT = WeightFormat(_ROWS, _recognise, dense_weights.ALIASES)
