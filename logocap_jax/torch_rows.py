@@ -187,11 +187,12 @@ class WeightFormat:
 
     def absent_modules(self, paths: Iterable[str]) -> list[str]:
         """Paths of the table's modules that none of the given paths is in."""
-        present = {entry.row for path in paths if (entry := self.find_path(path))}
+        entries = [entry for path in paths if (entry := self.find_path(path))]
+        present = {entry.row.path for entry in entries}
         return [
             f"{row.leaves[0].collection}/{row.path}"
             for row in self.rows
-            if row not in present
+            if row.path not in present
         ]
 
     def _canonical(self, name: str) -> str:
@@ -377,9 +378,10 @@ def hrnet_settings(shapes: Shapes, path: str) -> Settings:
         "stem_channels": num_outputs(shapes, f"{root}/stem_conv1"),
         "layer1_channels": num_outputs(shapes, f"{root}/layer1_block0/conv1"),
         "layer1_blocks": num_modules(shapes, root, r"layer1_block(\d+)"),
-        "modules": tuple(
-            num_modules(shapes, root, rf"stage{stage}_module(\d+)")
-            for stage in (2, 3, 4)
+        "modules": (
+            num_modules(shapes, root, r"stage2_module(\d+)"),
+            num_modules(shapes, root, r"stage3_module(\d+)", least=0),
+            num_modules(shapes, root, r"stage4_module(\d+)", least=0),
         ),
         "blocks": num_modules(shapes, root, r"stage2_module0/branch0_block(\d+)"),
     }
@@ -399,16 +401,16 @@ def num_outputs(shapes: Shapes, module: str) -> int:
     return shapes[path][-1]
 
 
-def num_modules(shapes: Shapes, root: str, numbered: str) -> int:
+def num_modules(shapes: Shapes, root: str, numbered: str, least: int = 1) -> int:
     r"""Number of modules below `root` that match, such as `stage2_module(\d+)`.
 
     Raises:
-      ValueError: none, or their numbers are not 0, 1, 2, ...
+      ValueError: fewer than `least`, or their numbers are not 0, 1, 2, ...
     """
     pattern = re.compile(f"{root}/{numbered}/")
     matches = (pattern.match(path) for path in shapes)
     numbers = {int(match[1]) for match in matches if match}
-    if not numbers or numbers != set(range(len(numbers))):
+    if len(numbers) < least or numbers != set(range(len(numbers))):
         raise ValueError(
             f"{root}/{numbered}: got numbers {sorted(numbers)[:20]}, "
             "expected 0, 1, ... without gaps"

@@ -1,7 +1,6 @@
 """The method that weights belong to, and the arrays that it has."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 

@@ -9,14 +9,16 @@ from logocap_jax.checksums import verify_checksum
 from logocap_jax.methods import build_config, build_method
 from logocap_jax.skeletons import KNOWN, Skeleton, parse_skeleton
 from logocap_jax.weights.containers import errors_naming
-from logocap_jax.weights.files import checkpoint_folder, load_weights
-from logocap_jax.weights.matching import match_arrays
+from logocap_jax.weights.files import checkpoint_folder, read_file
+from logocap_jax.weights.matching import Report, match_arrays
 from logocap_jax.weights.recognise import (
+    identify,
+    is_ours,
     method_shapes,
     own_arrays,
     recognise_weights,
 )
-from logocap_jax.weights.trees import Variables, flatten
+from logocap_jax.weights.trees import Variables, flatten, unflatten
 
 if TYPE_CHECKING:
     from logocap_jax.methods.base import Method
@@ -45,7 +47,7 @@ def load_settings(
     """Load weights and the settings of the method that they belong to.
 
     A run knows its settings; from other weights the sizes are read, and all else is
-    the reference's.
+    the reference's. `build_fitting` checks that the arrays are complete.
 
     Args:
       path: as for `load_method`.
@@ -59,7 +61,13 @@ def load_settings(
     """
     if not path.exists():
         raise ValueError(f"{path}: no such weights, expected a file or a folder")
-    variables = load_weights(path)
+    arrays = read_file(path)
+    with errors_naming(path):
+        if not is_ours(arrays):
+            source = identify(arrays).source
+            Report([], source.unknown, [], []).require_complete()
+            arrays = source.arrays
+        variables = unflatten(arrays)
     settings = saved_settings(path)
     if settings is None:
         with errors_naming(path):
