@@ -166,7 +166,9 @@ def fresh_state(config: ConfigDict, method: Method, mesh: Mesh) -> TrainState:
     on_mesh = functools.partial(jax.jit, out_shardings=replicated(mesh))
     variables = on_mesh(method.init)(jax.random.key(config.seed))
     if config.init_from:
-        variables = start_from(Path(config.init_from), variables)
+        variables = start_from(
+            Path(config.init_from), variables, method=config.method.name
+        )
     create: Callable[..., TrainState] = on_mesh(
         functools.partial(
             state_from_variables, optimizer=optimizer, ema=config.ema_decay > 0

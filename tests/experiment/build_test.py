@@ -12,9 +12,9 @@ from jax.sharding import Mesh
 
 from logocap_jax.experiment import build
 from logocap_jax.methods.base import LossOutput, Method
-from logocap_jax.predictor.weights import load_settings
 from logocap_jax.sharding import replicated
 from logocap_jax.structures import Batch
+from logocap_jax.weights.settings import load_settings
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 SWITCHES = {

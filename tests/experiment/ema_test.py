@@ -11,9 +11,9 @@ from logocap_jax import cli
 from logocap_jax.experiment import build
 from logocap_jax.experiment.evaluation import evaluate_from_config
 from logocap_jax.experiment.training import train_from_config
-from logocap_jax.predictor.weights import load_method
 from logocap_jax.sharding import make_mesh
 from logocap_jax.weights.files import load_variables, load_weights
+from logocap_jax.weights.settings import load_method
 from logocap_jax.weights.trees import flatten
 
 

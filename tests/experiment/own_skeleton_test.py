@@ -23,10 +23,10 @@ from logocap_jax.experiment import build
 from logocap_jax.experiment.evaluation import evaluate_from_config
 from logocap_jax.experiment.training import train_from_config
 from logocap_jax.predictor.export_info import read_export
-from logocap_jax.predictor.weights import load_method
 from logocap_jax.sharding import make_mesh
 from logocap_jax.training.errors import MismatchError
 from logocap_jax.weights.files import save_safetensors
+from logocap_jax.weights.settings import load_method
 
 NAMES = ("nose", "left_ear", "right_ear", "rump", "tail")
 
