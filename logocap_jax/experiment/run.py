@@ -113,7 +113,11 @@ class Run:
         on_mesh = functools.partial(jax.jit, out_shardings=replicated(self.mesh))
         variables = on_mesh(self.method.init)(jax.random.key(self.settings.seed))
         if self.settings.init_from:
-            variables = start_from(Path(self.settings.init_from), variables)
+            variables = start_from(
+                Path(self.settings.init_from),
+                variables,
+                method=self.values["method"]["name"],
+            )
         create: Callable[..., TrainState] = on_mesh(
             functools.partial(
                 state_from_variables, optimizer=self.optimizer, ema=self.keeps_average

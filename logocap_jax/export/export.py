@@ -18,12 +18,12 @@ from logocap_jax.methods.base import Method, Variables, subtree
 from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.predictor.export_info import ArrayInfo, ExportInfo, write_info
-from logocap_jax.predictor.weights import (
+from logocap_jax.structures import View
+from logocap_jax.weights.settings import (
     build_fitting,
     load_settings,
     skeleton_of,
 )
-from logocap_jax.structures import View
 
 WHAT = ("full", "dense")
 FILE_FORMATS = ("stablehlo", "onnx")

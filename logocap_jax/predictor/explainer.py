@@ -21,9 +21,9 @@ from logocap_jax.predictor.fitting import Size, by_short_side, few_canvases
 from logocap_jax.predictor.images import ImageLike
 from logocap_jax.predictor.inputs import Input, make_input
 from logocap_jax.predictor.poses import Poses
-from logocap_jax.predictor.weights import build_fitting, load_settings
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.structures import View
+from logocap_jax.weights.settings import build_fitting, load_settings
 
 # What lowers the memory that an image needs.
 _ADVICE = (

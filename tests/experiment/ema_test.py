@@ -9,8 +9,8 @@ import pytest
 
 from logocap_jax import cli
 from logocap_jax.experiment.run import resolve
-from logocap_jax.predictor.weights import load_method
 from logocap_jax.weights.files import load_variables, load_weights
+from logocap_jax.weights.settings import load_method
 from logocap_jax.weights.trees import flatten
 from tests.runs import evaluate_from_config, train_from_config
 

@@ -21,9 +21,9 @@ from logocap_jax.evaluation.results import ImagePoses
 from logocap_jax.experiment import inference
 from logocap_jax.experiment.run import resolve
 from logocap_jax.predictor.export_info import read_export
-from logocap_jax.predictor.weights import load_method
 from logocap_jax.training.errors import MismatchError
 from logocap_jax.weights.files import save_safetensors
+from logocap_jax.weights.settings import load_method
 from tests.runs import evaluate_from_config, restore_last, train_from_config
 
 NAMES = ("nose", "left_ear", "right_ear", "rump", "tail")

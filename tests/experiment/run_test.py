@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import resolve
 from logocap_jax.methods.base import LossOutput, Method, TrainStage
-from logocap_jax.predictor.weights import load_settings
 from logocap_jax.sharding import replicated
 from logocap_jax.structures import Batch
+from logocap_jax.weights.settings import load_settings
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 SWITCHES = {
