@@ -43,9 +43,9 @@ def encode(
     first = jnp.trunc(centers_cell) - radius  # [P, 2]
     offset_in_region = cells[None] - first[:, None, None]  # [P, h, w, 2]
     near = (offset_in_region >= 0) & (offset_in_region < 2 * radius)
-    centered = has_center & geometry.inside(centers_cell, height, width)
+    centered = has_center & geometry.contains(centers_cell, height, width)
     near = jnp.all(near, axis=-1) & centered[:, None, None]  # [P, h, w]
-    on_map = labelled & geometry.inside(keypoints_cell, height, width)
+    on_map = labelled & geometry.contains(keypoints_cell, height, width)
     claims = near[..., None] & on_map[:, None, None]  # [P, h, w, K]
     claimed_area = jnp.where(claims, area[:, None, None, None], jnp.inf)
     owner = jnp.argmin(claimed_area, axis=0)  # [h, w, K]

@@ -18,9 +18,7 @@ _METHODS = {
 
 # Settings that the weights know nothing of: a run may be gone on with and evaluated
 # with others than it was started with.
-TEST_TIME_SETTINGS = (
-    *("flip_test", "test_scales", "slots_per_step", "refine_with", "fused_peaks"),
-)
+TEST_TIME_SETTINGS = ("flip_test", "test_scales", "slots_per_step", "refine_with")
 
 
 def default_settings(name: str) -> dict[str, Any]:

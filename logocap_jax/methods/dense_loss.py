@@ -80,13 +80,13 @@ def dense_targets(
     centers = jnp.sum(keypoints * labelled[..., None], axis=1) / count
     points = jnp.concatenate([keypoints, centers[:, None]], axis=1)
     exists = jnp.concatenate([labelled, has_center[:, None]], axis=1)
-    kinds = config.skeleton.num_keypoints
+    num_keypoints = config.skeleton.num_keypoints
     heat_target, heat_weight = heatmap.encode(
         points,
         exists,
         height=height,
         width=width,
-        sigmas=(*(config.heatmap_sigma,) * kinds, config.center_sigma),
+        sigmas=(*(config.heatmap_sigma,) * num_keypoints, config.center_sigma),
         background_weight=config.background_weight,
     )
     off_target, off_weight = offset.encode(

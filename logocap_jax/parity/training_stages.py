@@ -223,7 +223,7 @@ def _truth(
         example.keypoints,
         example.labelled
         & example.person[:, None]
-        & geometry.inside(example.keypoints, height, width),
+        & geometry.contains(example.keypoints, height, width),
         example.area,
         jnp.asarray(config.skeleton.sigma_array),
         threshold=config.match_threshold,

@@ -34,10 +34,10 @@ class StoredMaps(DenseNetwork):
         zeros = nn.initializers.zeros
         maps = (image.shape[0], CELLS, CELLS)
         self.variable("batch_stats", "none", jnp.zeros, ())
-        kinds = self.num_keypoints
+        num_keypoints = self.num_keypoints
         return (
-            self.param("heatmaps", zeros, (*maps, kinds + 1)),
-            self.param("offsets", zeros, (*maps, kinds, 2)),
+            self.param("heatmaps", zeros, (*maps, num_keypoints + 1)),
+            self.param("offsets", zeros, (*maps, num_keypoints, 2)),
             self.param("embedding", zeros, (*maps, self.embedding)),
         )
 

@@ -38,8 +38,6 @@ class LogoCapConfig(KeypointerConfig):
       refine_with: what refines keypoints at test time: `"both"`, the window convolved
         with the attraction map; or, to see what each of them is worth, `"kem"`, the
         window alone, `"kam"`, the attraction map alone.
-      fused_peaks: at test time on TPUs, sample, adapt and read the windows in one
-        kernel (`ops/window_peaks.py`); other devices do not change.
     """
 
     embedding: int = 64
@@ -55,7 +53,6 @@ class LogoCapConfig(KeypointerConfig):
     kam_loss_weight: float = 0.01
     slots_per_step: int = 3
     refine_with: str = "both"
-    fused_peaks: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings.

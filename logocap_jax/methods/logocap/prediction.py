@@ -16,7 +16,6 @@ from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import assign, best_of_mesh
 from logocap_jax.methods.logocap.config import Parts
-from logocap_jax.methods.logocap.keypoints import refine_keypoints
 from logocap_jax.ops.valid_rows import map_valid
 from logocap_jax.structures import Batch, DenseMaps, Poses
 
@@ -54,7 +53,7 @@ def evaluate(parts: Parts, variables: Variables, batch: Batch) -> dict[str, Pose
 
     def bound(initial: Array, example: Batch) -> Array:
         mesh = expansion.expand(initial, parts.mesh_offsets)
-        seen = geometry.inside(example.keypoints, height, width)
+        seen = geometry.contains(example.keypoints, height, width)
         truth = assign(
             mesh,
             example.keypoints,
@@ -185,13 +184,11 @@ def refine_image(
     if config.refine_with == "kam":
         mesh = expansion.expand(initial.keypoints, parts.mesh_offsets)
         keypoints, scores = refine.best_of_kam(kam, mesh)
-    elif config.refine_with == "kem":
-        windows = refine.global_windows(heatmaps, initial.keypoints, **window)
-        keypoints, scores = refine.read_peaks(windows, initial.keypoints)
     else:
-        keypoints, scores = refine_keypoints(
-            *(heatmaps, initial.keypoints, kam), **window, fused=config.fused_peaks
-        )
+        windows = refine.global_windows(heatmaps, initial.keypoints, **window)
+        if config.refine_with == "both":
+            windows = refine.adapt(windows, kam)
+        keypoints, scores = refine.read_peaks(windows, initial.keypoints)
     scores = scores * initial.center_values[:, None]
     pose_scores = jnp.mean(scores, axis=-1)
     valid = initial.valid & (pose_scores > 0)

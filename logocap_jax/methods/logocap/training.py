@@ -68,7 +68,7 @@ def _slots(
     visible = (
         example.labelled
         & example.person[:, None]
-        & geometry.inside(example.keypoints, height, width)
+        & geometry.contains(example.keypoints, height, width)
     )
     truth = assign(
         expansion.expand(initial.keypoints, parts.mesh_offsets),
