@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, Num, UInt8
 
 from logocap_jax.structures import Batch, Poses
 
@@ -18,16 +18,18 @@ def part(variables: Variables, name: str) -> Variables:
 
 
 class LossOutput(NamedTuple):
-    """What a loss function returns.
+    """Result of a loss function.
 
     Attributes:
       loss: the scalar to minimise.
-      metrics: scalars to log; averaged over nothing, as computed.
+      terms: scalars to log; means over the parts where gradients are accumulated.
+      counts: scalars to log; sums over the parts where gradients are accumulated.
       batch_stats: batch statistics after the step.
     """
 
     loss: Float[Array, ""]
-    metrics: dict[str, Float[Array, ""]]
+    terms: dict[str, Float[Array, ""]]
+    counts: dict[str, Num[Array, ""]]
     batch_stats: Mapping[str, Any]
 
 

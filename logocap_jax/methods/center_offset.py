@@ -43,7 +43,7 @@ def make_center_offset(config: KeypointerConfig) -> Method:
         )
         terms = dense_loss.dense_losses(maps, batch, config)
         return LossOutput(
-            sum(terms.values(), jnp.zeros(())), terms, {"dense": batch_stats}
+            sum(terms.values(), jnp.zeros(())), terms, {}, {"dense": batch_stats}
         )
 
     def explain(
@@ -60,7 +60,9 @@ def make_center_offset(config: KeypointerConfig) -> Method:
             initial = initial_poses.decode_initial(
                 heatmaps[..., -1], offsets, config, valid_size
             )
-            return suppress(initial_poses.score_initial(initial, heatmaps, valid_size))
+            return suppress(initial_poses.score_initial(initial, heatmaps, valid_size))[
+                0
+            ]
 
         poses = jax.vmap(decode)(maps.heatmaps, maps.offsets, valid_size)
         return Explanation(poses, maps.heatmaps)

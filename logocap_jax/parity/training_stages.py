@@ -183,7 +183,7 @@ def _step(loss, optimizer, variables: Variables, opt_state, batch: Batch) -> Ste
     params = variables["params"]
     grads, output = jax.grad(loss_fn, has_aux=True)(params)
     updates, opt_state = optimizer.update(grads, opt_state, params)
-    terms = [output.metrics[name] for name in ("heatmap", "offset", "kam", "refined")]
+    terms = [output.terms[name] for name in ("heatmap", "offset", "kam", "refined")]
     updated = {
         "params": optax.apply_updates(params, updates),
         "batch_stats": output.batch_stats,

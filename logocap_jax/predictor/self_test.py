@@ -117,7 +117,7 @@ def decoding_error(batch: Batch) -> float:
         )
         initial = decode_initial(heatmaps[..., -1], offsets, parts.config)
         kam = jnp.zeros((8, 3, 3, heatmaps.shape[-1] - 1)).at[:, 1, 1].set(1)
-        return suppress(refine_image(parts, heatmaps[..., :-1], initial, kam))
+        return suppress(refine_image(parts, heatmaps[..., :-1], initial, kam))[0]
 
     one = jax.tree.map(lambda array: array[0], batch)
     poses = jax.device_get(there_and_back(one))

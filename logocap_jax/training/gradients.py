@@ -40,7 +40,8 @@ def accumulate_gradients(
       parts: how many.
 
     Returns:
-      Means over the parts of gradient, loss and metrics; statistics after the last.
+      Means over the parts of gradient, loss and terms; sums of counts; statistics after
+      the last.
 
     Raises:
       ValueError: if `parts` does not divide the batch.
@@ -53,13 +54,14 @@ def accumulate_gradients(
             method, {"params": params, "batch_stats": batch_stats}, part
         )
         total = jax.tree.map(jnp.add, total, grads)
-        return (total, output.batch_stats), (output.loss, output.metrics)
+        return (total, output.batch_stats), output._replace(batch_stats={})
 
     start = jax.tree.map(jnp.zeros_like, params), variables["batch_stats"]
-    (total, batch_stats), scalars = jax.lax.scan(add, start, _split(batch, parts))
+    (total, batch_stats), outputs = jax.lax.scan(add, start, _split(batch, parts))
     grads = jax.tree.map(lambda grad: grad / parts, total)
-    loss, metrics = jax.tree.map(lambda values: jnp.mean(values, axis=0), scalars)
-    return grads, LossOutput(loss, metrics, batch_stats)
+    loss, terms = jax.tree.map(jnp.mean, (outputs.loss, outputs.terms))
+    counts = jax.tree.map(jnp.sum, outputs.counts)
+    return grads, LossOutput(loss, terms, counts, batch_stats)
 
 
 def _split(batch: Batch, parts: int) -> Batch:

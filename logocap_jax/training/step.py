@@ -49,9 +49,9 @@ def make_train_step(
         the state has one; less in the first steps.
 
     Returns:
-      A jitted function; its metrics stay on the device: `total`, the method's own, and
-      `skipped_steps` and `skipped_in_row` of the new state. It raises a ValueError if
-      `accumulate` does not divide the batch.
+      A jitted function; its metrics stay on the device: `total`, the method's terms
+      and counts, and `skipped_steps` and `skipped_in_row` of the new state. It raises
+      a ValueError if `accumulate` does not divide the batch.
 
     Raises:
       ValueError: if a setting is out of range.
@@ -85,7 +85,12 @@ def make_train_step(
             "skipped_steps": new_state.skipped_steps,
             "skipped_in_row": new_state.skipped_in_row,
         }
-        return new_state, {"total": output.loss, **output.metrics, **skips}
+        return new_state, {
+            "total": output.loss,
+            **output.terms,
+            **output.counts,
+            **skips,
+        }
 
     whole = replicated(mesh)
     return jax.jit(

@@ -65,8 +65,8 @@ def test_loss_keeps_the_tree_of_the_statistics_and_is_a_sum_of_its_terms(
 ):
     output = jax.eval_shape(method.loss, variables, batch)
     assert output.loss.shape == ()
-    assert {leaf.shape for leaf in output.metrics.values()} == {()}
-    assert {"heatmap", "offset"} <= set(output.metrics)
+    assert {leaf.shape for leaf in jax.tree.leaves(output[1:3])} == {()}
+    assert {"heatmap", "offset"} <= set(output.terms)
     stats = jax.tree.map(lambda leaf: leaf.shape, variables["batch_stats"])
     assert jax.tree.map(lambda leaf: leaf.shape, output.batch_stats) == stats
 

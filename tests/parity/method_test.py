@@ -86,7 +86,7 @@ def loss():
 def test_losses_of_the_first_step_are_the_references(name, loss, variables, parity_dir):
     with np.load(parity_dir / "tiny" / f"{name}.npz") as arrays:
         with jax.default_matmul_precision("highest"):
-            metrics = loss(variables, _batch(arrays)).metrics
+            metrics = loss(variables, _batch(arrays)).terms
         found = [
             metrics[term].item() for term in ("heatmap", "offset", "kam", "refined")
         ]

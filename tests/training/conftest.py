@@ -73,7 +73,7 @@ def toy_method() -> Method:
     def loss(variables, batch):
         error = jnp.mean(jnp.square(variables["params"]["w"] - batch.area))
         count = variables["batch_stats"]["n"] + 1
-        return LossOutput(error, {"error": error}, {"n": count})
+        return LossOutput(error, {"error": error}, {}, {"n": count})
 
     return Method(init, None, loss, None, None, None, result="toy")
 

@@ -19,8 +19,9 @@ def averaging_method(toy_method):
     def loss(variables, batch):
         error = jnp.mean(jnp.square(variables["params"]["w"] - batch.area))
         area = jnp.mean(batch.area)
+        images = jnp.asarray(batch.area.size)
         seen = 0.5 * variables["batch_stats"]["seen"] + 0.5 * area
-        return LossOutput(error, {"area": area}, {"seen": seen})
+        return LossOutput(error, {"area": area}, {"images": images}, {"seen": seen})
 
     return toy_method._replace(loss=loss)
 
@@ -45,7 +46,8 @@ def test_accumulated_gradients_are_those_of_the_batch(averaging_method, eight, p
     )
     assert float(grads["w"]) == -9
     assert float(output.loss) == 25.5
-    assert float(output.metrics["area"]) == 4.5
+    assert float(output.terms["area"]) == 4.5
+    assert int(output.counts["images"]) == 8
 
 
 def test_each_part_of_a_batch_moves_the_running_statistics(averaging_method, eight):
@@ -68,7 +70,7 @@ def test_a_part_that_is_not_finite_shows(averaging_method, eight):
 def test_parts_of_a_batch_stay_on_their_devices(averaging_method, make_arrays):
     def loss(variables, batch):
         error = variables["params"]["w"] - batch.image.astype(jnp.float32)
-        return LossOutput(jnp.mean(jnp.square(error)), {}, variables["batch_stats"])
+        return LossOutput(jnp.mean(jnp.square(error)), {}, {}, variables["batch_stats"])
 
     method = averaging_method._replace(loss=loss)
     mesh = Mesh(np.asarray(jax.devices()), ("data",))

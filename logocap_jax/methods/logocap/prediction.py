@@ -71,7 +71,7 @@ def evaluate(parts: Parts, variables: Variables, batch: Batch) -> dict[str, Pose
 def _suppress_each(sets: dict[str, Poses]) -> dict[str, Poses]:
     """Pose NMS on each set; unlike a dict's, an OrderedDict's order survives `jit`."""
     return OrderedDict(
-        (name, jax.vmap(suppress)(poses)) for name, poses in sets.items()
+        (name, jax.vmap(suppress)(poses)[0]) for name, poses in sets.items()
     )
 
 

@@ -11,7 +11,7 @@ from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import Assignment, assign
 from logocap_jax.methods.logocap.config import LogoCapConfig, Parts
-from logocap_jax.ops.largest import largest
+from logocap_jax.ops.peaks import largest
 from logocap_jax.structures import Batch, DenseMaps
 
 
@@ -24,7 +24,7 @@ def loss(parts: Parts, variables: Variables, batch: Batch) -> LossOutput:
       batch: images and people.
 
     Returns:
-      Loss, metrics (the four weighted terms, and counts of slots) and statistics.
+      Loss, the four weighted terms, the count of matched slots, and statistics.
     """
     image = initial_poses.normalise(batch.image)
     maps, dense_stats = initial_poses.train_maps(
@@ -46,7 +46,8 @@ def loss(parts: Parts, variables: Variables, batch: Batch) -> LossOutput:
     )
     return LossOutput(
         loss=sum(terms.values(), start=jnp.zeros(())),
-        metrics=terms | {"matched_slots": jnp.sum(truth.matched)},
+        terms=terms,
+        counts={"matched_slots": jnp.sum(truth.matched)},
         batch_stats={"dense": dense_stats, "maps": map_stats},
     )
 

@@ -71,10 +71,10 @@ def _truth(case, image, keypoints):
 
 def test_loss_is_the_sum_of_its_terms_and_all_of_them_count(result):
     output, _ = result
-    terms = [output.metrics[name].item() for name in TERMS]
+    terms = [output.terms[name].item() for name in TERMS]
     assert output.loss.item() == pytest.approx(sum(terms), rel=1e-6)
     assert min(terms) > 0
-    assert output.metrics["matched_slots"] >= 4
+    assert output.counts["matched_slots"] >= 4
 
 
 def test_adaptation_losses_are_those_of_the_loop(case, result):
@@ -114,9 +114,9 @@ def test_adaptation_losses_are_those_of_the_loop(case, result):
             )[0]
             error = (refined[n] - np.asarray(target)) ** 2
             refined_terms.append(np.mean(error * gain[:, None, None]))
-    metrics = result[0].metrics
+    metrics = result[0].terms
     count = sum(map(len, chosen))
-    assert metrics["matched_slots"] == count
+    assert result[0].counts["matched_slots"] == count
     assert metrics["kam"].item() == pytest.approx(0.01 * kam_sum / count, rel=1e-3)
     assert metrics["refined"].item() == pytest.approx(np.mean(refined_terms), rel=1e-3)
 
@@ -195,7 +195,7 @@ def test_loss_and_gradients_are_finite_with_any_number_of_people(
     assert all(
         np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((output, gradient))
     )
-    assert (output.metrics["kam"] > 0) == (count > 0)
+    assert (output.terms["kam"] > 0) == (count > 0)
 
 
 @pytest.mark.row("annotations")
@@ -207,8 +207,8 @@ def test_loss_is_finite_when_no_keypoint_is_labelled_or_inside(case, gradients, 
     assert all(
         np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((output, gradient))
     )
-    assert output.metrics["kam"] == 0
-    assert output.metrics["refined"] == 0
+    assert output.terms["kam"] == 0
+    assert output.terms["refined"] == 0
 
 
 @pytest.mark.row("annotations")
@@ -229,4 +229,4 @@ def test_image_without_a_match_sends_its_first_slot_to_the_statistics(case, grad
         maps, jnp.concatenate(features), train=True, mutable=["batch_stats"]
     )
     _assert_same(output.batch_stats["maps"], updates["batch_stats"])
-    assert output.metrics["matched_slots"] == 0
+    assert output.counts["matched_slots"] == 0
