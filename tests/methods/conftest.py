@@ -127,6 +127,7 @@ def batch() -> Batch:
         person=jnp.asarray(person),
         has_center=jnp.asarray(person),
         mirrored=jnp.zeros(2, bool),
+        box=jnp.zeros((2, PEOPLE, 4)),
     )
 
 
@@ -141,19 +142,9 @@ def case(config: LogoCapConfig, batch: Batch, fill: Callable[[Any], Any]) -> Cas
     )
     maps = fill(shapes)
 
-    def targets(*people: jax.Array) -> Any:
-        return dense_loss.dense_targets(
-            *people, height=CELLS, width=CELLS, config=config
-        )
-
-    heatmaps, _, offsets, _ = jax.vmap(targets)(
-        batch.keypoints,
-        batch.labelled,
-        batch.area,
-        batch.person,
-        batch.has_center,
-        batch.mirrored,
-    )
+    heatmaps, _, offsets, _ = jax.vmap(
+        lambda example: dense_loss.dense_targets(example, config)
+    )(batch)
     rng = np.random.default_rng(1)
     stored = {
         "heatmaps": heatmaps + rng.normal(0, 1e-3, heatmaps.shape),
