@@ -16,15 +16,14 @@ class CellRule(NamedTuple):
 
     Attributes:
       stride: input px per cell.
-      middle: input px.
+      middle: input px; half-pixel centres, as LOGO-CAP reads heatmaps.
     """
 
-    stride: int
-    middle: float
+    stride: int = STRIDE
+    middle: float = (STRIDE - 1) / 2
 
 
-# LOGO-CAP reads heatmaps with half-pixel centres.
-HALF_PIXEL = CellRule(STRIDE, (STRIDE - 1) / 2)
+HALF_PIXEL = CellRule()
 
 
 def input_to_cell(

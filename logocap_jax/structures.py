@@ -10,7 +10,7 @@ import dataclasses
 import typing
 
 import jax
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 
 @typing.no_type_check
@@ -41,6 +41,24 @@ class Batch:
     has_center: Bool[Array, "*B P"]
     mirrored: Bool[Array, "*B"]
     box: Float[Array, "*B P 4"]
+
+
+@typing.no_type_check
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Images as a method sees them at test time.
+
+    Attributes:
+      image: RGB input pixels, not normalised.
+      valid_size: height and width of each image in its array, input px, from the first
+        row and column on; the rest changes nothing. None: the whole array.
+      input_to_image: affine transforms from input px to image px; None: unknown.
+    """
+
+    image: UInt8[Array, "*B H W 3"]
+    valid_size: Int[Array, "*B 2"] | None = None
+    input_to_image: Float[Array, "*B 2 3"] | None = None
 
 
 @typing.no_type_check

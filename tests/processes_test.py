@@ -18,7 +18,7 @@ import numpy as np
 from logocap_jax import processes
 coordinator, index, config = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 assert processes.start(coordinator, 2, index)
-from logocap_jax.evaluation.runner import jit_evaluate, run_evaluation
+from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
 from logocap_jax.sharding import make_mesh
 from tests.evaluation.runner_test import METHOD, VARIABLES, make_batch
 
@@ -29,7 +29,7 @@ batches = [
     for ids, valid in (([1, 2, 3, 4], [True] * 4), ([5, 5], [True, False]))
 ]
 mesh = make_mesh()
-found = run_evaluation(jit_evaluate(METHOD, mesh), VARIABLES, batches, mesh)
+found = run_evaluation(make_evaluator(METHOD, mesh), VARIABLES, batches, mesh)
 result = {
     "rows": processes.gather_rows(rows).tolist(),
     "devices": mesh.devices.size,

@@ -4,6 +4,7 @@ import collections
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +13,13 @@ from jax.sharding import Mesh
 from logocap_jax.evaluation.gather import gather_images
 from logocap_jax.evaluation.results import ImagePoses
 from logocap_jax.inference.rescale import poses_of
-from logocap_jax.methods.base import EvaluateFn, Method, Variables
+from logocap_jax.methods.base import (
+    EvaluateFn,
+    Method,
+    Outputs,
+    Variables,
+    finish,
+)
 from logocap_jax.processes import gather_rows
 from logocap_jax.sharding import batch_sharding, local_rows, put_batch, replicated
 from logocap_jax.structures import Batch, Poses
@@ -21,8 +28,21 @@ ResultSets = dict[str, list[ImagePoses]]
 _BATCH_FIELDS = frozenset(Batch.__dataclass_fields__)
 
 
-def jit_evaluate(method: Method, mesh: Mesh) -> EvaluateFn:
-    """The method's `evaluate`, batch sharded; it compiles once per input size."""
+class Evaluator(NamedTuple):
+    """A method's evaluation on a mesh.
+
+    Attributes:
+      run: the method's `evaluate`, jitted, batch sharded; it compiles once per input
+        size.
+      finish: outputs on the host -> result sets.
+    """
+
+    run: EvaluateFn
+    finish: Callable[[Outputs], dict[str, Poses]]
+
+
+def make_evaluator(method: Method, mesh: Mesh) -> Evaluator:
+    """Compile a method's evaluation for a mesh."""
     whole, split = replicated(mesh), batch_sharding(mesh)
 
     # Each device works on its own images: left to itself, XLA would bring the maps of
@@ -35,14 +55,15 @@ def jit_evaluate(method: Method, mesh: Mesh) -> EvaluateFn:
         check_vma=False,
     )
     # Named, so that profiles and compilation logs show it.
-    def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:
+    def evaluate(variables: Variables, batch: Batch) -> Outputs:
         return method.evaluate(variables, batch)
 
-    return jax.jit(evaluate, in_shardings=(whole, split), out_shardings=split)
+    run = jax.jit(evaluate, in_shardings=(whole, split), out_shardings=split)
+    return Evaluator(run, functools.partial(finish, method))
 
 
 def run_evaluation(
-    evaluate: EvaluateFn,
+    evaluator: Evaluator,
     variables: Variables,
     batches: Iterable[Mapping[str, np.ndarray]],
     mesh: Mesh,
@@ -52,7 +73,7 @@ def run_evaluation(
     """Find the poses of all images, each process those of its own.
 
     Args:
-      evaluate: the jitted function of `jit_evaluate`.
+      evaluator: of the method.
       variables: parameters and batch statistics.
       batches: this process's share; arrays named as the fields of `Batch`, and
         `image_id` [B], `input_to_image` [B, 2, 3] and `valid` [B], False for padding.
@@ -66,8 +87,9 @@ def run_evaluation(
     sets: ResultSets = collections.defaultdict(list)
     valid: list[np.ndarray] = []
     done = 0
-    for arrays, outputs in _one_ahead(evaluate, variables, batches, mesh):
-        for name, poses in jax.tree.map(local_rows, outputs).items():
+    for arrays, outputs in _one_ahead(evaluator.run, variables, batches, mesh):
+        found = evaluator.finish(jax.tree.map(local_rows, outputs))
+        for name, poses in found.items():
             sets[name] += _images(poses, arrays)
         valid.append(arrays["valid"])
         done += int(arrays["valid"].sum())
@@ -88,7 +110,7 @@ def _one_ahead(
     variables: Variables,
     batches: Iterable[Mapping[str, np.ndarray]],
     mesh: Mesh,
-) -> Iterator[tuple[Mapping[str, np.ndarray], dict[str, Poses]]]:
+) -> Iterator[tuple[Mapping[str, np.ndarray], Outputs]]:
     """Dispatch each batch before the results of the one before are read."""
     before = None
     for arrays in batches:

@@ -14,11 +14,12 @@ import logocap_jax
 from data_pipeline.read.images import MAX_SIDE
 from logocap_jax.atomic import replacing
 from logocap_jax.methods import build_config, initial_poses
-from logocap_jax.methods.base import Method, Variables, part
-from logocap_jax.methods.initial_poses import KeypointerConfig
+from logocap_jax.methods.base import Method, Variables, subtree
+from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.predictor.export_info import ArrayInfo, ExportInfo, write_info
-from logocap_jax.predictor.weights import (
+from logocap_jax.structures import View
+from logocap_jax.weights.settings import (
     build_fitting,
     load_settings,
     skeleton_of,
@@ -166,7 +167,7 @@ def full_function(method: Method, variables: Variables) -> ExportFn:
     """Images to poses after pose NMS, in input px."""
 
     def full(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
-        poses = method.predict(variables, image)[method.result]
+        poses = method.predict(variables, View(image))[method.answer]
         names = [field.name for field in dataclasses.fields(poses)]
         return {name: getattr(poses, name) for name in names}
 
@@ -180,14 +181,14 @@ def dense_function(settings: dict[str, Any], variables: Variables) -> ExportFn:
       settings: of the method, as `load_settings` returns them.
       variables: its variables.
     """
-    names = {field.name for field in dataclasses.fields(KeypointerConfig)}
+    names = {field.name for field in dataclasses.fields(InitialPosesConfig)}
     shared = {name: value for name, value in settings.items() if name in names}
     config = build_config("center_offset", shared)
 
     def dense(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
         maps = initial_poses.predict_maps(
             config.network(),
-            part(variables, "dense"),
+            subtree(variables, "dense"),
             initial_poses.normalise(image),
             config,
         )

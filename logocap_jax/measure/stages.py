@@ -12,14 +12,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.build import method_settings
+from logocap_jax.experiment.run import resolve
 from logocap_jax.inference import flip
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import build_config, initial_poses
-from logocap_jax.methods.base import Variables, part
+from logocap_jax.methods.base import Variables, subtree
 from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, prediction
-from logocap_jax.methods.logocap.config import Parts, make_parts
+from logocap_jax.methods.logocap.config import Model, build_model
 from logocap_jax.models.hrnet import HRNet
 from logocap_jax.ops.valid_rows import map_valid
 from logocap_jax.structures import DenseMaps, Poses
@@ -61,11 +61,11 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
     Raises:
       ValueError: if the method is not `logocap`.
     """
-    parts = _parts(config)
+    model = _parts(config)
 
     def stage(name: str, function: Callable[..., Any], takes: str, gives: str) -> Stage:
         return Stage(
-            name, functools.partial(function, parts), tuple(takes.split()), gives
+            name, functools.partial(function, model), tuple(takes.split()), gives
         )
 
     images = "variables image valid_size"
@@ -82,52 +82,52 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
     )
 
 
-def _parts(config: ConfigDict) -> Parts:
+def _parts(config: ConfigDict) -> Model:
     if (name := config.method.name) != "logocap":
         raise ValueError(f"got a config of {name!r}, expected one of 'logocap'")
-    return make_parts(build_config(name, method_settings(config)))
+    return build_model(build_config(name, resolve(config).method_settings))
 
 
 def _bare(
-    parts: Parts, variables: Variables, image: UInt8[Array, "B H W 3"]
+    model: Model, variables: Variables, image: UInt8[Array, "B H W 3"]
 ) -> Float[Array, "N h w C"]:
     """The HRNet alone, with the batch norm as in training, on as many images."""
-    config = parts.config
+    config = model.config
     pixels = initial_poses.normalise(image)
     if config.flip_test:
         pixels = jnp.concatenate([pixels, flip.mirror(pixels)])
     network = HRNet(config.backbone, jnp.dtype(config.dtype))
-    own = part(part(variables, "dense"), "backbone")
+    own = subtree(subtree(variables, "dense"), "backbone")
     return network.apply(own, pixels, train=False)  # type: ignore[return-value]
 
 
 def _backbone(
-    parts: Parts,
+    model: Model,
     variables: Variables,
     image: UInt8[Array, "B H W 3"],
     valid_size: Int[Array, "B 2"] | None,
 ) -> DenseMaps:
     """HRNet and heads, of image and mirror image, to averaged maps."""
     pixels = initial_poses.normalise(image)
-    dense = part(variables, "dense")
+    dense = subtree(variables, "dense")
     return initial_poses.predict_maps(
-        parts.dense, dense, pixels, parts.config, valid_size
+        model.dense, dense, pixels, model.config, valid_size
     )
 
 
 def _decode(
-    parts: Parts, maps: DenseMaps, valid_size: Int[Array, "B 2"] | None
+    model: Model, maps: DenseMaps, valid_size: Int[Array, "B 2"] | None
 ) -> InitialPoses:
     """Centres, and the keypoints that the offsets there point to."""
     return jax.vmap(
         lambda heatmaps, offsets, valid_size: initial_poses.decode_initial(
-            heatmaps[..., -1], offsets, parts.config, valid_size
+            heatmaps[..., -1], offsets, model.config, valid_size
         )
     )(maps.heatmaps, maps.offsets, valid_size)
 
 
 def _local_kem(
-    parts: Parts,
+    model: Model,
     maps: DenseMaps,
     valid_size: Int[Array, "B 2"] | None,
     initial: InitialPoses,
@@ -136,30 +136,30 @@ def _local_kem(
 
     def compute(slots: tuple[InitialPoses, Array]) -> Array:
         some, image = slots
-        mesh = expansion.expand(some.keypoints, parts.mesh_offsets)
+        mesh = expansion.expand(some.keypoints, model.mesh_offsets)
         return expansion.sample_features(maps.embedding, mesh, valid_size, image)
 
-    return _map_slots(parts, compute, initial, ())
+    return _map_slots(model, compute, initial, ())
 
 
 def _local_kam(
-    parts: Parts,
+    model: Model,
     variables: Variables,
     initial: InitialPoses,
     features: Float[Array, "B N E E KD"],
 ) -> Float[Array, "B N E E K"]:
     """Message passing."""
-    own = part(variables, "maps")
+    own = subtree(variables, "maps")
 
     def compute(slots: tuple[InitialPoses, Array, Array]) -> Array:
-        kam = parts.maps.apply(own, slots[2], train=False)
+        kam = model.maps.apply(own, slots[2], train=False)
         return jnp.clip(jnp.asarray(kam), 0, 1)
 
-    return _map_slots(parts, compute, initial, (features,))
+    return _map_slots(model, compute, initial, (features,))
 
 
 def _global_kam(
-    parts: Parts,
+    model: Model,
     maps: DenseMaps,
     valid_size: Int[Array, "B 2"] | None,
     initial: InitialPoses,
@@ -170,14 +170,14 @@ def _global_kam(
     def compute(slots: tuple[InitialPoses, Array, Array]) -> Poses:
         some, image, kam = slots
         return prediction.refine_image(
-            parts, maps.heatmaps, some, kam, valid_size, image
+            model, maps.heatmaps, some, kam, valid_size, image
         )
 
-    return _map_slots(parts, compute, initial, (kam,))
+    return _map_slots(model, compute, initial, (kam,))
 
 
 def _map_slots(
-    parts: Parts,
+    model: Model,
     compute: Callable[[Any], Any],
     initial: InitialPoses,
     others: tuple[Any, ...],
@@ -185,7 +185,7 @@ def _map_slots(
     """Compute for the slots that hold a pose, in steps as `prediction` does.
 
     Args:
-      parts: say how many slots a step has.
+      model: say how many slots a step has.
       compute: slots, the image of each, and those of `others` -> results.
       initial: says which slots hold a pose.
       others: arrays `[B, N, ...]`.
@@ -195,29 +195,29 @@ def _map_slots(
     rows = jax.tree.map(
         lambda x: x.reshape(-1, *x.shape[2:]), (initial, image, *others)
     )
-    chunk = min(parts.config.slots_per_step, shape[1]) * shape[0]
+    chunk = min(model.config.slots_per_step, shape[1]) * shape[0]
     results = map_valid(compute, rows, rows[0].valid, chunk=chunk)
     return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), results)
 
 
-def _suppress(parts: Parts, poses: Poses) -> Poses:
-    del parts
+def _suppress(model: Model, poses: Poses) -> Poses:
+    del model
     return jax.vmap(suppress)(poses)[0]
 
 
 def _finish(
-    parts: Parts,
+    model: Model,
     variables: Variables,
     maps: DenseMaps,
     valid_size: Int[Array, "B 2"] | None,
 ) -> Poses:
     """All after the backbone, in one program."""
-    sets = prediction.read_maps(parts, part(variables, "maps"), maps, valid_size)
+    sets = prediction.read_maps(model, subtree(variables, "maps"), maps, valid_size)
     return jax.vmap(suppress)(sets["logocap"])[0]
 
 
 def _to_poses(
-    parts: Parts,
+    model: Model,
     variables: Variables,
     image: UInt8[Array, "B H W 3"],
     valid_size: Int[Array, "B 2"] | None,
@@ -225,7 +225,7 @@ def _to_poses(
     own: Bool[Array, ""],
 ) -> Poses:
     """From images to poses, in one program."""
-    found = _backbone(parts, variables, image, valid_size)
+    found = _backbone(model, variables, image, valid_size)
     # Not known when it is compiled: no part of either is left out.
     chosen = jax.tree.map(lambda a, b: jnp.where(own, a, b), found, maps)
-    return _finish(parts, variables, chosen, valid_size)
+    return _finish(model, variables, chosen, valid_size)

@@ -1,24 +1,48 @@
-"""The methods: name and settings -> `Method`."""
+"""The methods: name and settings -> `Method`. Imports neither JAX nor Flax."""
 
 import dataclasses
-from collections.abc import Mapping
+import importlib
+import types
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from logocap_jax.methods.base import Method
-from logocap_jax.methods.center_offset import make_center_offset
-from logocap_jax.methods.initial_poses import KeypointerConfig
-from logocap_jax.methods.logocap import LogoCapConfig, make_logocap
-from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.skeletons import parse_skeleton
 
-_METHODS = {
-    "center_offset": (KeypointerConfig, make_center_offset),
-    "logocap": (LogoCapConfig, make_logocap),
-}
+if typing.TYPE_CHECKING:
+    from logocap_jax.methods.base import Method, MethodSpec
+    from logocap_jax.torch_rows import WeightFormat
 
-# Settings that the weights know nothing of: a run may be gone on with and evaluated
-# with others than it was started with.
-TEST_TIME_SETTINGS = ("flip_test", "test_scales", "slots_per_step", "refine_with")
+METHODS = {
+    "logocap": "logocap_jax.methods.logocap",
+    "center_offset": "logocap_jax.methods.center_offset",
+}
+"""The package of each method: its module `spec` holds `SPEC`, a `MethodSpec`; its
+module `weights` holds `FORMAT`, a `WeightFormat`."""
+
+
+def find_method(name: str) -> "MethodSpec":
+    """The record of a method, imported when it is asked for.
+
+    Raises:
+      ValueError: if the name is unknown.
+    """
+    return _import_module(name, "spec").SPEC
+
+
+def find_format(name: str) -> "WeightFormat":
+    """The PyTorch checkpoints of a method; starts no JAX.
+
+    Raises:
+      ValueError: if the name is unknown.
+    """
+    return _import_module(name, "weights").FORMAT
+
+
+def _import_module(name: str, module: str) -> types.ModuleType:
+    if name not in METHODS:
+        raise ValueError(f"got method {name!r}, expected one of {sorted(METHODS)}")
+    return importlib.import_module(f"{METHODS[name]}.{module}")
 
 
 def default_settings(name: str) -> dict[str, Any]:
@@ -27,56 +51,71 @@ def default_settings(name: str) -> dict[str, Any]:
     Raises:
       ValueError: if the name is unknown.
     """
-    config_type, _ = _find(name)
-    settings = dataclasses.asdict(config_type())
+    settings = dataclasses.asdict(find_method(name).config())
     del settings["skeleton"]  # comes with the data, not with a config file
     return settings
 
 
-def build_method(name: str, settings: Mapping[str, Any]) -> Method:
+def marked_settings(name: str, mark: str) -> tuple[str, ...]:
+    """Dotted names of a method's settings with a mark: `test_time` or `free`."""
+    return tuple(_marked(find_method(name).config, mark))
+
+
+def build_method(name: str, settings: Mapping[str, Any]) -> "Method":
     """Build a method from plain settings, as a config file holds them.
 
     Args:
-      name: `"logocap"` or `"center_offset"`.
-      settings: fields of the method's config; `backbone` is a mapping of the
-        fields of `HRNetConfig`, `skeleton` one of those of `Skeleton`. Fields left out
-        keep the reference's values.
+      name: one of `METHODS`.
+      settings: fields of the method's config; a field that is a dataclass is a mapping
+        of its own fields. Fields left out keep their defaults, the reference's.
 
     Returns:
       The method.
 
     Raises:
-      ValueError: if the name or a field is unknown; lists those that are known.
+      ValueError: if the name or a field is unknown; lists the known ones.
     """
-    _, make = _find(name)
-    return make(build_config(name, settings))
+    return find_method(name).make(build_config(name, settings))
 
 
 def build_config(name: str, settings: Mapping[str, Any]) -> Any:
     """Build a method's config from plain settings, as `build_method` takes them."""
-    config_type, _ = _find(name)
     settings = dict(settings)
-    if "backbone" in settings:
-        settings["backbone"] = _make_config(HRNetConfig, settings["backbone"])
     if "skeleton" in settings:
         settings["skeleton"] = parse_skeleton(settings["skeleton"])
-    return _make_config(config_type, settings)
+    return _make_config(find_method(name).config, settings)
 
 
-def _find(name: str) -> tuple[Any, Any]:
-    if name not in _METHODS:
-        raise ValueError(f"got method {name!r}, expected one of {sorted(_METHODS)}")
-    return _METHODS[name]
-
-
-def _make_config(config_type: Any, settings: Mapping[str, Any]) -> Any:
+def _make_config(config_type: type, settings: Mapping[str, Any]) -> Any:
     fields = dataclasses.fields(config_type)
     known = {field.name for field in fields}
-    needed = {field.name for field in fields if field.default is dataclasses.MISSING}
+    needed = {
+        field.name
+        for field in fields
+        if field.default is field.default_factory is dataclasses.MISSING
+    }
     unknown, missing = sorted(set(settings) - known), sorted(needed - set(settings))
     if unknown or missing:
         raise ValueError(
             f"{config_type.__name__}: got unknown settings {unknown}, and lack "
             f"{missing}; expected some of {sorted(known)}"
         )
-    return config_type(**settings)
+    hints = typing.get_type_hints(config_type)
+    return config_type(
+        **{
+            key: _make_config(hints[key], value)
+            if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping)
+            else value
+            for key, value in settings.items()
+        }
+    )
+
+
+def _marked(config_type: type, mark: str) -> Iterator[str]:
+    hints = typing.get_type_hints(config_type)
+    for field in dataclasses.fields(config_type):
+        if field.metadata.get(mark):
+            yield field.name
+        if dataclasses.is_dataclass(hints[field.name]):
+            for name in _marked(hints[field.name], mark):
+                yield f"{field.name}.{name}"

@@ -1,51 +1,92 @@
-"""What a pose-estimation method is to the rest: a record of pure functions."""
+"""The seam: all that the rest of the project knows of a method."""
 
-from collections.abc import Mapping
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import Array, Float, Int, Num, UInt8
+import jax
+from jaxtyping import Array, Float
 
-from logocap_jax.structures import Batch, Poses
+from logocap_jax.geometry import CellRule
+from logocap_jax.structures import Batch, Poses, View
 
 Variables = Mapping[str, Any]
 """`{"params": ..., "batch_stats": ...}`, nested dicts of float32 arrays."""
 
+Outputs = Any
+"""Poses by the name of their result set; with a step on the host, any arrays."""
 
-def part(variables: Variables, name: str) -> Variables:
-    """One network's own variables, of a model that holds several by name."""
+# Metadata of a config's field: weights do not depend on it, so that a run may be
+# continued and evaluated with another value.
+TEST_TIME = {"test_time": True}
+# Metadata of a config's field: it changes memory and time only.
+FREE = {"free": True}
+
+
+def subtree(variables: Variables, name: str) -> Variables:
+    """The variables of one network of a model that holds several by name."""
     return {collection: tree[name] for collection, tree in variables.items()}
 
 
 class LossOutput(NamedTuple):
-    """Result of a loss function.
+    """The result of a loss function.
 
     Attributes:
       loss: the scalar to minimise.
-      terms: scalars to log; means over the parts where gradients are accumulated.
-      counts: scalars to log; sums over the parts where gradients are accumulated.
+      terms: scalars to log as `loss/NAME`; averaged over the parts of a batch.
+      counts: scalars to log as `count/NAME`; summed over the parts of a batch.
       batch_stats: batch statistics after the step.
     """
 
     loss: Float[Array, ""]
-    terms: dict[str, Float[Array, ""]]
-    counts: dict[str, Num[Array, ""]]
+    terms: dict[str, Array]
+    counts: dict[str, Array]
     batch_stats: Mapping[str, Any]
 
 
-class Explanation(NamedTuple):
-    """A method's answer to a batch, and the maps that it comes from.
+@typing.no_type_check
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class MapLayer:
+    """Dense maps to draw over the image.
 
     Attributes:
-      poses: after pose NMS, input px.
-      heatmaps: K keypoint heatmaps and, last, the pose-centre heatmap, in cells.
-      kam: local attraction maps of the poses, slot by slot, 0..1; axis 2 runs along y.
-        None: the method has none.
+      values: one map per channel, in cells.
+      names: one name per channel.
+      cells: where a cell lies in the input.
     """
 
-    poses: Poses
-    heatmaps: Float[Array, "B h w K1"]
-    kam: Float[Array, "B N E E K"] | None = None
+    values: Float[Array, "B h w C"]
+    names: tuple[str, ...] = dataclasses.field(metadata={"static": True})
+    cells: CellRule = dataclasses.field(metadata={"static": True})
+
+
+@typing.no_type_check
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PatchLayer:
+    """Small maps around the initial keypoints of poses, to draw on the image.
+
+    Attributes:
+      values: 0..1, in the order of the answer's slots; axis 2 runs along y.
+      radius: reach of a patch from its middle along x and y, input px, per keypoint.
+    """
+
+    values: Float[Array, "B N E E K"]
+    radius: tuple[float, ...] = dataclasses.field(metadata={"static": True})
+
+
+class Explanation(NamedTuple):
+    """A method's answer to a batch, and the maps behind it.
+
+    Attributes:
+      outputs: as of `predict`; holds the answer at least.
+      layers: maps by name.
+    """
+
+    outputs: Outputs
+    layers: Mapping[str, MapLayer | PatchLayer]
 
 
 @runtime_checkable
@@ -58,17 +99,17 @@ class InitFn(Protocol):
 
 @runtime_checkable
 class PrepareFn(Protocol):
-    """Make variables ready for many calls at test time."""
+    """Optional one-off preprocessing of variables for faster inference."""
 
     def __call__(self, variables: Variables) -> Variables:
-        """Do once what each call would do; preparing once more changes nothing."""
+        """Do once what each call would do; preparing twice changes nothing."""
 
 
 @runtime_checkable
 class LossFn(Protocol):
     """The training loss of one batch."""
 
-    def __call__(self, variables: Variables, batch: Batch) -> LossOutput:
+    def __call__(self, variables: Variables, batch: Batch, key: Array) -> LossOutput:
         """Compute the loss; differentiable in `variables["params"]`."""
 
 
@@ -76,24 +117,15 @@ class LossFn(Protocol):
 class PredictFn(Protocol):
     """Test-time inference."""
 
-    def __call__(
-        self,
-        variables: Variables,
-        image: UInt8[Array, "B H W 3"],
-        valid_size: Int[Array, "B 2"] | None = None,
-    ) -> dict[str, Poses]:
-        """Find the poses of input images, in input px; one entry per result set.
-
-        Images of several sizes may share one input: `valid_size` holds height and width
-        of each, multiples of 32; what lies outside changes nothing.
-        """
+    def __call__(self, variables: Variables, view: View) -> Outputs:
+        """Find the poses of input images, in input px; one entry per result set."""
 
 
 @runtime_checkable
 class EvaluateFn(Protocol):
     """Inference beside the ground truth."""
 
-    def __call__(self, variables: Variables, batch: Batch) -> dict[str, Poses]:
+    def __call__(self, variables: Variables, batch: Batch) -> Outputs:
         """As `predict`, and the result sets that need the ground truth."""
 
 
@@ -101,32 +133,94 @@ class EvaluateFn(Protocol):
 class ExplainFn(Protocol):
     """Test-time inference that keeps its maps."""
 
-    def __call__(
-        self,
-        variables: Variables,
-        image: UInt8[Array, "B H W 3"],
-        valid_size: Int[Array, "B 2"] | None = None,
-    ) -> Explanation:
+    def __call__(self, variables: Variables, view: View) -> Explanation:
         """As `predict`, the method's answer alone, together with the maps."""
 
 
-class Method(NamedTuple):
-    """A method; training, evaluation and prediction know nothing else of it.
+class Part(NamedTuple):
+    """A part of a model that training treats differently.
 
-    All functions are pure and may be jitted; those of images take any batch size, and
-    their result arrays have a fixed size with a `valid` mask.
+    Attributes:
+      name: of the part.
+      paths: its subtrees of the parameters, such as `dense/backbone`.
+      rate: factor of the learning rate; 0: frozen.
+      warmup: epochs over which its rate rises from 0.
+      frozen_norms: its running statistics stay; its loss must not use those of the
+        batch.
+      optional: weights may lack it.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    rate: float = 1.0
+    warmup: float = 0.0
+    frozen_norms: bool = False
+    optional: bool = False
+
+
+class TrainStage(NamedTuple):
+    """One stage of training.
+
+    Attributes:
+      loss: its loss.
+      trains: names of the parts that learn; empty: all.
+    """
+
+    loss: LossFn
+    trains: tuple[str, ...] = ()
+
+
+class InputSpec(NamedTuple):
+    """The input that a method needs.
+
+    Attributes:
+      mask_strides: strides of the loss masks of a batch, input px.
+      multiple: both sides of an input at test time are multiples of it, px.
+      shares_canvases: `predict` takes images smaller than their array.
+    """
+
+    mask_strides: tuple[int, ...] = (4,)
+    multiple: int = 64
+    shares_canvases: bool = True
+
+
+class Stage(NamedTuple):
+    """One named step of inference; parity and benchmark walk them.
+
+    Attributes:
+      name: of the stage.
+      reads: names of the arrays that it takes, in order.
+      writes: names of the arrays that it returns, in order.
+      run: `(variables, *arrays) -> arrays`, pure, batch axis first.
+      per_slot: the arrays have one row per pose slot, in place of one per image.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    run: Callable[..., tuple[Any, ...]]
+    per_slot: bool = False
+
+
+class Method(NamedTuple):
+    """A method: a record of pure functions.
+
+    All functions but `finish` may be jitted; those of images take any batch size, and
+    the arrays they return have a fixed size with a `valid` mask.
 
     Attributes:
       init: makes variables.
-      prepare: what the functions at test time take as well as variables, and run faster
-        with.
+      prepare: makes variables ready for many calls at test time.
       loss: training loss.
-      predict: result sets by name, e.g. `{"initial": ..., "logocap": ...}`.
-      evaluate: `predict`, plus sets that need the ground truth (`"bound"`).
-      explain: the answer, and the maps that it comes from.
-      result: the name of the set that is the method's answer.
-      kam_radius: how far local attraction maps reach from the initial keypoint in
-        their middle, along x and y, input px; None: the method has none.
+      predict: result sets by name.
+      evaluate: `predict`, and sets that need the ground truth.
+      explain: the answer, and the maps behind it.
+      answer: name of the set that is the method's answer.
+      oracles: names of the sets that are made with the ground truth.
+      finish: step on the host: outputs in NumPy -> result sets; None: outputs are
+        result sets already.
+      parts: parts that training treats differently.
+      stages: further stages of training by name; `main` is `loss`, all parts learning.
     """
 
     init: InitFn
@@ -135,5 +229,48 @@ class Method(NamedTuple):
     predict: PredictFn
     evaluate: EvaluateFn
     explain: ExplainFn
-    result: str
-    kam_radius: Float[np.ndarray, " K"] | None = None
+    answer: str
+    oracles: frozenset[str] = frozenset()
+    finish: Callable[[Outputs], dict[str, Poses]] | None = None
+    parts: tuple[Part, ...] = ()
+    stages: Mapping[str, TrainStage] = {}
+
+    def train_stage(self, name: str) -> TrainStage:
+        """The stage of training of that name.
+
+        Raises:
+          ValueError: if there is no such stage.
+        """
+        stages = {"main": TrainStage(self.loss), **self.stages}
+        if name not in stages:
+            raise ValueError(f"got stage {name!r}, expected one of {sorted(stages)}")
+        return stages[name]
+
+
+class MethodSpec(NamedTuple):
+    """A method before it is built: `SPEC` of the module `spec` in its package.
+
+    Attributes:
+      config: dataclass of its settings; has `skeleton` and `dtype`. Metadata of a
+        field: `TEST_TIME`, `FREE`.
+      make: builds the method.
+      tiny: settings of its smallest net.
+      inputs: the input that it needs.
+      stages: its named stages at test time.
+    """
+
+    config: type
+    make: Callable[[Any], Method]
+    tiny: Mapping[str, Any]
+    inputs: Callable[[Any], InputSpec] = lambda config: InputSpec()
+    stages: Callable[[Any], tuple[Stage, ...]] = lambda config: ()
+
+
+def answer_of(method: Method, outputs: Outputs) -> Outputs:
+    """The part of `predict`'s outputs that the method's answer needs."""
+    return outputs if method.finish else {method.answer: outputs[method.answer]}
+
+
+def finish(method: Method, outputs: Outputs) -> dict[str, Poses]:
+    """Result sets from outputs on the host."""
+    return method.finish(outputs) if method.finish else outputs

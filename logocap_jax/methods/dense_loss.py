@@ -6,12 +6,12 @@ from jaxtyping import Array, Bool, Float
 
 from logocap_jax import geometry, losses
 from logocap_jax.codecs import heatmap, offset
-from logocap_jax.methods.initial_poses import KeypointerConfig
+from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.structures import Batch, DenseMaps
 
 
 def dense_losses(
-    maps: DenseMaps, batch: Batch, config: KeypointerConfig
+    maps: DenseMaps, batch: Batch, config: InitialPosesConfig
 ) -> dict[str, Float[Array, ""]]:
     """The weighted heatmap and offset losses of a batch.
 
@@ -41,7 +41,7 @@ def dense_losses(
 
 
 def dense_targets(
-    example: Batch, config: KeypointerConfig
+    example: Batch, config: InitialPosesConfig
 ) -> tuple[
     Float[Array, "h w K1"],
     Float[Array, "h w"],

@@ -1,4 +1,4 @@
-"""The fast keypointer: dense maps, and the initial poses that they hold.
+"""Initial poses: dense maps, and the rough poses that they hold.
 
 What LOGO-CAP starts from, and all there is to the `center_offset` baseline.
 """
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
 from logocap_jax.inference import flip, scales
-from logocap_jax.methods.base import Variables
+from logocap_jax.methods.base import TEST_TIME, MapLayer, Variables
 from logocap_jax.models.dense import DenseNetwork
 from logocap_jax.models.hrnet import W32, HRNetConfig
 from logocap_jax.models.outside import valid_mask
@@ -48,8 +48,8 @@ def require(
 
 
 @dataclasses.dataclass(frozen=True)
-class KeypointerConfig:
-    """Settings of the fast keypointer; defaults are the reference's for W32.
+class InitialPosesConfig:
+    """Settings of dense maps and initial poses; defaults are the reference's for W32.
 
     Attributes:
       skeleton: keypoints of the data set.
@@ -82,8 +82,10 @@ class KeypointerConfig:
     smooth_l1_beta: float = 1 / 9
     offset_loss_weight: float = 0.01
     center_threshold: float = 0.01
-    flip_test: bool = True
-    test_scales: tuple[int | float, ...] = (1.0,)
+    flip_test: bool = dataclasses.field(default=True, metadata=TEST_TIME)
+    test_scales: tuple[int | float, ...] = dataclasses.field(
+        default=(1.0,), metadata=TEST_TIME
+    )
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -114,6 +116,23 @@ class KeypointerConfig:
         )
 
 
+# The smallest net, for tests of what every method owes to the rest.
+TINY = {
+    "backbone": {
+        "channels": 4,
+        "stem_channels": 4,
+        "layer1_channels": 4,
+        "layer1_blocks": 1,
+        "modules": (1, 1, 1),
+        "blocks": 1,
+    },
+    "heatmap_hidden": 4,
+    "offset_hidden": 4,
+    "num_slots": 5,
+    "center_threshold": 1e-6,
+}
+
+
 def normalise(image: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
     """RGB in 0..255 -> what the network expects."""
     mean, std = np.asarray(IMAGE_MEAN, np.float32), np.asarray(IMAGE_STD, np.float32)
@@ -124,7 +143,7 @@ def predict_maps(
     network: DenseNetwork,
     variables: Variables,
     image: Float[Array, "B H W 3"],
-    config: KeypointerConfig,
+    config: InitialPosesConfig,
     valid_size: Int[Array, "B 2"] | None = None,
 ) -> DenseMaps:
     """Dense maps at test time, averaged over what the config asks for.
@@ -164,6 +183,15 @@ def predict_maps(
     return scales.average(predict, image, config.test_scales, valid_size)
 
 
+def heatmap_layers(maps: DenseMaps, config: InitialPosesConfig) -> dict[str, MapLayer]:
+    """The heatmaps to look at, in the cells that decoding reads them at."""
+    cells, names = geometry.CellRule(), config.skeleton.keypoints
+    return {
+        "heatmaps": MapLayer(maps.heatmaps[..., :-1], names, cells),
+        "centers": MapLayer(maps.heatmaps[..., -1:], ("pose centre",), cells),
+    }
+
+
 def train_maps(
     network: DenseNetwork, variables: Variables, image: Float[Array, "B H W 3"]
 ) -> tuple[DenseMaps, Variables]:
@@ -194,7 +222,7 @@ jax.tree_util.register_dataclass(InitialPoses)
 def decode_initial(
     center_map: Float[Array, "h w"],
     offsets: Float[Array, "h w K 2"],
-    config: KeypointerConfig,
+    config: InitialPosesConfig,
     valid_size: Int[Array, "2"] | None = None,
 ) -> InitialPoses:
     """Centres of one image, and the keypoints that the offsets there point to.

@@ -44,7 +44,7 @@ class HRNetConfig:
     layer1_blocks: int = 4
     modules: tuple[int, int, int] = (1, 4, 3)
     blocks: int = 4
-    remat: bool = False
+    remat: bool = dataclasses.field(default=False, metadata={"free": True})
 
     def __post_init__(self) -> None:
         """Check the sizes.

@@ -18,10 +18,10 @@ from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
 from logocap_jax.inference import flip
 from logocap_jax.methods import initial_poses
-from logocap_jax.methods.base import Variables, part
+from logocap_jax.methods.base import Variables, subtree
 from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, prediction, refine
-from logocap_jax.methods.logocap.config import LogoCapConfig, make_parts
+from logocap_jax.methods.logocap.config import LogoCapConfig, build_model
 from logocap_jax.models.heads import Head
 from logocap_jax.structures import DenseMaps, Poses
 
@@ -67,10 +67,10 @@ class InferenceStages:
           config: settings.
           variables: of the whole model.
         """
-        parts = make_parts(config)
-        dense, maps = part(variables, "dense"), part(variables, "maps")
+        model = build_model(config)
+        dense, maps = subtree(variables, "dense"), subtree(variables, "maps")
         self.config = config
-        self.network = _compile(functools.partial(_network, parts.dense), dense)
+        self.network = _compile(functools.partial(_network, model.dense), dense)
         self.heads = _compile(functools.partial(_heads, config), dense)
         self.merge = jax.jit(functools.partial(_merge, config))
         self.upsample = jax.jit(
@@ -82,10 +82,10 @@ class InferenceStages:
             )[:2]
         )
         self.initial = jax.jit(offset.decode)
-        self.mesh = jax.jit(lambda points: expansion.expand(points, parts.mesh_offsets))
+        self.mesh = jax.jit(lambda points: expansion.expand(points, model.mesh_offsets))
         self.latent = jax.jit(expansion.sample_features)
         self.kam = _compile(
-            lambda tree, latent: parts.maps.apply(tree, latent, train=False), maps
+            lambda tree, latent: model.maps.apply(tree, latent, train=False), maps
         )
         self.windows = jax.jit(
             functools.partial(
@@ -99,7 +99,7 @@ class InferenceStages:
         self.poses: dict[str, Callable[..., Poses]] = {
             "logocap": jax.jit(
                 lambda heatmaps, initial, kam: prediction.refine_image(
-                    parts, heatmaps[..., :-1], initial, _clip(kam)
+                    model, heatmaps[..., :-1], initial, _clip(kam)
                 )
             ),
             "initial": jax.jit(
@@ -111,7 +111,7 @@ class InferenceStages:
                 lambda heatmaps, initial, kam: _local_poses(
                     initial,
                     _clip(kam),
-                    expansion.expand(initial.keypoints, parts.mesh_offsets),
+                    expansion.expand(initial.keypoints, model.mesh_offsets),
                 )
             ),
         }

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, UInt8
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
 from logocap_jax.methods import dense_loss, initial_poses
-from logocap_jax.methods.base import Variables, part
+from logocap_jax.methods.base import Variables, subtree
 from logocap_jax.methods.logocap import expansion, refine, training
 from logocap_jax.methods.logocap.assignment import Assignment, assign
-from logocap_jax.methods.logocap.config import LogoCapConfig, make_parts
+from logocap_jax.methods.logocap.config import LogoCapConfig, build_model
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.structures import Batch, DenseMaps
 from logocap_jax.training.optim import make_optimizer
@@ -60,14 +60,14 @@ class TrainingStages:
 
     def __init__(self, config: LogoCapConfig) -> None:
         """Compile nothing yet."""
-        parts = make_parts(config)
+        model = build_model(config)
         self.config = config
         self.optimizer = make_optimizer(optax.constant_schedule(LEARNING_RATE))
 
         def kam(tree: Variables, maps: DenseMaps, mesh: Array, takes_part: Array):
             features = jax.vmap(expansion.sample_features)(maps.embedding, mesh)
-            found, _ = parts.maps.apply(
-                part(tree, "maps"),
+            found, _ = model.maps.apply(
+                subtree(tree, "maps"),
                 features.reshape(-1, *features.shape[2:]),
                 train=True,
                 mask=takes_part.reshape(-1),
@@ -87,13 +87,13 @@ class TrainingStages:
 
         self.step = jax.jit(
             functools.partial(
-                _step, functools.partial(training.loss, parts), self.optimizer
+                _step, functools.partial(training.loss, model), self.optimizer
             )
         )
         self.targets = jax.jit(functools.partial(_targets, config))
         self.maps = jax.jit(
             lambda tree, images: initial_poses.train_maps(
-                parts.dense, part(tree, "dense"), images
+                model.dense, subtree(tree, "dense"), images
             )[0]
         )
         self.centers = jax.jit(
@@ -107,7 +107,7 @@ class TrainingStages:
         self.mesh = jax.jit(
             jax.vmap(
                 lambda offsets, centers: expansion.expand(
-                    offset.decode(offsets, centers), parts.mesh_offsets
+                    offset.decode(offsets, centers), model.mesh_offsets
                 )
             )
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -20,8 +21,9 @@ from logocap_jax.predictor.fitting import Size, by_short_side, few_canvases
 from logocap_jax.predictor.images import ImageLike
 from logocap_jax.predictor.inputs import Input, make_input
 from logocap_jax.predictor.poses import Poses
-from logocap_jax.predictor.weights import build_fitting, load_settings
 from logocap_jax.skeletons import Skeleton
+from logocap_jax.structures import View
+from logocap_jax.weights.settings import build_fitting, load_settings
 
 # What lowers the memory that an image needs.
 _ADVICE = (
@@ -79,8 +81,8 @@ class Explainer:
             jax.jit(method.explain), jax.jit(method.prepare)(variables)
         )
         self.skeleton = skeleton
-        self.has_kam = method.kam_radius is not None
-        self._kam_radius = method.kam_radius
+        self.has_kam = bool(method.oracles)
+        self._answer = method.answer
         self._score_threshold = score_threshold
         self._fit, self._canvas = by_short_side(short_side), few_canvases(short_side)
 
@@ -136,21 +138,27 @@ class Explainer:
 
     def explain(self, given: Input) -> Explained:
         """Find the people in a prepared image."""
-        valid_size = np.array([given.valid_size], np.int32)
+        view = View(
+            jnp.asarray(given.pixels[None]), jnp.asarray([given.valid_size], jnp.int32)
+        )
         with explaining_memory(_ADVICE):
-            found = jax.device_get(self._explain(given.pixels[None], valid_size))
+            found = jax.device_get(self._explain(view))
         transform = given.input_to_image
-        kept = found.poses.valid & (found.poses.scores >= self._score_threshold)
-        good = dataclasses.replace(found.poses, valid=kept)
+        answer = found.outputs[self._answer]
+        kept = answer.valid & (answer.scores >= self._score_threshold)
+        good = dataclasses.replace(answer, valid=kept)
         keypoints, keypoint_scores, scores, initial = poses_of(good, 0, transform)
-        assert initial is not None  # both methods' poses say where they come from
+        if initial is None:
+            initial = keypoints
         height, width = (side // geometry.STRIDE for side in given.valid_size)
         return Explained(
             Poses(keypoints, keypoint_scores, scores, initial, self.skeleton),
-            found.heatmaps[0, :height, :width, :-1],
+            found.layers["heatmaps"].values[0, :height, :width],
             _cell_to_image(transform),
-            None if found.kam is None else found.kam[kept],
-            None if self._kam_radius is None else self._kam_radius * transform[0, 0],
+            found.layers["kam"].values[kept] if self.has_kam else None,
+            np.array(found.layers["kam"].radius) * transform[0, 0]
+            if self.has_kam
+            else None,
         )
 
 

@@ -16,7 +16,7 @@ from logocap_jax.methods import build_method
 from logocap_jax.methods.base import Variables
 from logocap_jax.methods.dense_loss import dense_targets
 from logocap_jax.methods.initial_poses import decode_initial
-from logocap_jax.methods.logocap.config import LogoCapConfig, make_parts
+from logocap_jax.methods.logocap.config import LogoCapConfig, build_model
 from logocap_jax.methods.logocap.prediction import refine_image
 from logocap_jax.structures import Batch, Poses
 
@@ -45,7 +45,7 @@ _TINY = {
 
 
 def run() -> Iterator[tuple[str, str]]:
-    """Run the parts one after the other.
+    """Run the model one after the other.
 
     Yields:
       What was done, and what came out of it.
@@ -60,7 +60,9 @@ def run() -> Iterator[tuple[str, str]]:
     variables = _filled(jax.eval_shape(method.init, jax.random.key(0)))
 
     def loss_fn(params: Variables) -> Array:
-        return method.loss({**variables, "params": params}, batch).loss
+        return method.loss(
+            {**variables, "params": params}, batch, jax.random.key(0)
+        ).loss
 
     jitted = jax.jit(jax.value_and_grad(loss_fn), compiler_options=_QUICKLY)
     step = jitted.lower(variables["params"]).compile()
@@ -108,14 +110,14 @@ def decoding_error(batch: Batch) -> float:
 
     The attraction maps say that the heatmaps' peaks are right.
     """
-    parts = make_parts(LogoCapConfig(num_slots=8, mesh_size=3, window_radius=12))
+    model = build_model(LogoCapConfig(num_slots=8, mesh_size=3, window_radius=12))
 
     @functools.partial(jax.jit, compiler_options=_QUICKLY)
     def there_and_back(one: Batch) -> Poses:
-        heatmaps, _, offsets, _ = dense_targets(one, parts.config)
-        initial = decode_initial(heatmaps[..., -1], offsets, parts.config)
+        heatmaps, _, offsets, _ = dense_targets(one, model.config)
+        initial = decode_initial(heatmaps[..., -1], offsets, model.config)
         kam = jnp.zeros((8, 3, 3, heatmaps.shape[-1] - 1)).at[:, 1, 1].set(1)
-        return suppress(refine_image(parts, heatmaps[..., :-1], initial, kam))[0]
+        return suppress(refine_image(model, heatmaps[..., :-1], initial, kam))[0]
 
     one = jax.tree.map(lambda array: array[0], batch)
     poses = jax.device_get(there_and_back(one))

@@ -6,92 +6,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from logocap_jax.methods import build_config, build_method
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.models.placement import formats
 from logocap_jax.predictor import traces
 from logocap_jax.predictor.predictor import PredictFn
-from logocap_jax.skeletons import Skeleton, parse_skeleton
-from logocap_jax.structures import Poses
-from logocap_jax.weights.containers import errors_naming
-from logocap_jax.weights.files import load_weights
-from logocap_jax.weights.settings import read_settings, saved_settings
-from logocap_jax.weights.state_dict import fit
+from logocap_jax.skeletons import Skeleton
+from logocap_jax.structures import Poses, View
+from logocap_jax.weights.settings import (
+    build_fitting,
+    build_from,
+    load_settings,
+    skeleton_of,
+)
 from logocap_jax.weights.trees import flatten
-
-
-def load_method(
-    path: Path, changes: dict[str, Any]
-) -> tuple[Method, Variables, Skeleton]:
-    """Load weights and build the method that they are of.
-
-    Args:
-      path: a run of `train.py`, or any file that `logocap convert` reads or writes.
-      changes: settings that replace those found.
-
-    Raises:
-      ValueError: unreadable, not a known method, or settings that do not fit.
-    """
-    settings, variables = load_settings(path, changes)
-    method = build_fitting(path, settings, variables)
-    return method, variables, skeleton_of(settings)
-
-
-def load_settings(
-    path: Path, changes: dict[str, Any]
-) -> tuple[dict[str, Any], Variables]:
-    """Load weights and what is known of the method that they are of.
-
-    A run knows its settings; from other weights the sizes are read, and all else is
-    the reference's.
-
-    Args:
-      path: as for `load_method`.
-      changes: settings that replace those found.
-
-    Returns:
-      The method's `name` and its settings; the weights.
-
-    Raises:
-      ValueError: unreadable, or not of a known method.
-    """
-    if not path.exists():
-        raise ValueError(f"{path}: no such weights, expected a file or a folder")
-    variables = load_weights(path)
-    settings = saved_settings(path)
-    if settings is None:
-        with errors_naming(path):
-            given = changes.get("skeleton")
-            settings = read_settings(variables, given and parse_skeleton(given))
-    return settings | changes, variables
-
-
-def skeleton_of(settings: dict[str, Any]) -> Skeleton:
-    """The keypoints of the method with these settings, from `load_settings`."""
-    others = {key: value for key, value in settings.items() if key != "name"}
-    return build_config(settings["name"], others).skeleton
-
-
-def build_fitting(path: Path, settings: dict[str, Any], variables: Variables) -> Method:
-    """Build the method that weights are of, from `load_settings`.
-
-    Raises:
-      ValueError: settings that are unknown or do not fit the weights; names `path`.
-    """
-    method = _build(path, settings)
-    with errors_naming(path):
-        shapes = jax.eval_shape(method.init, jax.random.key(0))
-        expected = {name: leaf.shape for name, leaf in flatten(shapes).items()}
-        arrays = flatten(variables)
-        _, report = fit(arrays, expected, names={name: name for name in arrays})
-        report.require_complete()
-    return method
-
-
-def _build(path: Path, settings: dict[str, Any]) -> Method:
-    others = {key: value for key, value in settings.items() if key != "name"}
-    with errors_naming(path):
-        return build_method(settings["name"], others)
 
 
 def compile_weights(path: Path, changes: dict[str, Any]) -> tuple[PredictFn, Skeleton]:
@@ -115,7 +42,9 @@ def compile_weights(path: Path, changes: dict[str, Any]) -> tuple[PredictFn, Ske
     folder = traces.folder_of(settings, shapes)
     known = folder is not None and folder.is_dir()
     method = (
-        _build(path, settings) if known else build_fitting(path, settings, variables)
+        build_from(path, settings)
+        if known
+        else build_fitting(path, settings, variables)
     )
     return _compile(method, variables, folder), skeleton_of(settings)
 
@@ -130,7 +59,8 @@ def _compile(method: Method, variables: Variables, folder: Path | None) -> Predi
     def predict(
         variables: Variables, image: jax.Array, valid_size: jax.Array | None
     ) -> dict[str, jax.Array]:
-        return vars(method.predict(variables, image, valid_size)[method.result])
+        view = View(image, valid_size)
+        return vars(method.predict(variables, view)[method.answer])
 
     def answer(image: np.ndarray, valid_size: np.ndarray | None) -> Poses:
         arguments = (variables, image, valid_size)

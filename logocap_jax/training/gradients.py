@@ -6,24 +6,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from logocap_jax.methods.base import LossOutput, Method, Variables
+from logocap_jax.methods.base import LossFn, LossOutput, Variables
 from logocap_jax.structures import Batch
 
 
 def compute_gradients(
-    method: Method, variables: Variables, batch: Batch
+    loss: LossFn, variables: Variables, batch: Batch, key: Array
 ) -> tuple[Any, LossOutput]:
     """The gradient of the loss by `variables["params"]`, and the loss itself."""
 
     def loss_fn(params: Any) -> tuple[Array, LossOutput]:
-        output = method.loss({**variables, "params": params}, batch)
+        output = loss({**variables, "params": params}, batch, key)
         return output.loss, output
 
     return jax.grad(loss_fn, has_aux=True)(variables["params"])
 
 
 def accumulate_gradients(
-    method: Method, variables: Variables, batch: Batch, *, parts: int
+    loss: LossFn, variables: Variables, batch: Batch, key: Array, *, parts: int
 ) -> tuple[Any, LossOutput]:
     """As `compute_gradients`, with the memory of a part of the batch.
 
@@ -33,35 +33,40 @@ def accumulate_gradients(
     LOGO-CAP's, weighs each part's people alike.
 
     Args:
-      method: the method.
+      loss: the loss function.
       variables: parameters and batch statistics.
       batch: every `parts`-th image makes a part, so that each device holds its share
         of every part and no image moves.
+      key: of the step; each part gets its own.
       parts: how many.
 
     Returns:
-      Means over the parts of gradient, loss and terms; sums of counts; statistics after
-      the last.
+      Means over the parts of gradient, loss and its terms; sums of counts; statistics
+      after the last.
 
     Raises:
       ValueError: if `parts` does not divide the batch.
     """
     params = variables["params"]
 
-    def add(carry: tuple[Any, Any], part: Batch) -> tuple[tuple[Any, Any], Any]:
+    def add(
+        carry: tuple[Any, Any], part: tuple[Batch, Array]
+    ) -> tuple[tuple[Any, Any], Any]:
         total, batch_stats = carry
         grads, output = compute_gradients(
-            method, {"params": params, "batch_stats": batch_stats}, part
+            loss, {"params": params, "batch_stats": batch_stats}, *part
         )
         total = jax.tree.map(jnp.add, total, grads)
-        return (total, output.batch_stats), output._replace(batch_stats={})
+        scalars = (output.loss, output.terms), output.counts
+        return (total, output.batch_stats), scalars
 
     start = jax.tree.map(jnp.zeros_like, params), variables["batch_stats"]
-    (total, batch_stats), outputs = jax.lax.scan(add, start, _split(batch, parts))
+    inputs = _split(batch, parts), jax.random.split(key, parts)
+    (total, batch_stats), (averaged, counted) = jax.lax.scan(add, start, inputs)
     grads = jax.tree.map(lambda grad: grad / parts, total)
-    loss, terms = jax.tree.map(jnp.mean, (outputs.loss, outputs.terms))
-    counts = jax.tree.map(jnp.sum, outputs.counts)
-    return grads, LossOutput(loss, terms, counts, batch_stats)
+    mean, terms = jax.tree.map(lambda values: jnp.mean(values, axis=0), averaged)
+    counts = jax.tree.map(lambda values: jnp.sum(values, axis=0), counted)
+    return grads, LossOutput(mean, terms, counts, batch_stats)
 
 
 def _split(batch: Batch, parts: int) -> Batch:

@@ -170,7 +170,7 @@ def _log(
     last = values[-1]
     taken = [value for value in values if not value["skipped_in_row"]]
     metrics = {
-        f"loss/{name}": float(np.mean([value[name] for value in taken or values]))
+        name: float(np.mean([value[name] for value in taken or values]))
         for name in last
         if name not in _SKIPS
     }

@@ -15,9 +15,6 @@ from tensorboardX.proto.summary_pb2 import Summary
 from logocap_jax.atomic import replacing
 from logocap_jax.training.errors import SaveError
 
-# Metrics among the losses that are none, and what the progress line calls them.
-_COUNTS = {"loss/matched_slots": "matched"}
-
 
 class MetricWriter:
     """Appends metrics to `metrics.jsonl` and TensorBoard files in a folder.
@@ -158,18 +155,19 @@ def progress_line(
     Args:
       step: steps taken.
       num_steps: steps in all.
-      metrics: `loss/total` and its terms, `lr`, and what `Stopwatch.read` returns.
+      metrics: `loss/total`, its terms and counts, `lr`, and the metrics of
+        `Stopwatch.read`.
       steps_per_epoch: steps in one epoch.
     """
     terms = ", ".join(
         f"{name.removeprefix('loss/')} {value:.3g}"
         for name, value in metrics.items()
-        if name.startswith("loss/") and name != "loss/total" and name not in _COUNTS
+        if name.startswith("loss/") and name != "loss/total"
     )
     counts = [
-        f"{title} {metrics[name]:.1f}"
-        for name, title in _COUNTS.items()
-        if name in metrics
+        f"{name.removeprefix('count/').replace('_', ' ')} {value:.1f}"
+        for name, value in metrics.items()
+        if name.startswith("count/")
     ]
     skipped = metrics.get("skipped_steps", 0)
     minutes, seconds = divmod(int((num_steps - step) * metrics["seconds_per_step"]), 60)

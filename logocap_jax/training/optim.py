@@ -1,11 +1,15 @@
 """Optimizers and the learning-rate schedule."""
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import optax
+
+from logocap_jax.methods.base import Part
+from logocap_jax.training.parts import by_part
 
 _SCALINGS: dict[str, Callable[[float], float]] = {
     "none": lambda ratio: 1.0,
@@ -73,6 +77,8 @@ def make_optimizer(
     *,
     weight_decay: float = 0.0,
     clip_norm: float = 0.0,
+    parts: Sequence[Part] = (),
+    steps_per_epoch: int = 1,
 ) -> optax.GradientTransformation:
     """An optimizer, by default the reference's: Adam with PyTorch's settings.
 
@@ -86,6 +92,8 @@ def make_optimizer(
       weight_decay: decoupled weight decay of AdamW and LAMB.
       clip_norm: largest global norm of a gradient; longer ones are shortened to it;
         0: any length. The optimizer's state is the same with and without.
+      parts: of the model, with rates and warm-ups of their own.
+      steps_per_epoch: steps in one epoch, for their warm-ups.
 
     Raises:
       ValueError: if a setting is unknown, negative, or has no effect.
@@ -100,7 +108,9 @@ def make_optimizer(
             f"got weight_decay={weight_decay}, expected 0 for 'adam'; use 'adamw'"
         )
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
-    return optax.chain(clip, _OPTIMIZERS[name](schedule, weight_decay))
+    transform = functools.partial(_OPTIMIZERS[name], weight_decay=weight_decay)
+    rates = by_part(transform, schedule, parts, steps_per_epoch=steps_per_epoch)
+    return optax.chain(clip, rates)
 
 
 def _adam(

@@ -1,7 +1,7 @@
 """The jitted training step."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,11 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Int, Num
 
-from logocap_jax.methods.base import Method, Variables
+from logocap_jax.methods.base import LossFn, LossOutput, Part, Variables
 from logocap_jax.sharding import batch_sharding, replicated
 from logocap_jax.structures import Batch
 from logocap_jax.training.gradients import accumulate_gradients, compute_gradients
+from logocap_jax.training.parts import drop_frozen, keep_frozen_statistics
 from logocap_jax.training.state import TrainState
 
 Metrics = dict[str, Num[Array, ""]]
@@ -20,12 +21,14 @@ TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def make_train_step(
-    method: Method,
+    loss: LossFn,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     *,
     accumulate: int = 1,
     ema_decay: float = 0.0,
+    parts: Sequence[Part] = (),
+    seed: int = 0,
 ) -> TrainStep:
     """Build the step: gradients over the global batch, then one optimizer update.
 
@@ -41,17 +44,20 @@ def make_train_step(
     schedule stays where it was.
 
     Args:
-      method: the method.
+      loss: the loss function, of a method or of one of its stages of training.
       optimizer: the optimizer.
       mesh: devices.
       accumulate: parts that a batch goes through the network in.
       ema_decay: what the moving average of the variables keeps at each step, where
         the state has one; less in the first steps.
+      parts: of the model; frozen ones get no gradient, frozen norms keep their
+        running statistics.
+      seed: of the keys that the loss gets, one per step.
 
     Returns:
-      A jitted function; its metrics stay on the device: `total`, the method's terms
-      and counts, and `skipped_steps` and `skipped_in_row` of the new state. It raises
-      a ValueError if `accumulate` does not divide the batch.
+      A jitted function; its metrics stay on the device: `loss/total`, the loss's terms
+      and counts, and `skipped_steps` and `skipped_in_row` of the new state. It raises a
+      ValueError if `accumulate` does not divide the batch.
 
     Raises:
       ValueError: if a setting is out of range.
@@ -62,35 +68,35 @@ def make_train_step(
         raise ValueError(f"got ema_decay={ema_decay}, expected 0 or more, below 1")
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
         if accumulate == 1:
-            grads, output = compute_gradients(method, state.variables, batch)
+            grads, output = compute_gradients(loss, state.variables, batch, key)
         else:
             grads, output = accumulate_gradients(
-                method, state.variables, batch, parts=accumulate
+                loss, state.variables, batch, key, parts=accumulate
             )
+        grads = drop_frozen(grads, parts)
+        batch_stats = keep_frozen_statistics(
+            output.batch_stats, state.batch_stats, parts
+        )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         advanced = dataclasses.replace(
             state,
             params=optax.apply_updates(state.params, updates),
-            batch_stats=output.batch_stats,
+            batch_stats=batch_stats,
             opt_state=opt_state,
         )
         if state.ema is not None:
             ema = _average(state.ema, advanced.variables, ema_decay, state.step)
             advanced = dataclasses.replace(advanced, ema=ema)
         # A square that overflows makes the norm infinite, and would Adam's moments.
-        finite = jnp.isfinite(optax.tree.norm((output.loss, grads, output.batch_stats)))
+        finite = jnp.isfinite(optax.tree.norm((output.loss, grads, batch_stats)))
         new_state = _advance_if(finite, advanced, state)
         skips = {
             "skipped_steps": new_state.skipped_steps,
             "skipped_in_row": new_state.skipped_in_row,
         }
-        return new_state, {
-            "total": output.loss,
-            **output.terms,
-            **output.counts,
-            **skips,
-        }
+        return new_state, _named(output) | skips
 
     whole = replicated(mesh)
     return jax.jit(
@@ -99,6 +105,12 @@ def make_train_step(
         out_shardings=(whole, whole),
         donate_argnums=0,
     )
+
+
+def _named(output: LossOutput) -> Metrics:
+    terms = {f"loss/{name}": value for name, value in output.terms.items()}
+    counts = {f"count/{name}": value for name, value in output.counts.items()}
+    return {"loss/total": output.loss, **terms, **counts}
 
 
 def _average(

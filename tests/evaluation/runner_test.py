@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from logocap_jax.evaluation.runner import jit_evaluate, run_evaluation
+from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
 from logocap_jax.methods.base import Method
 from logocap_jax.structures import Poses
 
@@ -26,7 +26,7 @@ def evaluate(variables, batch):
     return {"toy": poses, "bound": poses}
 
 
-METHOD = Method(None, None, None, None, evaluate, None, result="toy")
+METHOD = Method(None, None, None, None, evaluate, None, answer="toy")
 VARIABLES = {"params": {"w": jnp.asarray(0.5)}, "batch_stats": {}}
 
 
@@ -56,7 +56,7 @@ def make_batch(image_ids, *, valid):
 def run(batches, *, devices=1, **options):
     mesh = Mesh(np.asarray(jax.devices()[:devices]), ("data",))
     return run_evaluation(
-        jit_evaluate(METHOD, mesh), VARIABLES, batches, mesh, **options
+        make_evaluator(METHOD, mesh), VARIABLES, batches, mesh, **options
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from logocap_jax.measure.scenes import draw_maps, draw_truth, write_photographs
-from logocap_jax.methods.initial_poses import KeypointerConfig, decode_initial
+from logocap_jax.methods.initial_poses import InitialPosesConfig, decode_initial
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from logocap_jax.methods.initial_poses import KeypointerConfig, decode_initial
 def test_as_many_people_are_found_as_were_drawn(people, height, width):
     maps = draw_maps(people, height=height, width=width, num_keypoints=17, embedding=2)
     found = jax.jit(decode_initial, static_argnums=2)(
-        maps.heatmaps[..., -1], maps.offsets, KeypointerConfig(center_threshold=1e-6)
+        maps.heatmaps[..., -1], maps.offsets, InitialPosesConfig(center_threshold=1e-6)
     )
     assert int(found.valid.sum()) == people
     assert float(found.center_values[:people].min()) > 0.5

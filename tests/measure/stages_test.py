@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.experiment.build import make_method
+from logocap_jax.experiment.run import resolve
 from logocap_jax.measure.scenes import draw_maps
 from logocap_jax.measure.stages import make_stages
+from logocap_jax.structures import View
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 
@@ -30,7 +31,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def method(config):
-    return make_method(config)
+    return resolve(config).method
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,8 @@ def assert_same_poses(one, other):
 
 def test_all_in_one_program_finds_what_the_method_finds(method, values):
     predict = jax.jit(method.predict)
-    poses = predict(values["unfolded"], values["image"], values["valid_size"])
-    assert_same_poses(values["to-poses"], poses[method.result])
+    poses = predict(values["unfolded"], View(values["image"], values["valid_size"]))
+    assert_same_poses(values["to-poses"], poses[method.answer])
 
 
 def test_the_stages_one_by_one_find_what_they_find_together(values):

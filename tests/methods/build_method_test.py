@@ -9,7 +9,7 @@ from logocap_jax.methods import build_method
     ("name", "result"), [("logocap", "logocap"), ("center_offset", "initial")]
 )
 def test_a_method_is_built_from_its_name_alone(name, result):
-    assert build_method(name, {}).result == result
+    assert build_method(name, {}).answer == result
 
 
 def test_unknown_method_lists_the_known_ones():
@@ -24,7 +24,7 @@ def test_unknown_setting_lists_the_known_ones(name):
 
 
 def test_setting_of_another_method_is_refused():
-    with pytest.raises(ValueError, match=r"KeypointerConfig.*mesh_size"):
+    with pytest.raises(ValueError, match=r"InitialPosesConfig.*mesh_size"):
         build_method("center_offset", {"mesh_size": 3})
 
 

@@ -12,8 +12,7 @@ import pytest
 from flax import linen as nn
 
 from logocap_jax.methods import dense_loss
-from logocap_jax.methods.logocap import LogoCapConfig
-from logocap_jax.methods.logocap.config import Parts, make_parts
+from logocap_jax.methods.logocap.config import LogoCapConfig, Model, build_model
 from logocap_jax.models.dense import DenseNetwork
 from logocap_jax.structures import Batch
 
@@ -45,14 +44,14 @@ class StoredMaps(DenseNetwork):
 class Case(NamedTuple):
     """A small LOGO-CAP that knows the poses of a batch from the start."""
 
-    parts: Parts
+    model: Model
     variables: dict[str, Any]
     batch: Batch
 
     def with_config(self, **changes: Any) -> "Case":
         """The same with other settings of the config."""
-        config = dataclasses.replace(self.parts.config, **changes)
-        return self._replace(parts=self.parts._replace(config=config))
+        config = dataclasses.replace(self.model.config, **changes)
+        return self._replace(model=self.model._replace(config=config))
 
     def with_batch(self, **changes: Any) -> "Case":
         """The same with other ground truth."""
@@ -135,10 +134,10 @@ def batch() -> Batch:
 def case(config: LogoCapConfig, batch: Batch, fill: Callable[[Any], Any]) -> Case:
     """The dense maps are the batch's own targets, with a little noise."""
     dense = StoredMaps(config.backbone, 17, 0, 0, config.embedding)
-    parts = make_parts(config)._replace(dense=dense)
+    model = build_model(config)._replace(dense=dense)
     features = jnp.zeros((1, 5, 5, 17 * config.embedding))
     shapes = jax.eval_shape(
-        lambda: parts.maps.init(jax.random.key(0), features, train=False)
+        lambda: model.maps.init(jax.random.key(0), features, train=False)
     )
     maps = fill(shapes)
 
@@ -154,4 +153,4 @@ def case(config: LogoCapConfig, batch: Batch, fill: Callable[[Any], Any]) -> Cas
     stored = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), stored)
     stats = {"dense": {"none": jnp.zeros(())}, "maps": maps["batch_stats"]}
     params = {"dense": stored, "maps": maps["params"]}
-    return Case(parts, {"params": params, "batch_stats": stats}, batch)
+    return Case(model, {"params": params, "batch_stats": stats}, batch)

@@ -5,37 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.methods import build_method
+from logocap_jax.methods import METHODS, build_method, find_method
+from logocap_jax.structures import View
 
-SLOTS = 5
-COMMON = {
-    "heatmap_hidden": 4,
-    "offset_hidden": 4,
-    "num_slots": SLOTS,
-    "center_threshold": 1e-6,
-}
-SETTINGS = {
-    "center_offset": COMMON,
-    "logocap": COMMON
-    | {
-        "embedding": 2,
-        "message_channels": (4, 4, 4),
-        "affines": 2,
-        "mesh_size": 3,
-        "window_radius": 6,
-        "instance_budget": 3,
-    },
-}
+SLOTS, KEYPOINTS = 5, 17
 
 
-@pytest.fixture(scope="module", params=SETTINGS)
+@pytest.fixture(scope="module", params=METHODS)
 def name(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def method(name, smallest):
-    return build_method(name, SETTINGS[name] | {"backbone": smallest})
+def method(name):
+    return build_method(name, find_method(name).tiny)
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +46,20 @@ def test_variables_are_float32_parameters_and_statistics(method):
 def test_loss_keeps_the_tree_of_the_statistics_and_is_a_sum_of_its_terms(
     method, variables, batch
 ):
-    output = jax.eval_shape(method.loss, variables, batch)
+    output = jax.eval_shape(method.loss, variables, batch, jax.random.key(0))
     assert output.loss.shape == ()
-    assert {leaf.shape for leaf in jax.tree.leaves(output[1:3])} == {()}
-    assert {"heatmap", "offset"} <= set(output.terms)
+    assert output.terms
+    scalars = [*output.terms.values(), *output.counts.values()]
+    assert {leaf.shape for leaf in scalars} == {()}
     stats = jax.tree.map(lambda leaf: leaf.shape, variables["batch_stats"])
     assert jax.tree.map(lambda leaf: leaf.shape, output.batch_stats) == stats
 
 
 def test_loss_is_differentiable_in_the_parameters(method, variables, batch):
     def loss(params):
-        return method.loss({**variables, "params": params}, batch).loss
+        return method.loss(
+            {**variables, "params": params}, batch, jax.random.key(0)
+        ).loss
 
     gradient = jax.eval_shape(jax.grad(loss), variables["params"])
     expected = jax.tree.map(lambda leaf: leaf.shape, variables["params"])
@@ -92,8 +78,8 @@ def _shapes(function, variables, argument):
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])
 def test_prediction_has_fixed_shapes_and_names_its_result(method, variables, size):
     image = jax.ShapeDtypeStruct((3, *size, 3), jnp.uint8)
-    results = _shapes(method.predict, variables, image)
-    assert method.result in results
+    results = _shapes(method.predict, variables, View(image))
+    assert method.answer in results
     for poses in results.values():
         assert {name: leaf.shape for name, leaf in poses.items()} == {
             "keypoints": (3, SLOTS, 17, 2),
@@ -106,10 +92,10 @@ def test_prediction_has_fixed_shapes_and_names_its_result(method, variables, siz
 
 
 def test_evaluation_holds_all_result_sets_of_prediction(method, variables, batch):
-    predicted = _shapes(method.predict, variables, batch.image)
+    predicted = _shapes(method.predict, variables, View(batch.image))
     evaluated = _shapes(method.evaluate, variables, batch)
     assert set(predicted) <= set(evaluated)
-    assert ("bound" in evaluated) is (method.result == "logocap")
+    assert set(evaluated) - set(predicted) == method.oracles
 
 
 def test_poses_of_an_image_do_not_depend_on_its_batch(evaluated, batch):

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from logocap_jax.methods import build_method
-from logocap_jax.weights.torch_keys import find_path, find_torch_key
+from logocap_jax.methods import build_method, find_format
+from logocap_jax.structures import View
 from logocap_jax.weights.trees import flatten, unflatten
 
 SETTINGS = {
@@ -44,10 +44,11 @@ def test_shapes_are_those_of_the_released_checkpoint(name, variables, parity_dir
             released[key] = tuple(shape)
     expected = {}
     for path, leaf in variables[name].items():
-        entry = find_path(path)
+        entry = find_format("logocap").find_path(path)
         assert entry is not None, path
         # A view of one value has the shape and costs nothing.
-        expected[entry.torch_key] = entry.layout.to_torch(_view(leaf.shape)).shape
+        array = entry.leaf.layout.to_torch(_view(leaf.shape))
+        expected[entry.key] = array.shape
     assert expected == released
 
 
@@ -57,7 +58,7 @@ def test_every_key_of_the_released_checkpoint_has_a_path(name, variables, parity
     paths = set()
     for key, _, _ in json.loads(text):
         if not key.endswith("num_batches_tracked"):
-            entry = find_torch_key(key)
+            entry = find_format("logocap").find_key(key)
             assert entry is not None, key
             paths.add(entry.path)
     assert paths == set(variables[name])
@@ -66,7 +67,7 @@ def test_every_key_of_the_released_checkpoint_has_a_path(name, variables, parity
 def test_w32_has_poses_of_the_same_shape_at_three_scales(variables):
     method = build_method("logocap", {"test_scales": (0.5, 1.0, 2.0)})
     image = jax.ShapeDtypeStruct((1, 512, 768, 3), np.uint8)
-    found = jax.eval_shape(method.predict, unflatten(variables["w32"]), image)
+    found = jax.eval_shape(method.predict, unflatten(variables["w32"]), View(image))
     assert found["logocap"].keypoints.shape == (1, 30, 17, 2)
 
 

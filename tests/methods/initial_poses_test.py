@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from logocap_jax.methods import dense_loss, initial_poses
-from logocap_jax.methods.initial_poses import InitialPoses, KeypointerConfig
+from logocap_jax.methods.initial_poses import InitialPoses, InitialPosesConfig
 from logocap_jax.structures import DenseMaps
 from tests.reference import sampling
 from tests.reference import targets as reference
 
 CELLS = 16
-CONFIG = KeypointerConfig(num_slots=6)
+CONFIG = InitialPosesConfig(num_slots=6)
 
 
 def test_images_are_normalised_by_imagenets_mean_and_deviation():

@@ -8,7 +8,7 @@ import pytest
 
 from logocap_jax.inference import flip
 from logocap_jax.methods import initial_poses
-from logocap_jax.methods.initial_poses import KeypointerConfig
+from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.skeletons import COCO
 from logocap_jax.structures import DenseMaps
@@ -46,7 +46,7 @@ def image():
 def _config(smallest, **changes):
     sizes = {"heatmap_hidden": 4, "offset_hidden": 4}
     backbone = HRNetConfig(**smallest | {"modules": (1, 0, 0)})
-    return KeypointerConfig(backbone=backbone, **sizes, **changes)
+    return InitialPosesConfig(backbone=backbone, **sizes, **changes)
 
 
 def _predict(network, variables, image, config, valid_size=None):

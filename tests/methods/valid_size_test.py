@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from logocap_jax.methods import build_method
+from logocap_jax.structures import View
 from tests.parity.own_case_test import TINY, random_variables
 
 SIZES = [(128, 64), (64, 96)]
@@ -40,9 +41,9 @@ def test_what_lies_outside_changes_nothing(name, flip_test, images, canvases):
     output["bias"] += 1
     predict = jax.jit(method.predict)
     with jax.default_matmul_precision("highest"):
-        found = predict(variables, canvases, np.array(SIZES, np.int32))
+        found = predict(variables, View(canvases, np.array(SIZES, np.int32)))
         for row, image in enumerate(images):
-            expected = predict(variables, image[None])
+            expected = predict(variables, View(image[None]))
             for poses, others in zip(found.values(), expected.values(), strict=True):
                 valid = np.asarray(others.valid[0])
                 assert valid.sum() > 2

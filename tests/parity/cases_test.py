@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from logocap_jax.methods.logocap import LogoCapConfig
+from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.parity import cases
 
 
@@ -118,5 +118,5 @@ def test_weights_without_a_head_are_refused(parity_dir):
     variables = cases.read_weights(parity_dir / "tiny")
     del variables["params"]["maps"]
     del variables["batch_stats"]["maps"]
-    with pytest.raises(ValueError, match="weights lack the parts of LOGO-CAP"):
+    with pytest.raises(ValueError, match="weights lack the model of LOGO-CAP"):
         cases.read_config(variables)

@@ -10,9 +10,10 @@ import pytest
 
 from logocap_jax.inference.rescale import to_image
 from logocap_jax.methods import initial_poses
-from logocap_jax.methods.logocap import LogoCapConfig, make_logocap
+from logocap_jax.methods.logocap.config import LogoCapConfig
+from logocap_jax.methods.logocap.spec import make_logocap
 from logocap_jax.models.hrnet import TINY
-from logocap_jax.structures import Batch
+from logocap_jax.structures import Batch, View
 from logocap_jax.weights.files import load_weights
 
 pytestmark = pytest.mark.parity
@@ -87,7 +88,7 @@ def loss():
 def test_losses_of_the_first_step_are_the_references(name, loss, variables, parity_dir):
     with np.load(parity_dir / "tiny" / f"{name}.npz") as arrays:
         with jax.default_matmul_precision("highest"):
-            metrics = loss(variables, _batch(arrays)).terms
+            metrics = loss(variables, _batch(arrays), jax.random.key(0)).terms
         found = [
             metrics[term].item() for term in ("heatmap", "offset", "kam", "refined")
         ]
@@ -115,7 +116,7 @@ def test_poses_of_an_image_are_the_references(name, result, variables, parity_di
         arrays = dict(file)
     with jax.default_matmul_precision("highest"):
         predict = _predict("no_flip" not in name)
-        sets = predict(variables, _pixels(arrays["input"]))
+        sets = predict(variables, View(_pixels(arrays["input"])))
     poses = jax.tree.map(lambda leaf: np.asarray(leaf)[0], sets[result])
     count = len(arrays["final_scores"])
     assert list(poses.valid) == [True] * count + [False] * (30 - count)

@@ -70,12 +70,12 @@ def toy_method() -> Method:
         del key
         return {"params": {"w": jnp.zeros(())}, "batch_stats": {"n": jnp.zeros(())}}
 
-    def loss(variables, batch):
+    def loss(variables, batch, key):
         error = jnp.mean(jnp.square(variables["params"]["w"] - batch.area))
         count = variables["batch_stats"]["n"] + 1
         return LossOutput(error, {"error": error}, {}, {"n": count})
 
-    return Method(init, None, loss, None, None, None, result="toy")
+    return Method(init, None, loss, None, None, None, answer="toy")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from logocap_jax.sharding import put_batch
 from logocap_jax.structures import Batch
 from logocap_jax.training.gradients import accumulate_gradients, compute_gradients
 
+KEY = jax.random.key(0)
 START = {"params": {"w": jnp.zeros(())}, "batch_stats": {"seen": jnp.zeros(())}}
 
 
@@ -16,12 +17,12 @@ START = {"params": {"w": jnp.zeros(())}, "batch_stats": {"seen": jnp.zeros(())}}
 def averaging_method(toy_method):
     """Learns the mean area; `batch_stats` follow the areas that it has seen."""
 
-    def loss(variables, batch):
+    def loss(variables, batch, key):
         error = jnp.mean(jnp.square(variables["params"]["w"] - batch.area))
         area = jnp.mean(batch.area)
-        images = jnp.asarray(batch.area.size)
         seen = 0.5 * variables["batch_stats"]["seen"] + 0.5 * area
-        return LossOutput(error, {"area": area}, {"images": images}, {"seen": seen})
+        people = jnp.sum(batch.person)
+        return LossOutput(error, {"area": area}, {"people": people}, {"seen": seen})
 
     return toy_method._replace(loss=loss)
 
@@ -33,7 +34,7 @@ def eight(make_arrays):
 
 
 def test_the_gradient_of_a_batch_is_by_hand(averaging_method, eight):
-    grads, output = compute_gradients(averaging_method, START, Batch(**eight))
+    grads, output = compute_gradients(averaging_method.loss, START, Batch(**eight), KEY)
     assert float(grads["w"]) == -9  # -2 * 4.5
     assert float(output.loss) == 25.5
     assert float(output.batch_stats["seen"]) == 2.25
@@ -42,16 +43,18 @@ def test_the_gradient_of_a_batch_is_by_hand(averaging_method, eight):
 @pytest.mark.parametrize("parts", [1, 2, 4, 8])
 def test_accumulated_gradients_are_those_of_the_batch(averaging_method, eight, parts):
     grads, output = accumulate_gradients(
-        averaging_method, START, Batch(**eight), parts=parts
+        averaging_method.loss, START, Batch(**eight), KEY, parts=parts
     )
     assert float(grads["w"]) == -9
     assert float(output.loss) == 25.5
     assert float(output.terms["area"]) == 4.5
-    assert int(output.counts["images"]) == 8
+    assert int(output.counts["people"]) == int(eight["person"].sum()) == 8
 
 
 def test_each_part_of_a_batch_moves_the_running_statistics(averaging_method, eight):
-    _, output = accumulate_gradients(averaging_method, START, Batch(**eight), parts=4)
+    _, output = accumulate_gradients(
+        averaging_method.loss, START, Batch(**eight), KEY, parts=4
+    )
     seen = 0.0
     for part in ([1, 5], [2, 6], [3, 7], [4, 8]):  # every fourth image
         seen = 0.5 * seen + 0.5 * np.mean(part)
@@ -61,21 +64,23 @@ def test_each_part_of_a_batch_moves_the_running_statistics(averaging_method, eig
 def test_a_part_that_is_not_finite_shows(averaging_method, eight):
     eight["area"][2] = np.inf
     grads, output = accumulate_gradients(
-        averaging_method, START, Batch(**eight), parts=4
+        averaging_method.loss, START, Batch(**eight), KEY, parts=4
     )
     assert not np.isfinite(grads["w"])
     assert not np.isfinite(output.loss)
 
 
 def test_parts_of_a_batch_stay_on_their_devices(averaging_method, make_arrays):
-    def loss(variables, batch):
+    def loss(variables, batch, key):
         error = variables["params"]["w"] - batch.image.astype(jnp.float32)
         return LossOutput(jnp.mean(jnp.square(error)), {}, {}, variables["batch_stats"])
 
     method = averaging_method._replace(loss=loss)
     mesh = Mesh(np.asarray(jax.devices()), ("data",))
     batch = Batch(**put_batch(make_arrays(16), mesh))
-    compute = jax.jit(lambda batch: accumulate_gradients(method, START, batch, parts=2))
+    compute = jax.jit(
+        lambda batch: accumulate_gradients(method.loss, START, batch, KEY, parts=2)
+    )
     program = compute.lower(batch).compile().as_text()
     assert "all-reduce" in program
     for moving in ("all-gather", "all-to-all", "collective-permute"):
@@ -84,4 +89,4 @@ def test_parts_of_a_batch_stay_on_their_devices(averaging_method, make_arrays):
 
 def test_a_batch_that_does_not_split_is_refused(averaging_method, eight):
     with pytest.raises(ValueError, match="a batch of 8, expected a multiple of accum"):
-        accumulate_gradients(averaging_method, START, Batch(**eight), parts=3)
+        accumulate_gradients(averaging_method.loss, START, Batch(**eight), KEY, parts=3)

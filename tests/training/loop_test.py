@@ -65,7 +65,7 @@ def run(tmp_path, toy_method, make_arrays):
         try:
             state = train(
                 state,
-                make_train_step(toy_method, optimizer, mesh),
+                make_train_step(toy_method.loss, optimizer, mesh),
                 batches(),
                 evaluate,
                 best_by="eval/toy/AP",

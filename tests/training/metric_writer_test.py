@@ -132,7 +132,7 @@ def test_stopwatch_counts_steps_and_starts_anew():
 
 METRICS = {
     "loss/heatmap": 0.012345,
-    "loss/matched_slots": 4.75,
+    "count/matched_slots": 4.75,
     "loss/offset": 1.5e-4,
     "loss/total": 0.0125,
     "lr": 1e-3,
@@ -145,18 +145,18 @@ METRICS = {
 def test_progress_line_has_the_total_first_and_counts_apart():
     assert progress_line(250, 2000, METRICS, 100) == (
         "step 250/2000  epoch 2.5  loss 0.0125 (heatmap 0.0123, offset 0.00015)  "
-        "matched 4.8  lr 1.0e-03  85.2 images/s  data wait 3%  ETA 1:12:55"
+        "matched slots 4.8  lr 1.0e-03  85.2 images/s  data wait 3%  ETA 1:12:55"
     )
 
 
 def test_progress_line_tells_of_skipped_steps_where_there_are_any():
     line = progress_line(250, 2000, METRICS | {"skipped_steps": 3}, 100)
-    assert "matched 4.8  skipped 3  lr" in line
+    assert "matched slots 4.8  skipped 3  lr" in line
     assert "skipped" not in progress_line(1, 2, METRICS | {"skipped_steps": 0}, 1)
 
 
 def test_progress_line_leaves_out_counts_that_a_method_has_not():
-    metrics = {k: v for k, v in METRICS.items() if k != "loss/matched_slots"}
+    metrics = {k: v for k, v in METRICS.items() if k != "count/matched_slots"}
     line = progress_line(2000, 2000, metrics, 100)
     assert "matched" not in line
     assert line.endswith("ETA 0:00:00")

@@ -12,7 +12,7 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from logocap_jax.experiment.build import make_method
+from logocap_jax.experiment.run import resolve
 from logocap_jax.sharding import put_batch, replicated
 from logocap_jax.structures import Batch
 from logocap_jax.training.optim import make_optimizer
@@ -20,6 +20,7 @@ from logocap_jax.training.state import create_state, state_from_variables
 from logocap_jax.training.step import make_train_step
 from tests.faults.injector import poison
 
+NAMES = ("total", "heatmap", "offset", "kam", "refined")
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 
 
@@ -31,7 +32,7 @@ def config():
 @pytest.fixture(scope="module")
 def tiny_method(quick_compilation):
     config = runpy.run_path(str(TINY_CONFIG))["get_config"]()
-    return make_method(config)
+    return resolve(config).method
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def stepped(method, variables, arrays, devices):
         jax.random.key(0),
     )
     state = jax.device_put(state, replicated(mesh))
-    step = make_train_step(method, optimizer, mesh)
+    step = make_train_step(method.loss, optimizer, mesh)
     state, metrics = step(state, Batch(**put_batch(arrays, mesh)))
     return jax.device_get((state, metrics))
 
@@ -67,8 +68,8 @@ def test_one_and_eight_devices_take_the_same_step(
     arrays["person"][:4, 1:] = False
     alone, alone_metrics = stepped(tiny_method, tiny_variables, arrays, devices=1)
     shared, shared_metrics = stepped(tiny_method, tiny_variables, arrays, devices=8)
-    assert alone_metrics["matched_slots"] > 0
-    assert alone_metrics["kam"] > 0
+    assert alone_metrics["count/matched_slots"] > 0
+    assert alone_metrics["loss/kam"] > 0
     assert alone_metrics.keys() == shared_metrics.keys()
     for name, value in alone_metrics.items():
         np.testing.assert_allclose(shared_metrics[name], value, rtol=1e-5)
@@ -95,7 +96,7 @@ def test_a_step_counts_moves_parameters_and_carries_statistics(
     arrays["area"][:] = 5
     optimizer = make_optimizer(optax.constant_schedule(0.1))
     state = create_state(toy_method, optimizer, jax.random.key(0))
-    step = make_train_step(toy_method, optimizer, one_device)
+    step = make_train_step(toy_method.loss, optimizer, one_device)
     batch = Batch(**put_batch(arrays, one_device))
     for count in (1, 2, 3):
         state, metrics = step(state, batch)
@@ -103,15 +104,20 @@ def test_a_step_counts_moves_parameters_and_carries_statistics(
         assert float(state.batch_stats["n"]) == count
         # Adam moves by the rate while the gradient keeps its size.
         assert float(state.params["w"]) == pytest.approx(0.1 * count, rel=0.02)
-    assert metrics.keys() == {"total", "error", "skipped_steps", "skipped_in_row"}
-    assert float(metrics["total"]) == pytest.approx((5 - 0.2) ** 2, rel=0.01)
+    assert metrics.keys() == {
+        "loss/total",
+        "loss/error",
+        "skipped_steps",
+        "skipped_in_row",
+    }
+    assert float(metrics["loss/total"]) == pytest.approx((5 - 0.2) ** 2, rel=0.01)
 
 
 def test_the_state_handed_in_is_donated(toy_method, make_arrays, one_device):
     optimizer = make_optimizer(optax.constant_schedule(0.1))
     state = create_state(toy_method, optimizer, jax.random.key(0))
     state = jax.device_put(state, replicated(one_device))
-    step = make_train_step(toy_method, optimizer, one_device)
+    step = make_train_step(toy_method.loss, optimizer, one_device)
     after, _ = step(state, Batch(**put_batch(make_arrays(2), one_device)))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(after))
@@ -120,16 +126,16 @@ def test_the_state_handed_in_is_donated(toy_method, make_arrays, one_device):
 @pytest.mark.parametrize("name", ["logocap_w32_coco", "logocap_w48_coco"])
 def test_a_full_size_step_keeps_the_shapes_of_the_state(name, make_arrays, one_device):
     config = importlib.import_module(f"configs.{name}").get_config()
-    method = make_method(config)
+    method = resolve(config).method
     optimizer = make_optimizer(optax.constant_schedule(config.learning_rate))
     state = jax.eval_shape(
         lambda key: create_state(method, optimizer, key), jax.random.key(0)
     )
     arrays = make_arrays(2, side=config.data.input_size, people=config.data.max_people)
-    step = make_train_step(method, optimizer, one_device)
+    step = make_train_step(method.loss, optimizer, one_device)
     after, metrics = jax.eval_shape(step, state, Batch(**arrays))
     assert jax.tree.map(_signature, after) == jax.tree.map(_signature, state)
-    assert {"total", "heatmap", "offset", "kam", "refined"} <= metrics.keys()
+    assert {f"loss/{name}" for name in NAMES} <= metrics.keys()
     assert {metric.shape for metric in metrics.values()} == {()}
 
 
@@ -141,7 +147,7 @@ def take_steps(method, optimizer, mesh, batches, *, ema=False, **options):
     """States and metrics after each step."""
     state = create_state(method, optimizer, jax.random.key(0), ema=ema)
     state = jax.device_put(state, replicated(mesh))
-    step = make_train_step(method, optimizer, mesh, **options)
+    step = make_train_step(method.loss, optimizer, mesh, **options)
     for arrays in batches:
         state, metrics = step(state, Batch(**put_batch(arrays, mesh)))
         yield jax.device_get((state, metrics))
@@ -171,7 +177,7 @@ def test_options_of_a_step_without_meaning_are_refused(
     toy_method, one_device, option, value
 ):
     with pytest.raises(ValueError, match=f"got {option}={value}, expected"):
-        make_train_step(toy_method, optax.sgd(0.1), one_device, **{option: value})
+        make_train_step(toy_method.loss, optax.sgd(0.1), one_device, **{option: value})
 
 
 def test_the_average_follows_the_variables(toy_method, make_arrays, one_device):
@@ -198,7 +204,7 @@ def test_the_average_of_a_long_run_keeps_what_the_decay_says(
     state = dataclasses.replace(
         state, step=jnp.asarray(10**6), params={"w": jnp.asarray(1.0)}
     )
-    step = make_train_step(toy_method, optimizer, one_device, ema_decay=0.999)
+    step = make_train_step(toy_method.loss, optimizer, one_device, ema_decay=0.999)
     after, _ = step(state, Batch(**put_batch(make_arrays(2), one_device)))
     assert float(after.ema["params"]["w"]) == pytest.approx(0.001, rel=1e-3)
 
@@ -207,8 +213,8 @@ def test_the_average_of_a_long_run_keeps_what_the_decay_says(
 def fragile_method(toy_method):
     """The toy method, whose area says what is not finite."""
 
-    def loss(variables, batch):
-        error = toy_method.loss(variables, batch)
+    def loss(variables, batch, key):
+        error = toy_method.loss(variables, batch, key)
         area, w = jnp.max(batch.area), variables["params"]["w"]
         # Zero, and so is its gradient unless the area is 1: then that is infinite.
         edge = jnp.where(area == 1, jnp.sqrt(jnp.where(area == 1, w - w, 1)), 0)
@@ -283,12 +289,12 @@ def test_bfloat16_computes_and_float32_stays(
     config, tiny_variables, make_arrays, one_device
 ):
     config.method.dtype = "bfloat16"
-    method = make_method(config)
+    method = resolve(config).method
     optimizer = make_optimizer(optax.constant_schedule(1e-3))
     variables = jax.tree.map(jnp.asarray, tiny_variables)
     state = state_from_variables(variables, optimizer, ema=True)
     before = jax.tree.map(_signature, state)
-    step = make_train_step(method, optimizer, one_device, ema_decay=0.9)
+    step = make_train_step(method.loss, optimizer, one_device, ema_decay=0.9)
     batch = Batch(**put_batch(make_arrays(8), one_device))
     program = step.lower(state, batch)
     assert re.search(r"stablehlo\.convolution.*xbf16>", program.as_text())
@@ -296,9 +302,9 @@ def test_bfloat16_computes_and_float32_stays(
     assert jax.tree.map(_signature, state) == before
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(state)} == {"float32", "int32"}
     assert int(metrics["skipped_steps"]) == 0
-    for name in ("total", "heatmap", "offset", "kam", "refined"):
-        assert np.isfinite(metrics[name])
-        assert metrics[name].dtype == np.float32
+    for name in NAMES:
+        assert np.isfinite(metrics[f"loss/{name}"])
+        assert metrics[f"loss/{name}"].dtype == np.float32
     kept = jax.tree.map(np.array_equal, tiny_variables, jax.device_get(state.variables))
     assert np.mean(jax.tree.leaves(kept)) < 0.1
     for poses in jax.eval_shape(method.evaluate, state.variables, batch).values():

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from logocap_jax.methods.initial_poses import KeypointerConfig, require
+from logocap_jax.methods.base import TEST_TIME
+from logocap_jax.methods.initial_poses import InitialPosesConfig, require
 from logocap_jax.methods.logocap import expansion
 from logocap_jax.methods.logocap.network import MapPredictor
 from logocap_jax.models.dense import DenseNetwork
@@ -16,7 +17,7 @@ REFINE_WITH = ("both", "kem", "kam")
 
 
 @dataclasses.dataclass(frozen=True)
-class LogoCapConfig(KeypointerConfig):
+class LogoCapConfig(InitialPosesConfig):
     """Settings of LOGO-CAP; defaults are the reference's for W32.
 
     Attributes:
@@ -51,8 +52,8 @@ class LogoCapConfig(KeypointerConfig):
     match_threshold: float = 0.5
     instance_budget: int = 8
     kam_loss_weight: float = 0.01
-    slots_per_step: int = 3
-    refine_with: str = "both"
+    slots_per_step: int = dataclasses.field(default=3, metadata=TEST_TIME)
+    refine_with: str = dataclasses.field(default="both", metadata=TEST_TIME)
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -86,7 +87,7 @@ class LogoCapConfig(KeypointerConfig):
         )
 
 
-class Parts(NamedTuple):
+class Model(NamedTuple):
     """What the method's functions close over: settings, networks, mesh.
 
     Attributes:
@@ -102,7 +103,7 @@ class Parts(NamedTuple):
     mesh_offsets: Float[np.ndarray, "E E K 2"]
 
 
-def make_parts(config: LogoCapConfig) -> Parts:
+def build_model(config: LogoCapConfig) -> Model:
     """Build the networks (they hold no variables) and the mesh."""
     maps = MapPredictor(
         num_keypoints=config.skeleton.num_keypoints,
@@ -112,4 +113,4 @@ def make_parts(config: LogoCapConfig) -> Parts:
         dtype=jnp.dtype(config.dtype),
     )
     offsets = expansion.mesh_offsets(config.skeleton.sigma_array, size=config.mesh_size)
-    return Parts(config, config.network(config.embedding), maps, offsets)
+    return Model(config, config.network(config.embedding), maps, offsets)

@@ -6,43 +6,45 @@ from jaxtyping import Array, Bool, Float
 
 from logocap_jax import geometry, losses
 from logocap_jax.methods import dense_loss, initial_poses
-from logocap_jax.methods.base import LossOutput, Variables, part
+from logocap_jax.methods.base import LossOutput, Variables, subtree
 from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import Assignment, assign
-from logocap_jax.methods.logocap.config import LogoCapConfig, Parts
+from logocap_jax.methods.logocap.config import LogoCapConfig, Model
 from logocap_jax.ops.peaks import largest
 from logocap_jax.structures import Batch, DenseMaps
 
 
-def loss(parts: Parts, variables: Variables, batch: Batch) -> LossOutput:
+def loss(model: Model, variables: Variables, batch: Batch, key: Array) -> LossOutput:
     """The sum of four losses: heatmap, offset, attraction map, refined map.
 
     Args:
-      parts: settings and networks.
+      model: settings and networks.
       variables: parameters and batch statistics.
       batch: images and people.
+      key: not used: nothing is random.
 
     Returns:
-      Loss, the four weighted terms, the count of matched slots, and statistics.
+      Loss, its four weighted terms, the number of matched slots, and statistics.
     """
+    del key
     image = initial_poses.normalise(batch.image)
     maps, dense_stats = initial_poses.train_maps(
-        parts.dense, part(variables, "dense"), image
+        model.dense, subtree(variables, "dense"), image
     )
-    terms = dense_loss.dense_losses(maps, batch, parts.config)
-    initial, truth = jax.vmap(lambda *args: _slots(parts, *args))(
+    terms = dense_loss.dense_losses(maps, batch, model.config)
+    initial, truth = jax.vmap(lambda *args: _slots(model, *args))(
         jax.lax.stop_gradient(maps.heatmaps[..., -1]),
         jax.lax.stop_gradient(maps.offsets),
         batch,
     )
     initial, truth, takes_part = jax.vmap(
-        lambda *args: _pack(*args, budget=parts.config.instance_budget)
+        lambda *args: _pack(*args, budget=model.config.instance_budget)
     )(initial, truth)
-    kam, map_stats = _attraction_maps(parts, variables, maps, initial, takes_part)
-    terms["kam"] = _kam_loss(kam, truth, parts.config)
+    kam, map_stats = _attraction_maps(model, variables, maps, initial, takes_part)
+    terms["kam"] = _kam_loss(kam, truth, model.config)
     terms["refined"] = _refined_loss(
-        maps, initial, kam, truth, takes_part, parts.config
+        maps, initial, kam, truth, takes_part, model.config
     )
     return LossOutput(
         loss=sum(terms.values(), start=jnp.zeros(())),
@@ -53,17 +55,17 @@ def loss(parts: Parts, variables: Variables, batch: Batch) -> LossOutput:
 
 
 def _slots(
-    parts: Parts, center_map: Array, offsets: Array, example: Batch
+    model: Model, center_map: Array, offsets: Array, example: Batch
 ) -> tuple[InitialPoses, Assignment]:
     """The pose slots of one image and their ground truth.
 
     Args:
-      parts: settings and networks.
+      model: settings and networks.
       center_map: [h, w], predicted.
       offsets: [h, w, K, 2], predicted.
       example: one image's ground truth, a `Batch` without `B`.
     """
-    config = parts.config
+    config = model.config
     height, width = example.image.shape[:2]
     initial = initial_poses.decode_initial(center_map, offsets, config)
     visible = (
@@ -72,7 +74,7 @@ def _slots(
         & geometry.contains(example.keypoints, height, width)
     )
     truth = assign(
-        expansion.expand(initial.keypoints, parts.mesh_offsets),
+        expansion.expand(initial.keypoints, model.mesh_offsets),
         example.keypoints,
         visible,
         example.area,
@@ -103,7 +105,7 @@ def _pack(
 
 
 def _attraction_maps(
-    parts: Parts,
+    model: Model,
     variables: Variables,
     maps: DenseMaps,
     initial: InitialPoses,
@@ -111,11 +113,11 @@ def _attraction_maps(
 ) -> tuple[Float[Array, "B S E E K"], Variables]:
     """The attraction maps of the packed slots, and new batch statistics."""
     mesh = jax.vmap(expansion.expand, in_axes=(0, None))(
-        initial.keypoints, parts.mesh_offsets
+        initial.keypoints, model.mesh_offsets
     )
     features = jax.vmap(expansion.sample_features)(maps.embedding, mesh)
-    kam, updates = parts.maps.apply(
-        part(variables, "maps"),
+    kam, updates = model.maps.apply(
+        subtree(variables, "maps"),
         features.reshape(-1, *features.shape[2:]),  # [B * S, E, E, K * D]
         train=True,
         mask=takes_part.reshape(-1),

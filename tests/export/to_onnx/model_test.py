@@ -13,7 +13,7 @@ from logocap_jax import cli
 from logocap_jax.export import export
 from logocap_jax.predictor.export_info import info_path
 from logocap_jax.predictor.fitting import by_short_side
-from logocap_jax.predictor.weights import load_method, load_settings
+from logocap_jax.weights.settings import load_method, load_settings
 
 pytest.importorskip(
     "onnxruntime", reason="onnxruntime is not installed: pip install '.[onnx]'"

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from logocap_jax.methods import initial_poses
-from logocap_jax.methods.base import part
+from logocap_jax.methods.base import subtree
 from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import prediction, refine
 from logocap_jax.oks import keypoint_similarity
-from logocap_jax.structures import DenseMaps
+from logocap_jax.structures import DenseMaps, View
 
 
 @pytest.fixture(scope="module")
 def evaluated(case):
     """All result sets of the batch."""
     evaluate = jax.jit(
-        lambda variables, batch: prediction.evaluate(case.parts, variables, batch)
+        lambda variables, batch: prediction.evaluate(case.model, variables, batch)
     )
     return evaluate(case.variables, case.batch)
 
@@ -25,7 +25,7 @@ def evaluated(case):
 def _oks(case, image, person, poses):
     """Mean similarity of every pose to one person, over keypoints inside."""
     truth = case.batch.keypoints[image, person]
-    sigmas = jnp.asarray(case.parts.config.skeleton.sigma_array)
+    sigmas = jnp.asarray(case.model.config.skeleton.sigma_array)
     area = case.batch.area[image, person]
     inside = np.all((np.asarray(truth) >= 0) & (np.asarray(truth) < 64), axis=-1)
     similarity = keypoint_similarity(poses.keypoints[image], truth, area, sigmas)
@@ -55,7 +55,7 @@ def test_bound_keeps_the_scores_of_the_refined_poses(evaluated):
 
 def test_predictions_are_the_evaluated_poses_without_the_bound(case, evaluated):
     predicted = jax.jit(
-        lambda variables, image: prediction.predict(case.parts, variables, image)
+        lambda variables, image: prediction.predict(case.model, variables, View(image))
     )(case.variables, case.batch.image)
     assert set(evaluated) - set(predicted) == {"bound"}
     for name, poses in predicted.items():
@@ -93,11 +93,11 @@ def test_slots_of_a_batch_refined_together_are_those_of_each_image(
     strength = jnp.asarray(centers, jnp.float32)[:, None, None]
     heatmaps = stored["heatmaps"].at[..., -1].multiply(strength)
     maps = DenseMaps(heatmaps, stored["offsets"], stored["embedding"])
-    variables = part(case.variables, "maps")
+    variables = subtree(case.variables, "maps")
     both = jax.jit(
         lambda variables, maps: (
-            prediction.read_maps(case.parts, variables, maps)["logocap"],
-            _all_slots_image_by_image(case.parts, variables, maps),
+            prediction.read_maps(case.model, variables, maps)["logocap"],
+            _all_slots_image_by_image(case.model, variables, maps),
         )
     )
     found, expected = both(variables, maps)
@@ -130,7 +130,7 @@ def slots():
 
 def test_scores_are_those_of_the_peaks_times_the_center(case, slots):
     heatmaps, initial, kam = slots
-    config = case.parts.config
+    config = case.model.config
     windows = refine.global_windows(
         heatmaps,
         initial.keypoints,
@@ -138,7 +138,7 @@ def test_scores_are_those_of_the_peaks_times_the_center(case, slots):
         sigma=config.window_sigma,
     )
     keypoints, scores = refine.read_peaks(refine.adapt(windows, kam), initial.keypoints)
-    poses = prediction.refine_image(case.parts, heatmaps, initial, kam)
+    poses = prediction.refine_image(case.model, heatmaps, initial, kam)
     np.testing.assert_allclose(poses.keypoints[0], keypoints[0], atol=1e-4)
     np.testing.assert_allclose(poses.keypoint_scores[0], 0.5 * scores[0], rtol=1e-5)
     np.testing.assert_allclose(poses.scores[0], 0.5 * scores[0].mean(), rtol=1e-5)
@@ -150,10 +150,10 @@ def test_window_alone_puts_keypoints_on_the_peaks_of_the_heatmap(case, slots):
     # One bright cell per keypoint: its middle is half a cell in from its corner.
     cells = np.zeros((16, 16, 17), np.float32)
     cells[4, 3] = 1.0
-    poses = prediction.refine_image(case.parts, jnp.asarray(cells), initial, kam)
+    poses = prediction.refine_image(case.model, jnp.asarray(cells), initial, kam)
     np.testing.assert_allclose(poses.keypoints[0], np.full((17, 2), (14, 18)), atol=1.5)
     np.testing.assert_array_less(np.asarray(poses.keypoint_scores[0]), 0.5)
-    other = prediction.refine_image(case.parts, jnp.asarray(cells), initial, 0 * kam)
+    other = prediction.refine_image(case.model, jnp.asarray(cells), initial, 0 * kam)
     np.testing.assert_array_equal(poses.keypoints, other.keypoints)
 
 
@@ -162,8 +162,8 @@ def test_attraction_map_alone_puts_keypoints_on_its_largest_value(case, slots):
     case = case.with_config(refine_with="kam")
     kam = np.full((2, 5, 5, 17), 0.1, np.float32)
     kam[:, 1, 4] = 0.8  # (x, y) = (2, -1) steps from the middle
-    poses = prediction.refine_image(case.parts, 0 * heatmaps, initial, jnp.asarray(kam))
-    steps = np.asarray(case.parts.mesh_offsets)[1, 4]
+    poses = prediction.refine_image(case.model, 0 * heatmaps, initial, jnp.asarray(kam))
+    steps = np.asarray(case.model.mesh_offsets)[1, 4]
     np.testing.assert_allclose(steps[:, 0], -2 * steps[:, 1])
     np.testing.assert_allclose(poses.keypoints[0], 14 + steps, rtol=1e-6)
     np.testing.assert_allclose(poses.keypoint_scores[0], 0.5 * 0.8, rtol=1e-6)
@@ -171,10 +171,10 @@ def test_attraction_map_alone_puts_keypoints_on_its_largest_value(case, slots):
 
 def test_poses_without_a_positive_score_and_empty_slots_are_dropped(case, slots):
     heatmaps, initial, kam = slots
-    poses = prediction.refine_image(case.parts, heatmaps, initial, kam)
+    poses = prediction.refine_image(case.model, heatmaps, initial, kam)
     assert list(np.asarray(poses.valid)) == [True, False]
     empty = dataclasses.replace(initial, valid=jnp.asarray([False, True]))
-    poses = prediction.refine_image(case.parts, heatmaps, empty, kam)
+    poses = prediction.refine_image(case.model, heatmaps, empty, kam)
     assert not np.any(poses.valid)
 
 
@@ -191,7 +191,7 @@ def test_attraction_maps_are_clipped_at_test_time(case):
     sign = jnp.where(jnp.arange(17) % 2, 1.0, -1.0)
     output = jax.tree.map(lambda leaf: leaf * sign, variables["params"]["output"])
     variables["params"] = variables["params"] | {"output": output}
-    kam = np.asarray(prediction.predict_kam(case.parts, variables, maps, initial))
+    kam = np.asarray(prediction.predict_kam(case.model, variables, maps, initial))
     assert kam.shape == (2, 6, 5, 5, 17)
     np.testing.assert_array_equal(kam[..., ::2], 0)
     assert kam.max() == 1

@@ -17,12 +17,12 @@ def gradients(case):
     compiled = {}
 
     def run(other):
-        config = other.parts.config
+        config = other.model.config
         if config not in compiled:
 
             def compute(params, batch):
                 variables = {**other.variables, "params": params}
-                output = training.loss(other.parts, variables, batch)
+                output = training.loss(other.model, variables, batch, jax.random.key(0))
                 return output.loss, output
 
             compiled[config] = jax.jit(jax.value_and_grad(compute, has_aux=True))
@@ -49,7 +49,7 @@ def _slots(case):
     stored = case.variables["params"]["dense"]
     return [
         initial_poses.decode_initial(
-            stored["heatmaps"][i, :, :, -1], stored["offsets"][i], case.parts.config
+            stored["heatmaps"][i, :, :, -1], stored["offsets"][i], case.model.config
         ).keypoints
         for i in range(2)
     ]
@@ -59,13 +59,13 @@ def _truth(case, image, keypoints):
     batch = case.batch
     inside = np.all((batch.keypoints[image] >= 0) & (batch.keypoints[image] < 64), -1)
     visible = np.asarray(batch.labelled[image]) & inside
-    mesh = np.asarray(keypoints)[:, None, None] + case.parts.mesh_offsets
+    mesh = np.asarray(keypoints)[:, None, None] + case.model.mesh_offsets
     return reference.assign(
         mesh,
         np.asarray(batch.keypoints[image]),
         visible,
         np.asarray(batch.area[image]),
-        case.parts.config.skeleton.sigma_array,
+        case.model.config.skeleton.sigma_array,
     )
 
 
@@ -78,7 +78,7 @@ def test_loss_is_the_sum_of_its_terms_and_all_of_them_count(result):
 
 
 def test_adaptation_losses_are_those_of_the_loop(case, result):
-    config = case.parts.config
+    config = case.model.config
     initial = _slots(case)
     truths = [_truth(case, i, keypoints) for i, keypoints in enumerate(initial)]
     chosen = [np.flatnonzero(truth["matched"]) for truth in truths]
@@ -87,12 +87,12 @@ def test_adaptation_losses_are_those_of_the_loop(case, result):
     picked = [initial[i][index] for i, index in enumerate(chosen)]
     features = [
         expansion.sample_features(
-            stored["embedding"][i], expansion.expand(points, case.parts.mesh_offsets)
+            stored["embedding"][i], expansion.expand(points, case.model.mesh_offsets)
         )
         for i, points in enumerate(picked)
     ]
     maps = {collection: tree["maps"] for collection, tree in case.variables.items()}
-    kam, _ = case.parts.maps.apply(
+    kam, _ = case.model.maps.apply(
         maps, jnp.concatenate(features), train=True, mutable=["batch_stats"]
     )
     kams = np.split(np.asarray(kam), [len(chosen[0])])
@@ -114,18 +114,18 @@ def test_adaptation_losses_are_those_of_the_loop(case, result):
             )[0]
             error = (refined[n] - np.asarray(target)) ** 2
             refined_terms.append(np.mean(error * gain[:, None, None]))
-    metrics = result[0].terms
+    terms, counts = result[0].terms, result[0].counts
     count = sum(map(len, chosen))
-    assert result[0].counts["matched_slots"] == count
-    assert metrics["kam"].item() == pytest.approx(0.01 * kam_sum / count, rel=1e-3)
-    assert metrics["refined"].item() == pytest.approx(np.mean(refined_terms), rel=1e-3)
+    assert counts["matched_slots"] == count
+    assert terms["kam"].item() == pytest.approx(0.01 * kam_sum / count, rel=1e-3)
+    assert terms["refined"].item() == pytest.approx(np.mean(refined_terms), rel=1e-3)
 
 
 def test_poses_of_the_adaptation_are_detached_from_the_dense_losses(case, result):
     def dense(stored):
         maps = DenseMaps(**stored)
         return sum(
-            dense_loss.dense_losses(maps, case.batch, case.parts.config).values()
+            dense_loss.dense_losses(maps, case.batch, case.model.config).values()
         )
 
     stored = case.variables["params"]["dense"]
@@ -169,7 +169,7 @@ def test_order_of_the_people_changes_nothing(case, gradients, result):
 
 
 def test_budget_beyond_the_matches_changes_nothing(case, gradients, result):
-    assert case.parts.config.instance_budget < case.parts.config.num_slots
+    assert case.model.config.instance_budget < case.model.config.num_slots
     _assert_same(gradients(case.with_config(instance_budget=100)), result)
 
 
@@ -220,12 +220,12 @@ def test_image_without_a_match_sends_its_first_slot_to_the_statistics(case, grad
     features = [
         expansion.sample_features(
             case.variables["params"]["dense"]["embedding"][i],
-            expansion.expand(points, case.parts.mesh_offsets),
+            expansion.expand(points, case.model.mesh_offsets),
         )
         for i, points in enumerate(first)
     ]
     maps = {collection: tree["maps"] for collection, tree in case.variables.items()}
-    _, updates = case.parts.maps.apply(
+    _, updates = case.model.maps.apply(
         maps, jnp.concatenate(features), train=True, mutable=["batch_stats"]
     )
     _assert_same(output.batch_stats["maps"], updates["batch_stats"])

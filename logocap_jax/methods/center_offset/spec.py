@@ -4,7 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Array
 
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import dense_loss, initial_poses
@@ -12,22 +12,23 @@ from logocap_jax.methods.base import (
     Explanation,
     LossOutput,
     Method,
+    MethodSpec,
     Variables,
-    part,
+    subtree,
 )
-from logocap_jax.methods.initial_poses import KeypointerConfig
+from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.models.folding import prepare_variables
-from logocap_jax.structures import Batch, Poses
+from logocap_jax.structures import Batch, Poses, View
 
 
-def make_center_offset(config: KeypointerConfig) -> Method:
+def make_center_offset(config: InitialPosesConfig) -> Method:
     """Build the method.
 
     Args:
       config: settings.
 
     Returns:
-      The method; `Method.result` is `"initial"`.
+      The method; its answer is the set `"initial"`.
     """
     network = config.network()
 
@@ -36,46 +37,51 @@ def make_center_offset(config: KeypointerConfig) -> Method:
         # As in LOGO-CAP, so that weights of either can start the other.
         return {collection: {"dense": tree} for collection, tree in variables.items()}
 
-    def loss(variables: Variables, batch: Batch) -> LossOutput:
+    def loss(variables: Variables, batch: Batch, key: Array) -> LossOutput:
+        del key
         image = initial_poses.normalise(batch.image)
         maps, batch_stats = initial_poses.train_maps(
-            network, part(variables, "dense"), image
+            network, subtree(variables, "dense"), image
         )
         terms = dense_loss.dense_losses(maps, batch, config)
         return LossOutput(
-            sum(terms.values(), jnp.zeros(())), terms, {}, {"dense": batch_stats}
+            loss=sum(terms.values(), jnp.zeros(())),
+            terms=terms,
+            counts={},
+            batch_stats={"dense": batch_stats},
         )
 
-    def explain(
-        variables: Variables,
-        image: UInt8[Array, "B H W 3"],
-        valid_size: Int[Array, "B 2"] | None = None,
-    ) -> Explanation:
-        normalised = initial_poses.normalise(image)
+    def explain(variables: Variables, view: View) -> Explanation:
+        valid_size = view.valid_size
+        normalised = initial_poses.normalise(view.image)
         maps = initial_poses.predict_maps(
-            network, part(variables, "dense"), normalised, config, valid_size
+            network, subtree(variables, "dense"), normalised, config, valid_size
         )
 
         def decode(heatmaps: Array, offsets: Array, valid_size: Array | None) -> Poses:
             initial = initial_poses.decode_initial(
                 heatmaps[..., -1], offsets, config, valid_size
             )
-            return suppress(initial_poses.score_initial(initial, heatmaps, valid_size))[
-                0
-            ]
+            scored = initial_poses.score_initial(initial, heatmaps, valid_size)
+            return suppress(scored)[0]
 
         poses = jax.vmap(decode)(maps.heatmaps, maps.offsets, valid_size)
-        return Explanation(poses, maps.heatmaps)
+        return Explanation(
+            {"initial": poses}, initial_poses.heatmap_layers(maps, config)
+        )
 
-    def predict(
-        variables: Variables,
-        image: UInt8[Array, "B H W 3"],
-        valid_size: Int[Array, "B 2"] | None = None,
-    ) -> dict[str, Poses]:
-        return {"initial": explain(variables, image, valid_size).poses}
+    def predict(variables: Variables, view: View) -> dict[str, Poses]:
+        return explain(variables, view).outputs
 
     def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:
-        return predict(variables, batch.image)
+        return predict(variables, View(batch.image))
 
     prepare = functools.partial(prepare_variables, dtype=network.dtype)
-    return Method(init, prepare, loss, predict, evaluate, explain, result="initial")
+    return Method(init, prepare, loss, predict, evaluate, explain, answer="initial")
+
+
+SPEC = MethodSpec(
+    config=InitialPosesConfig,
+    make=make_center_offset,
+    tiny=initial_poses.TINY,
+)

@@ -1,0 +1,1 @@
+"""The baseline: initial poses are the answer."""
