@@ -79,6 +79,8 @@ def room_of(name: str, root: pathlib.Path) -> str:
     top, *rest = name.split(".")
     if top != "logocap_jax":
         return top
+    if rest[:1] == ["__main__"]:
+        return "cli"
     if not rest or rest[0].startswith("__"):
         return "logocap_jax"
     if rest[0] == "methods" and rest[1:]:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.build import make_method, skeleton_of
+from logocap_jax.experiment.run import resolve
 from logocap_jax.geometry import STRIDE
 from logocap_jax.measure.options import Setting
 from logocap_jax.measure.programs import Program
@@ -76,7 +76,7 @@ def benchmark_inference(
     if unknown := sorted(set(only) - set(names)):
         raise ValueError(f"--only: got {unknown}, expected some of {','.join(names)}")
     chosen = frozenset(only or names)
-    prepare = make_method(config).prepare
+    prepare = resolve(config).method.prepare
     device = effort.device or jax.local_devices()[0]
     prepared = jax.eval_shape(prepare, variables)
     placed = formats(prepared, device)
@@ -106,7 +106,7 @@ def benchmark_inference(
             found = list(_run(stages, programs, values, setting, count))
             if WHOLE_PATH in chosen:
                 program = programs[TO_POSES]
-                skeleton = skeleton_of(config)
+                skeleton = resolve(config).skeleton
                 found.append(
                     _whole_path(
                         *(program, values, setting, count, photographs, skeleton),
@@ -133,7 +133,7 @@ def _image_values(
             people,
             height=height // STRIDE,
             width=width // STRIDE,
-            num_keypoints=skeleton_of(config).num_keypoints,
+            num_keypoints=resolve(config).skeleton.num_keypoints,
             embedding=config.method.embedding,
         ),
     }

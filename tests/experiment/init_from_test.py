@@ -2,17 +2,16 @@ import jax
 import numpy as np
 import pytest
 
-from logocap_jax.experiment import build
-from logocap_jax.experiment.training import train_from_config
-from logocap_jax.sharding import make_mesh
+from logocap_jax.experiment.run import resolve
 from logocap_jax.weights.files import save_safetensors, save_torch
 from logocap_jax.weights.trees import flatten
+from tests.runs import restore_last, train_from_config
 
 
 @pytest.fixture(scope="module")
 def other(tiny_config):
     """Weights of the model that are nowhere the fresh ones."""
-    method = build.make_method(tiny_config)
+    method = resolve(tiny_config).method
     fresh = jax.device_get(jax.jit(method.init)(jax.random.key(0)))
     return jax.tree.map(lambda leaf: leaf + np.float32(1), fresh)
 
@@ -27,7 +26,7 @@ def test_the_baseline_starts_from_logocap(config, other, tmp_path):
     with config.unlocked():
         config.method = {"name": "center_offset", **settings}
     config.init_from = str(tmp_path / "weights")
-    state = build.fresh_state(config, build.make_method(config), make_mesh())
+    state = resolve(config).fresh_state()
     found, expected = flatten(state.variables), flatten(other)
     assert found
     for name, leaf in found.items():
@@ -47,10 +46,7 @@ def test_a_run_starts_from_the_weights_and_later_goes_on_without_them(
         train_from_config(config, workdir)
     assert any("start from" in line for line in caplog.messages)
     weights.unlink()
-    like = build.state_shapes(config, build.make_method(config), make_mesh())
-    checkpoints = build.open_checkpoints(config, workdir, data=None)
-    state = checkpoints.restore_last(like)
-    checkpoints.close()
+    state = restore_last(config, workdir)
     jax.tree.map(np.testing.assert_array_equal, state.params, other["params"])
     config.epochs = 1.0
     train_from_config(config, workdir)

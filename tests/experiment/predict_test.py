@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from logocap_jax import cli
-from logocap_jax.experiment.evaluation import evaluate_from_config
 from logocap_jax.media.films import Film, FilmWriter
 from logocap_jax.media.views import VIEWS
 from logocap_jax.weights.files import load_variables, save_torch
+from tests.runs import evaluate_from_config
 
 
 def predict(*arguments):
