@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from data_pipeline.feed.eval_batches import EvalBatches, make_eval_batches
 from data_pipeline.read.find_skeleton import find_skeleton
-from data_pipeline.read.ground_truth import ground_truth_file
+from data_pipeline.read.layouts import annotation_file
 from data_pipeline.read.sources import open_source
 from logocap_jax import skeletons
 from logocap_jax.evaluation.coco import keypoint_category, load_ground_truth
@@ -192,7 +192,7 @@ def data_fingerprint(config: ConfigDict) -> str:
       ValueError: if the config names no data folder.
       OSError: if it holds no annotations of the training split.
     """
-    path = ground_truth_file(data_dir(config), config.data.train_split)
+    path = annotation_file(data_dir(config), config.data.train_split)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
@@ -258,7 +258,7 @@ def load_truth(config: ConfigDict, split: str) -> dict[str, Any]:
     Raises:
       ValueError: if they cannot be scored.
     """
-    path = ground_truth_file(data_dir(config), split)
+    path = annotation_file(data_dir(config), split)
     return load_ground_truth(path, skeleton=skeleton_of(config))
 
 

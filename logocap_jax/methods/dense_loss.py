@@ -35,10 +35,10 @@ def dense_losses(
         batch.labelled,
         batch.area,
         batch.person,
-        batch.has_center,
+        batch.has_center & batch.person,
         batch.mirrored,
     )
-    weight = (heat_weight * batch.mask)[..., None]
+    weight = (heat_weight * batch.masks[geometry.STRIDE])[..., None]
     heatmap_loss = jnp.mean(losses.squared_error(maps.heatmaps, heat_target) * weight)
     error = losses.smooth_l1(maps.offsets, off_target, beta=config.smooth_l1_beta)
     # A weight covers x and y, so both count.
