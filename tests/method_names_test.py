@@ -10,7 +10,7 @@ from logocap_jax.methods import METHODS
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OWN = ("logocap_jax/methods", "logocap_jax/parity")
 # Result sets and maps of single methods.
-WORDS = {*METHODS, "initial", "bound", "kam"}
+WORDS = {*METHODS, "bound", "kam"}
 # The command and the package are called like the first method.
 COMMAND = {"prog", "name"}
 
@@ -29,7 +29,7 @@ def mentions(source: str) -> list[str]:
     for node in ast.walk(tree):
         match node:
             case ast.Constant(value=str() as text) if node not in commands:
-                is_mention = text in WORDS or text.startswith(("initial_", "kam_"))
+                is_mention = text in WORDS or text.startswith("kam_")
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
                 is_mention = bool({"kam", "center_offset"} & {name, *name.split("_")})
             case ast.alias(name=name):
@@ -59,7 +59,7 @@ def test_nothing_outside_a_methods_folders_names_it():
     "source",
     [
         'name = "center_offset"',
-        'if result == "initial": pass',
+        'if result == "bound": pass',
         "explained.kam",
         "from logocap_jax.methods.logocap import spec",
         "def draw(kam_radius): pass",
