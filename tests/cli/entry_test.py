@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests import programs
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = "--config=configs/demo.py"
 WORKDIR = "--workdir=never_made"
@@ -14,7 +16,7 @@ def run(script, *flags):
     return subprocess.run(
         [sys.executable, script, *flags],
         cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        env=os.environ | programs.one_device(),
         capture_output=True,
         text=True,
         check=False,

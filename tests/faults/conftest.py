@@ -15,19 +15,12 @@ import pytest
 
 from data_pipeline.drawn import write_drawn_dataset
 from logocap_jax.experiment.configs import load_config
+from tests import programs
 from tests.faults.injector import FullDisk, Sent, limit_files
 from tests.runs import restore_last
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = "tests/faults/quick_config.py"
-ENVIRONMENT = {
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "",
-    # Sums depend on the number of threads.
-    "NPROC": "1",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-}
 
 
 @pytest.fixture(scope="session")
@@ -110,10 +103,8 @@ Start = Callable[..., Run]
 
 
 @pytest.fixture(scope="session")
-def start(drawn_dir, tmp_path_factory) -> Start:
-    """Starts a training on one device; programs are compiled once for all."""
-    cache = tmp_path_factory.mktemp("compiled_by_runs")
-    standard = ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+def start(drawn_dir) -> Start:
+    """Starts a training on one device."""
 
     def start_(
         workdir: pathlib.Path, *flags: str, environment: Mapping[str, str] = {}
@@ -126,7 +117,7 @@ def start(drawn_dir, tmp_path_factory) -> Start:
                     *flags,
                 ],
                 cwd=ROOT,
-                env=os.environ | standard | environment,
+                env=os.environ | programs.one_thread() | environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -15,13 +15,6 @@ from logocap_jax.structures import View
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def config():
     config = runpy.run_path(str(TINY_CONFIG))["get_config"]()

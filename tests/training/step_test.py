@@ -30,7 +30,7 @@ def config():
 
 
 @pytest.fixture(scope="module")
-def tiny_method(quick_compilation):
+def tiny_method():
     config = runpy.run_path(str(TINY_CONFIG))["get_config"]()
     return resolve(config).method
 
