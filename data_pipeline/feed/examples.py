@@ -78,7 +78,7 @@ def make_example(
     if input_to_image is None:
         input_to_image = np.eye(2, 3)
 
-    def padded(values: np.ndarray, dtype: type, fill: float = 0) -> np.ndarray:
+    def padded(values: np.ndarray, dtype: type, fill: float = 0.0) -> np.ndarray:
         array = np.full((max_people, *values.shape[1:]), fill, dtype)
         array[:count] = values
         return array
@@ -88,7 +88,7 @@ def make_example(
         "masks": dict(masks),
         "keypoints": padded(keypoints, np.float32),
         "labelled": padded(labelled, bool),
-        "area": padded(area, np.float32, fill=1),
+        "area": padded(area, np.float32, fill=1.0),
         "person": padded(np.any(labelled, axis=1), bool),
         "has_center": padded(has_center, bool),
         "mirrored": np.asarray(mirrored),
