@@ -138,9 +138,12 @@ def full_masks(
 
 
 def map_example(
-    function: Callable[..., np.ndarray], example: Example, *others: Example
-) -> Example:
-    """Apply a function to each array of an example, with those of others beside."""
+    function: Callable[..., Any], example: dict[Any, Any], *others: dict[Any, Any]
+) -> dict[Any, Any]:
+    """Apply a function to each array of an example, with those of others beside.
+
+    An example, or a part of it by another key, as its masks by stride.
+    """
     return {
         name: map_example(function, value, *(other[name] for other in others))
         if isinstance(value, dict)
