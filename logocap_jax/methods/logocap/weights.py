@@ -34,23 +34,20 @@ _ROWS = (
 def _recognise(shapes: Shapes) -> Settings | None:
     has_embedding = f"{_EMBEDDING}/conv/kernel" in shapes
     has_maps = any(path.startswith(f"{_MAPS}/") for path in shapes)
-    if not has_embedding and not has_maps:
+    if not (has_embedding and has_maps and dense_weights.has_heads(shapes)):
         return None
-    settings = dense_weights.dense_settings(shapes)
-    if has_embedding:
-        settings["embedding"] = num_outputs(shapes, f"{_EMBEDDING}/conv")
-    if not has_maps:
-        return settings | {"num_keypoints": dense_weights.num_keypoints(shapes)}
     layers = range(num_modules(shapes, _MAPS, r"message(\d+)_conv"))
     norms = [shapes.get(f"{_MAPS}/message{i}_norm/scale", ()) for i in layers]
     attentive = [i for i in layers if len(norms[i]) == 2]  # affines and channels
-    if attentive:
-        settings["affines"] = norms[attentive[0]][0]
-    return settings | {
+    affines = {"affines": norms[attentive[0]][0]} if attentive else {}
+    return {
+        **dense_weights.dense_settings(shapes),
+        "embedding": num_outputs(shapes, f"{_EMBEDDING}/conv"),
         "message_channels": tuple(
             num_outputs(shapes, f"{_MAPS}/message{i}_conv") for i in layers
         ),
         "attentive_layer": attentive[0] if attentive else None,
+        **affines,
         "num_keypoints": num_outputs(shapes, f"{_MAPS}/output"),
     }
 
