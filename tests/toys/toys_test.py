@@ -33,7 +33,7 @@ def registered():
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     out = tmp_path_factory.mktemp("toys") / "data"
-    write_drawn_dataset(out, num_train=8, num_val=2, size=64, seed=0, progress=False)
+    write_drawn_dataset(out, num_train=8, num_val=2, size=96, seed=0, progress=False)
     return out
 
 
