@@ -1,11 +1,16 @@
 """PyTorch checkpoints of LOGO-CAP: the published ones."""
 
+import numpy as np
+
 from logocap_jax.methods import dense_weights
 from logocap_jax.torch_rows import (
-    ATTENTIVE_NORM,
     BIASED_CONV,
     CONV,
     NORM,
+    SAME,
+    STEPS,
+    Layout,
+    Leaf,
     Row,
     Settings,
     Shapes,
@@ -18,13 +23,34 @@ from logocap_jax.torch_rows import (
 _EMBEDDING = "params/dense/embedding_head"
 _MAPS = "params/maps"
 
+
+def _pointwise_to_matrix(kernel: np.ndarray) -> np.ndarray:
+    return kernel[:, :, 0, 0].T if kernel.shape[2:] == (1, 1) else kernel
+
+
+def _matrix_to_pointwise(kernel: np.ndarray) -> np.ndarray:
+    return kernel.T[:, :, None, None] if kernel.ndim == 2 else kernel
+
+
+_ATTENTIVE_NORM = (
+    Leaf("weight_", "params", "scale", SAME),
+    Leaf("bias_", "params", "bias", SAME),
+    Leaf(
+        "attn_weights.attention.0.weight",
+        "params",
+        "attention/kernel",
+        Layout(_pointwise_to_matrix, _matrix_to_pointwise),
+    ),
+    Leaf("running_mean", "batch_stats", "norm/mean", SAME),
+    Leaf("running_var", "batch_stats", "norm/var", SAME, (STEPS,)),
+)
 _ROWS = (
     *dense_weights.ROWS,
     *conv_norm("transition_embedding", "dense/embedding_head"),
     Row("joints_mlp.0", "maps/message0_conv", CONV),
     Row("joints_mlp.1", "maps/message0_norm", NORM),
     Row("joints_mlp.3", "maps/message1_conv", CONV),
-    Row("joints_mlp.4", "maps/message1_norm", ATTENTIVE_NORM),
+    Row("joints_mlp.4", "maps/message1_norm", _ATTENTIVE_NORM),
     Row("joints_mlp.6", "maps/message2_conv", CONV),
     Row("joints_mlp.7", "maps/message2_norm", NORM),
     Row("joints_mlp.9", "maps/output", BIASED_CONV),
