@@ -1,13 +1,33 @@
-"""Settings of a method on the command line."""
+"""Options on the command line of all commands that load a model."""
 
 import argparse
 import ast
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from logocap_jax.skeletons import Skeleton
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the weights, and the settings that they run with."""
+    parser.add_argument(
+        "--weights",
+        type=pathlib.Path,
+        required=True,
+        help="a run of train.py, or any file that `logocap convert` reads",
+    )
+    parser.add_argument("--no-flip-test", action="store_true", help="half the work")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    add_settings(parser)
+    parser.add_argument(
+        "--skeleton",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="data set that the weights were trained on, to say what their keypoints "
+        "are; a run knows, and COCO's and CrowdPose's are known by their number",
+    )
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +41,22 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def parse_model_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_model_options`, but the weights, by name in Python.
+
+    Raises:
+      ValueError: if a setting is not `KEY=VALUE`, or the skeleton is no data set.
+    """
+    return {
+        "flip_test": not args.no_flip_test,
+        "dtype": args.dtype,
+        "settings": parse_settings(args.set),
+        "skeleton": _find_skeleton(args.skeleton),
+    }
+
+
 def parse_settings(texts: Sequence[str]) -> dict[str, object]:
-    """What was given with `--set`.
+    """Settings from the texts of `--set`.
 
     Raises:
       ValueError: if one is not `KEY=VALUE` with a Python literal as the value.
@@ -40,25 +74,9 @@ def _parse_setting(text: str) -> tuple[str, object]:
         ) from error
 
 
-def add_skeleton(parser: argparse.ArgumentParser) -> None:
-    """Declare `--skeleton DIR`."""
-    parser.add_argument(
-        "--skeleton",
-        type=pathlib.Path,
-        metavar="DIR",
-        help="data set that the weights were trained on, to say what their keypoints "
-        "are; a run knows, and COCO's and CrowdPose's are known by their number",
-    )
-
-
-def find_skeleton_option(args: argparse.Namespace) -> "Skeleton | None":
-    """What was given with `--skeleton`, if it was.
-
-    Raises:
-      ValueError: if it is no data set.
-    """
-    if args.skeleton is None:
+def _find_skeleton(folder: pathlib.Path | None) -> "Skeleton | None":
+    if folder is None:
         return None
     from data_pipeline.read.find_skeleton import find_skeleton
 
-    return find_skeleton(args.skeleton)
+    return find_skeleton(folder)

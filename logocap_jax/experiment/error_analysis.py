@@ -12,7 +12,7 @@ from logocap_jax.evaluation.error_table import format_reports
 from logocap_jax.evaluation.results import to_coco, write_json
 from logocap_jax.evaluation.runner import ResultSets
 from logocap_jax.skeletons import Skeleton
-from logocap_jax.visualization.error_chart import draw_error_chart
+from logocap_jax.visualization.charts import draw_error_chart
 
 _LOG = logging.getLogger(__name__)
 

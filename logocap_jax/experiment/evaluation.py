@@ -18,7 +18,7 @@ from logocap_jax.evaluation.table import format_table, write_metrics
 from logocap_jax.experiment import build
 from logocap_jax.experiment.error_analysis import write_error_analysis
 from logocap_jax.experiment.inference import find_poses
-from logocap_jax.visualization.curves import draw_curves
+from logocap_jax.visualization.charts import draw_curves
 from logocap_jax.visualization.overlay import draw_poses, write_image
 
 _LOG = logging.getLogger(__name__)

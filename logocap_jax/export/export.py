@@ -1,6 +1,7 @@
 """Export a model: weights, network and decoding in one file."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,12 @@ from jaxtyping import Array, UInt8
 import logocap_jax
 from data_pipeline.read.images import MAX_SIDE
 from logocap_jax.atomic import replacing
-from logocap_jax.methods import build_config, initial_poses
-from logocap_jax.methods.base import Method, Variables, subtree
-from logocap_jax.methods.initial_poses import InitialPosesConfig
-from logocap_jax.methods.logocap.config import LogoCapConfig
-from logocap_jax.predictor.export_info import ArrayInfo, ExportInfo, write_info
-from logocap_jax.predictor.weights import (
-    build_fitting,
-    load_settings,
-    skeleton_of,
-)
+from logocap_jax.methods import find_method, initial_poses
+from logocap_jax.methods.base import Method, MethodSpec, Variables
+from logocap_jax.predictor.compiled import load_for_inference
+from logocap_jax.predictor.exported import ArrayInfo, ExportInfo, write_info
+from logocap_jax.predictor.inputs import MULTIPLE
+from logocap_jax.predictor.weights import build_fitting, config_of
 from logocap_jax.structures import View
 
 WHAT = ("full", "dense")

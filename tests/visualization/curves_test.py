@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from logocap_jax.visualization.curves import draw_curves
+from logocap_jax.visualization.charts import draw_curves
 
 
 def _line(step, **values):
