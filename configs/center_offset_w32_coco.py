@@ -9,10 +9,10 @@ Expect (paper, ImageNet-pretrained backbone): 60.0 AP on val2017. Not run here.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from logocap_jax.experiment.settings import default_config
 
 
 def get_config() -> ConfigDict:
-    config = common.get_config("center_offset")
+    config = default_config("center_offset")
     config.data.num_workers = 8
     return config

@@ -14,11 +14,11 @@ near 0.44 on the photographs it has learnt, and 0 on others: docs/coco_mini.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from logocap_jax.experiment.settings import default_config
 
 
 def get_config() -> ConfigDict:
-    config = common.get_config()
+    config = default_config("logocap")
     config.method.backbone.update(
         {
             "channels": 16,

@@ -14,11 +14,11 @@ Expect, on 2 CPU cores and in about 9 minutes, an AP near 0.47 after an initial 
 
 from ml_collections import ConfigDict
 
-from configs import common
+from logocap_jax.experiment.settings import default_config
 
 
 def get_config() -> ConfigDict:
-    config = common.get_config()
+    config = default_config("logocap")
     config.method.backbone.update(
         {
             "channels": 16,

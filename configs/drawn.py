@@ -14,11 +14,11 @@ that finds initial poses of drawn people. What came out: docs/experiments.md.
 
 from ml_collections import ConfigDict
 
-from configs import demo
+from logocap_jax.experiment.configs import load_config
 
 
 def get_config() -> ConfigDict:
-    config = demo.get_config()
+    config = load_config("demo")
     config.epochs = 1.0
     config.learning_rate = 4e-3
     config.lr_milestones = (0.4, 0.6, 0.75, 0.9)

@@ -9,10 +9,10 @@ Expect (paper, ImageNet-pretrained backbone): 69.6 AP on val2017. Not run here.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from logocap_jax.experiment.settings import default_config
 
 
 def get_config() -> ConfigDict:
-    config = common.get_config()
+    config = default_config("logocap")
     config.data.num_workers = 8
     return config

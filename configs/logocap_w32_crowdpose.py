@@ -13,11 +13,11 @@ Settings are those of COCO: the paper has none for CrowdPose. Not run here.
 
 from ml_collections import ConfigDict
 
-from configs import logocap_w32_coco
+from logocap_jax.experiment.configs import load_config
 
 
 def get_config() -> ConfigDict:
-    config = logocap_w32_coco.get_config()
+    config = load_config("logocap_w32_coco")
     config.epochs = 300.0  # as DEKR's: CrowdPose has fewer images
     config.lr_milestones = (200.0, 260.0)
     return config

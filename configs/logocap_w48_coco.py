@@ -9,11 +9,11 @@ Expect (paper, ImageNet-pretrained backbone): 72.2 AP on val2017. Not run here.
 
 from ml_collections import ConfigDict
 
-from configs import logocap_w32_coco
+from logocap_jax.experiment.configs import load_config
 
 
 def get_config() -> ConfigDict:
-    config = logocap_w32_coco.get_config()
+    config = load_config("logocap_w32_coco")
     config.method.backbone.channels = 48
     config.method.heatmap_hidden = 48
     config.lr_base_batch = 32  # the reference: 8 on each of 4 GPUs

@@ -20,9 +20,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.ablations import BASES
+from configs.ablations import BASES, VARIANTS
 from experiments.table import TABLE_1_OF, Metrics, Row, format_tables
-from experiments.variants import VARIANTS
 from logocap_jax.atomic import replacing
 
 _ROOT = Path(__file__).resolve().parents[1]

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from experiments.variants import Variant
+from configs.ablations import Variant
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 

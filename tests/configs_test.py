@@ -1,11 +1,12 @@
 import dataclasses
-import importlib
 import pathlib
 
 import jax
 import pytest
 
-from logocap_jax.experiment.build import make_method, make_schedule
+from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.run import learning_rate, resolve
+from logocap_jax.experiment.settings import read_settings
 from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.methods.logocap.config import LogoCapConfig
 
@@ -36,17 +37,13 @@ PAPER = {
 FULL_SIZE = ["center_offset_w32_coco", "logocap_w32_coco", "logocap_w48_coco"]
 
 
-def load(name):
-    return importlib.import_module(f"configs.{name}").get_config()
-
-
 def test_the_configs_are_found():
-    assert {*FULL_SIZE, "common", "demo", "coco_mini"} <= set(NAMES)
+    assert {*FULL_SIZE, "demo", "coco_mini"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_config_is_locked_all_through(name):
-    config = load(name)
+    config = load_config(name)
     for part in (config, config.method, config.data, config.eval):
         assert part.is_locked
         with pytest.raises(AttributeError):
@@ -55,14 +52,14 @@ def test_a_config_is_locked_all_through(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_config_is_made_anew_for_each_caller(name):
-    load(name).method.num_slots = 999
-    assert load(name).method.num_slots != 999
+    load_config(name).method.num_slots = 999
+    assert load_config(name).method.num_slots != 999
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_method_initialises_and_has_a_result(name):
-    config = load(name)
-    method = make_method(config)
+    config = load_config(name)
+    method = resolve(config).method
     shapes = jax.eval_shape(method.init, jax.random.key(0))
     assert shapes.keys() == {"params", "batch_stats"}
     leaves = jax.tree.leaves(shapes)
@@ -73,8 +70,8 @@ def test_a_method_initialises_and_has_a_result(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_learning_rate_falls_within_the_run(name):
-    config = load(name)
-    rate = make_schedule(config, steps_per_epoch=10)
+    config = load_config(name)
+    rate = learning_rate(read_settings(config.to_dict()), steps_per_epoch=10)
     last = round(config.epochs * 10) - 1
     decays = config.lr_decay ** len(config.lr_milestones)
     warm = round(config.lr_warmup * 10)
@@ -84,14 +81,14 @@ def test_the_learning_rate_falls_within_the_run(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_inputs_fit_the_strides_of_the_net(name):
-    config = load(name)
+    config = load_config(name)
     assert config.data.input_size % 32 == 0
     assert config.eval.short_side % 32 == 0
 
 
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_training_is_that_of_the_paper(name):
-    config = load(name)
+    config = load_config(name)
     assert config.epochs == 140
     assert config.lr_milestones == (90, 120)
     assert config.learning_rate == 1e-3
@@ -119,7 +116,7 @@ def test_training_is_that_of_the_paper(name):
 
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_settings_that_configs_leave_out_are_those_of_the_paper(name):
-    settings = load(name).method.to_dict()
+    settings = load_config(name).method.to_dict()
     kind = LogoCapConfig if settings.pop("name") == "logocap" else InitialPosesConfig
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     used = defaults | settings

@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "skeletons": set(),
     "atomic": set(),
     "checksums": set(),
+    "torch_rows": set(),
     "device_memory": set(),
     "structures": set(),
     "geometry": NUMERICS,
@@ -32,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "processes": set(),
     "methods": NUMERICS
     | {"codecs", "inference", "models", "methods.base"}
-    | {"methods.initial_poses", "methods.dense_loss"},
+    | {"methods.initial_poses", "methods.dense_loss", "methods.dense_weights"}
+    | {"torch_rows"},
     "training": {
         *("methods.base", "structures", "sharding", "processes", "atomic"),
         "checksums",
@@ -42,14 +44,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("atomic", "processes"),
     },
     "visualization": {"skeletons", "atomic"},
-    "weights": {"atomic", "checksums"},
+    "weights": {
+        *("atomic", "checksums", "skeletons", "torch_rows"),
+        *("methods", "methods.base"),
+    },
     "data_pipeline": {"skeletons"},
 }
 
 # The front doors; they may import everything.
 FREE = {
     *("cli", "experiment", "export", "measure", "media", "parity", "predictor"),
-    *("serving", "weights"),
+    *("serving",),
 }
 
 # Optax and Orbax start JAX.
@@ -64,6 +69,7 @@ BANNED: dict[str, set[str]] = {
     "inference": {"flax"},
     "visualization": JAX,
     "atomic": JAX,
+    "torch_rows": JAX,
     "data_pipeline": JAX,
 }
 
@@ -73,6 +79,8 @@ def room_of(name: str, root: pathlib.Path) -> str:
     top, *rest = name.split(".")
     if top != "logocap_jax":
         return top
+    if rest[:1] == ["__main__"]:
+        return "cli"
     if not rest or rest[0].startswith("__"):
         return "logocap_jax"
     if rest[0] == "methods" and rest[1:]:

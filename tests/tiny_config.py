@@ -2,11 +2,11 @@
 
 from ml_collections import ConfigDict
 
-from configs import common
+from logocap_jax.experiment.settings import default_config
 
 
 def get_config() -> ConfigDict:
-    config = common.get_config()
+    config = default_config("logocap")
     config.method.backbone = {
         "channels": 4,
         "stem_channels": 4,

@@ -1,20 +1,15 @@
-"""Directives that describe commands by their own parsers.
+"""A directive that describes commands by their own parsers.
 
 `argparse-command MODULE:FUNCTION`: a section per command of the parser that the
-function returns. `absl-script SCRIPT`: a script and its flags; the content names
-modules whose flags it takes, too.
+function returns.
 """
 
 import argparse
 import importlib
 import re
-import runpy
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-from absl import flags
-from absl.testing import flagsaver
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -32,29 +27,6 @@ class ArgparseCommand(SphinxDirective):
         module, _, function = self.arguments[0].partition(":")
         parser = getattr(importlib.import_module(module), function)()
         return [_section(command, "") for command, _ in _commands(parser)]
-
-
-class AbslScript(SphinxDirective):
-    """Describe a script in the repository's root that has absl's flags."""
-
-    required_arguments = 1
-    has_content = True
-
-    def run(self) -> list[nodes.Node]:
-        """Make usage and flags."""
-        name = self.arguments[0]
-        path = Path(self.env.srcdir).parent / name
-        self.env.note_dependency(str(path))
-        # Before the saver, which forgets what is defined within it.
-        importlib.import_module("logocap_jax.cli.entry")
-        with flagsaver.flagsaver():
-            usage = runpy.run_path(str(path), run_name=name)["__doc__"]
-            defined = flags.FLAGS.flags_by_module_dict()
-            found = [
-                flag for module in (name, *self.content) for flag in defined[module]
-            ]
-        rows = [(f"--{flag.name}", flag.help or "", flag.default) for flag in found]
-        return [_literal(usage), _options(rows)]
 
 
 def _commands(
@@ -116,7 +88,6 @@ def _literal(text: str) -> nodes.literal_block:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directives."""
+    """Register the directive."""
     app.add_directive("argparse-command", ArgparseCommand)
-    app.add_directive("absl-script", AbslScript)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -5,34 +5,43 @@ imports what is heavy only when it runs: `logocap --help` is immediate.
 """
 
 import argparse
+import difflib
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import NoReturn
 
+from logocap_jax import __version__
 from logocap_jax.cli import (
     benchmark,
     convert,
     doctor,
+    eval,
     export,
     parity,
     plan,
     predict,
     prepare,
     serve,
+    train,
     validate,
 )
+from logocap_jax.cli.settings import expand_overrides
 
 COMMANDS: dict[str, ModuleType] = {
     "benchmark": benchmark,
     "convert": convert,
     "doctor": doctor,
+    "eval": eval,
     "export": export,
     "parity": parity,
     "plan": plan,
     "predict": predict,
     "prepare": prepare,
     "serve": serve,
+    "train": train,
     "validate": validate,
 }
 
@@ -40,20 +49,45 @@ COMMANDS: dict[str, ModuleType] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    That is 0: done, 1: not passed, 2: bad input, 130: stopped by Ctrl-C.
+    That is 0: done, 1: not passed, 2: bad input, 3 to 9: a run has ended early (see
+    `training/errors.py`), 130: stopped by Ctrl-C, 143: by SIGTERM.
 
     Args:
       argv: arguments without the program's name; by default those of the process.
     """
-    args = _parser().parse_args(argv)
+    args = parse(sys.argv[1:] if argv is None else argv)
     try:
         return args.run(args)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the arguments of a command; a mistake in them ends in one line and code 2.
+
+    Args:
+      argv: arguments without the program's name.
+    """
+    parser = _parser()
+    args, unknown = parser.parse_known_args([*expand_overrides(argv)])
+    if not unknown:
+        return args
+    name = unknown[0].partition("=")[0]
+    near = difflib.get_close_matches(name, args.flags, 1)
+    hint = f"did you mean {near[0]}?" if near else "see --help"
+    parser.error(f"got {' '.join(unknown)}, which the command does not take; {hint}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(2, f"error: {message}\n")
 
 
 class _WithDefaults(argparse.HelpFormatter):
@@ -66,9 +100,10 @@ class _WithDefaults(argparse.HelpFormatter):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="logocap", description="Bottom-up multi-person 2D pose estimation in JAX."
     )
+    parser.add_argument("--version", action="version", version=f"logocap {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for name, module in COMMANDS.items():
         description = module.__doc__ or ""
@@ -79,5 +114,6 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=_WithDefaults,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        flags = re.findall(r"--[\w-]+", command.format_usage())
+        command.set_defaults(run=module.run, flags=flags)
     return parser

@@ -9,6 +9,7 @@ See docs/performance.md.
 import argparse
 import pathlib
 
+from logocap_jax.cli.settings import add_config
 from logocap_jax.measure import evaluation as evaluation_benchmark
 from logocap_jax.measure import input as input_benchmark
 
@@ -70,19 +71,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=pathlib.Path, required=True)
+    add_config(parser)
     parser.add_argument("--batch", metavar="N,...", help="images")
     parser.add_argument("--size", metavar="HxW,...", help="input px")
     parser.add_argument("--dtype", metavar="NAME,...", help="float32, bfloat16")
     parser.add_argument("--json", type=pathlib.Path, help="file to write")
     parser.add_argument("--compare", type=pathlib.Path, help="what --json once wrote")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of the config, such as method.flip_test=False",
-    )
     parser.add_argument("--rounds", type=int, default=10, help="samples, at least")
     parser.add_argument(
         "--seconds", type=float, default=5.0, help="that short calls go on for"

@@ -31,6 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="of a run, the weights themselves, not their moving average",
     )
+    parser.add_argument(
+        "--method", help="whose names of arrays; by default the arrays tell"
+    )
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a further file of the same model, such as scorer=scorer.pth",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,26 +55,41 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.source}: no such file")
     if args.target.exists():
         raise ValueError(f"{args.target}: exists; remove it or name another target")
-    variables, report = files.read_weights(args.source, partial=True, raw=args.raw)
+    variables, report = files.read_weights(
+        args.source,
+        partial=True,
+        raw=args.raw,
+        method=args.method,
+        files=dict(map(_parse_file, args.file)),
+    )
     print(report.format())
     if not args.partial:
         with containers.errors_naming(args.source):
             report.require_complete()
     kind = args.to or _KIND_OF_SUFFIX.get(args.target.suffix, "orbax")
-    save = {
-        "orbax": files.save_variables,
-        "safetensors": files.save_safetensors,
-        "torch": files.save_torch,
-    }[kind]
     args.target.parent.mkdir(parents=True, exist_ok=True)
-    save(args.target, variables)
+    written = [args.target]
+    if kind == "torch":
+        written = files.save_torch(args.target, variables, method=args.method)
+    elif kind == "safetensors":
+        files.save_safetensors(args.target, variables)
+    else:
+        files.save_variables(args.target, variables)
     print(f"\nread {args.source}{_sum_of(args.source)}")
-    print(f"wrote {args.target} ({kind}){_sum_of(args.target)}")
+    for target in written:
+        print(f"wrote {target} ({kind}){_sum_of(target)}")
     return 0
 
 
+def _parse_file(text: str) -> tuple[str, pathlib.Path]:
+    name, separator, path = text.partition("=")
+    if not separator:
+        raise ValueError(f"got --file {text}, expected NAME=FILE")
+    return name, pathlib.Path(path)
+
+
 def _sum_of(path: pathlib.Path) -> str:
-    """What to say of a file's SHA-256; a folder has none."""
+    """A file's SHA-256, to print; empty for a folder."""
     if not path.is_file():
         return ""
     with path.open("rb") as file:

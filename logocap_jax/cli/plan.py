@@ -10,26 +10,16 @@ there is a warning.
 import argparse
 import pathlib
 
-from logocap_jax.cli.settings import parse_settings
+from logocap_jax.cli.settings import add_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `logocap plan` takes."""
-    parser.add_argument(
-        "--config", type=pathlib.Path, required=True, help="of train.py: configs/*.py"
-    )
+    add_config(parser)
     parser.add_argument(
         "--topology",
         required=True,
         help="such as v5e:16x16, v5p:4x4x4, h200:8 or cpu:8",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a value of the config, such as batch_size=4096 "
-        "or \"method.dtype='bfloat16'\"",
     )
     parser.add_argument("--json", type=pathlib.Path, help="write the plan here, too")
     parser.add_argument(
@@ -50,16 +40,15 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.json and not args.json.parent.is_dir():
         raise ValueError(f"{args.json}: no such folder")
-    changes = parse_settings(args.set)
 
     from logocap_jax.evaluation.results import write_json
+    from logocap_jax.experiment.configs import load_config
     from logocap_jax.measure import report
-    from logocap_jax.measure.configs import load_config
     from logocap_jax.measure.plan import make_plan
     from logocap_jax.measure.topologies import parse_topology
 
     topology = parse_topology(args.topology)
-    config = load_config(args.config, changes)
+    config = load_config(args.config, args.set)
     plan = make_plan(config, topology, compare=not args.one_batch)
     print(report.format_plan(plan))
     if args.json:

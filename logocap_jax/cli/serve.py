@@ -1,8 +1,8 @@
 """Serve a local page that shows the people in a photograph, and why.
 
 Drop an image to see skeletons, initial poses and the method's maps; click a person to
-see the small maps around its keypoints. Only this machine can reach the page, unless --host says otherwise; it
-asks no other host for anything. Needs the `[demo]` extra.
+see the small maps around its keypoints. Only this machine can reach the page, unless
+--host says otherwise; it asks no other host for anything. Needs the `[demo]` extra.
 """
 
 import argparse

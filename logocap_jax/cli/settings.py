@@ -1,13 +1,78 @@
-"""Options on the command line of all commands that load a model."""
+"""Options of all commands that take a config or load a model."""
 
 import argparse
-import ast
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from logocap_jax.skeletons import Skeleton
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Declare `--config NAME` and its overrides."""
+    parser.add_argument(
+        "--config",
+        required=True,
+        help="NAME of a config that comes with the package, or a Python file; values "
+        "in it are changed by `--config.KEY=VALUE`",
+    )
+    _add_set(parser, "as `--config.KEY=VALUE`, such as --config.batch_size=8")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Declare `--set KEY=VALUE`, the settings of a method."""
+    _add_set(
+        parser,
+        "a setting of the method that the weights do not bring with them; the same as "
+        "`--config.method.KEY=VALUE`",
+    )
+
+
+def _add_set(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help=text
+    )
+
+
+def expand_overrides(argv: Sequence[str]) -> Iterator[str]:
+    """Write `--config.KEY=VALUE` as `--set=KEY=VALUE`, which means the same.
+
+    Also `--config.KEY VALUE`, and for what is on or off `--config.KEY` and
+    `--noconfig.KEY`.
+    """
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        switch, _, key = word.partition(".")
+        if switch not in ("--config", "--noconfig") or not key:
+            yield word
+        elif "=" in key:
+            yield f"--set={key}"
+        elif switch == "--config" and words and not words[0].startswith("--"):
+            yield f"--set={key}={words.pop(0)}"
+        else:
+            yield f"--set={key}={switch == '--config'}"
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, object]:
+    """Read settings of a method from `--set`; keys may begin with `method.`.
+
+    Raises:
+      ValueError: if one is not `KEY=VALUE` with a Python literal or a word as the
+        value.
+    """
+    return dict(map(_parse_setting, texts))
+
+
+def _parse_setting(text: str) -> tuple[str, object]:
+    from logocap_jax.experiment.configs import parse_literal
+
+    name, equals, value = text.partition("=")
+    parsed = parse_literal(value)
+    if not equals or (parsed == value and not value.isidentifier()):
+        raise ValueError(f"--set {text}: expected KEY=VALUE, such as window_radius=48")
+    return name.removeprefix("method."), parsed
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -30,17 +95,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Declare `--set KEY=VALUE`."""
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of the method that the weights do not bring with them",
-    )
-
-
 def parse_model_options(args: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_model_options`, but the weights, by name in Python.
 
@@ -53,25 +107,6 @@ def parse_model_options(args: argparse.Namespace) -> dict[str, Any]:
         "settings": parse_settings(args.set),
         "skeleton": _find_skeleton(args.skeleton),
     }
-
-
-def parse_settings(texts: Sequence[str]) -> dict[str, object]:
-    """Settings from the texts of `--set`.
-
-    Raises:
-      ValueError: if one is not `KEY=VALUE` with a Python literal as the value.
-    """
-    return dict(map(_parse_setting, texts))
-
-
-def _parse_setting(text: str) -> tuple[str, object]:
-    name, _, value = text.partition("=")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError) as error:
-        raise ValueError(
-            f"--set {text}: expected KEY=VALUE, such as window_radius=48"
-        ) from error
 
 
 def _find_skeleton(folder: pathlib.Path | None) -> "Skeleton | None":

@@ -1,4 +1,4 @@
-"""Evaluate as a config says: scores, result files, pictures."""
+"""Evaluate a run: scores, result files, pictures, submissions."""
 
 import dataclasses
 import logging
@@ -6,31 +6,32 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from data_pipeline.read.images import decode_image
 from data_pipeline.read.sources import Source
+from logocap_jax.evaluation.analysis import KINDS
 from logocap_jax.evaluation.coco import keypoint_category
+from logocap_jax.evaluation.error_report import report_errors
+from logocap_jax.evaluation.error_table import format_reports
 from logocap_jax.evaluation.protocol import Protocol
-from logocap_jax.evaluation.results import write_json, write_results
+from logocap_jax.evaluation.results import to_coco, write_json, write_results
 from logocap_jax.evaluation.runner import ResultSets
+from logocap_jax.evaluation.submission import check_algorithm_name, write_submission
 from logocap_jax.evaluation.table import format_table, write_metrics
-from logocap_jax.experiment import build
-from logocap_jax.experiment.error_analysis import write_error_analysis
-from logocap_jax.experiment.inference import find_poses
-from logocap_jax.visualization.charts import draw_curves
+from logocap_jax.experiment.inference import Predictions, find_poses, score
+from logocap_jax.experiment.run import Run
+from logocap_jax.visualization.charts import draw_curves, draw_error_chart
 from logocap_jax.visualization.overlay import draw_poses, write_image
 
 _LOG = logging.getLogger(__name__)
 
 
-def evaluate_from_config(
-    config: ConfigDict,
+def evaluate(
+    run: Run,
+    out: Path,
     *,
     workdir: Path | None,
     weights: Path | None,
-    out: Path,
-    split: str,
     num_drawn: int = 0,
     people_only: bool = False,
     analyse: bool = False,
@@ -39,52 +40,84 @@ def evaluate_from_config(
     """Score a model on a split; print the table, write files (one process does).
 
     Args:
-      config: see `configs/common.py`.
+      run: resolved with a split that has annotations.
+      out: folder for `metrics.json`, `protocol.json` (what the scores depend on),
+        `results_*.json`, `overlays/` and, for a run, `loss_curve.png`.
       workdir: a run, whose best checkpoint is evaluated (or, without one, the last);
         where it keeps a moving average of its weights both are, the average under
         names that end in `_ema`.
       weights: weights to evaluate instead.
-      out: folder for `metrics.json`, `protocol.json` (what the scores depend on),
-        `results_*.json`, `overlays/` and, for a run, `loss_curve.png`.
-      split: `train`, `val` or `test`, if it has annotations.
       num_drawn: images to draw overlays of.
       people_only: leave out images in which nobody has labelled keypoints, as in
-        Table 1 of the LOGO-CAP paper; what is found in them is not wrong then.
-      analyse: say where poses are wrong, too: `errors.json` and `errors.png`.
+        Table 1 of the LOGO-CAP paper; poses found in them are not wrong then.
+      analyse: tell where poses are wrong, too: `errors.json` and `errors.png`.
       crowd_thresholds: see `Protocol`.
 
     Raises:
       ValueError: if there is nothing to evaluate, or it does not fit the config.
     """
-    batches = build.make_batches(config, split)
-    skeleton = batches.source.skeleton
-    protocol = Protocol(skeleton, crowd_thresholds)
-    truth = build.load_truth(config, split)
-    found = find_poses(config, batches, workdir=workdir, weights=weights)
+    source = run.eval_source
+    assert source is not None
+    protocol = Protocol(run.skeleton, crowd_thresholds)
+    truth = run.truth()
+    found = find_poses(run, workdir=workdir, weights=weights)
     scored = _where_people_are(found.sets, truth) if people_only else found.sets
-    rows = build.score(truth, scored, protocol)
+    rows = score(truth, scored, protocol)
     if jax.process_index() > 0:
         return
     out.mkdir(parents=True, exist_ok=True)
-    table = format_table(rows, protocol.columns)
-    number = len(scored[found.answer])
-    _LOG.info("%d images of %s; %s\n%s", number, split, protocol.note, table)
+    table, number = format_table(rows, protocol.columns), len(scored[found.answer])
+    _LOG.info("%d images of %s; %s\n%s", number, run.split, protocol.note, table)
     write_metrics(out / "metrics.json", rows)
-    about = {"note": protocol.note, "skeleton": dataclasses.asdict(skeleton)}
+    about = {"note": protocol.note, "skeleton": dataclasses.asdict(run.skeleton)}
     write_json(out / "protocol.json", about, indent=2)
+    category = keypoint_category(truth)
     for name, images in found.sets.items():
-        write_results(
-            out / f"results_{name}.json", images, category_id=keypoint_category(truth)
-        )
+        write_results(out / f"results_{name}.json", images, category_id=category)
     if workdir is not None:
         draw_curves(workdir / "metrics.jsonl", out / "loss_curve.png")
     if analyse:
-        write_error_analysis(truth, scored, skeleton, out)
-    _draw(batches.source, found.sets, found.answer, out / "overlays", num_drawn)
+        _write_error_analysis(run, truth, scored, out)
+    if num_drawn:
+        _draw(source, found, out / "overlays", min(num_drawn, len(source)))
+
+
+def submit_test_dev(
+    run: Run,
+    out: Path,
+    *,
+    workdir: Path | None,
+    weights: Path | None,
+    algorithm: str,
+) -> None:
+    """Find the poses of COCO's test-dev and write what its server takes.
+
+    One process writes. Nothing is scored: nobody has the annotations.
+
+    Args:
+      run: resolved with the split `test-dev`: its data folder holds
+        `annotations/image_info_test-dev2017.json` and `test2017/`.
+      out: folder to write in.
+      workdir: a run, of which the best checkpoint is taken (or, without one, the last).
+      weights: weights to take instead.
+      algorithm: the method's name in the submission.
+
+    Raises:
+      ValueError: if there is no model, it does not fit the config, images are not
+        there, or the name cannot be part of a file's.
+    """
+    check_algorithm_name(algorithm)
+    found = find_poses(run, workdir=workdir, weights=weights)
+    if jax.process_index() > 0:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    images = found.sets[found.answer]
+    path = write_submission(out, images, algorithm=algorithm)
+    _LOG.info("%d images of test-dev: %s", len(images), path)
 
 
 def _where_people_are(sets: ResultSets, truth: dict[str, Any]) -> ResultSets:
-    """What was found in images where somebody has labelled keypoints."""
+    """The poses of images where somebody has labelled keypoints."""
     people = [person for person in truth["annotations"] if person["num_keypoints"] > 0]
     known = {person["image_id"] for person in people}
     return {
@@ -93,25 +126,53 @@ def _where_people_are(sets: ResultSets, truth: dict[str, Any]) -> ResultSets:
     }
 
 
-def _draw(
-    source: Source, sets: ResultSets, result: str, folder: Path, count: int
+def _write_error_analysis(
+    run: Run, truth: dict[str, Any], sets: ResultSets, out: Path
 ) -> None:
-    """Draw the first images: the answer thick, the initial poses thin."""
-    if not count:
-        return
+    """Log the table; write `errors.json` and `errors.png`.
+
+    Sets that are made with the truth are left out: their errors are nobody's.
+    """
+    category, oracles = keypoint_category(truth), run.method.oracles
+    reports = {
+        name: report_errors(
+            truth,
+            to_coco(images, category_id=category),
+            run.skeleton,
+            image_ids=[image.image_id for image in images],
+        )
+        for name, images in sets.items()
+        if name.removesuffix("_ema") not in oracles
+    }
+    _LOG.info("errors\n%s", format_reports(reports))
+    content = {name: dataclasses.asdict(report) for name, report in reports.items()}
+    write_json(out / "errors.json", content, indent=2)
+    shares = {name: report.shares() for name, report in reports.items()}
+    panels = {
+        "errors, of all keypoints": {
+            name: {kind: share[kind] for kind in KINDS[1:]}
+            for name, share in shares.items()
+        },
+        "AP by square root of area, px": {n: r.by_size for n, r in reports.items()},
+        "AP by people in the image": {n: r.by_people for n, r in reports.items()},
+        "AP by keypoint": {n: r.by_keypoint for n, r in reports.items()},
+    }
+    draw_error_chart(panels, out / "errors.png")
+
+
+def _draw(source: Source, found: Predictions, folder: Path, count: int) -> None:
+    """Draw the first images: the answer thick, its initial poses, if any, thin."""
     folder.mkdir(parents=True, exist_ok=True)
-    answers = {poses.image_id: poses for poses in sets[result]}
-    for position in range(min(count, len(source))):
+    answers = {poses.image_id: poses for poses in found.sets[found.answer]}
+    for position in range(count):
         record = source[position]
         answer = answers[record.image_id]
         initial = answer.initial_keypoints
+        thin = None
+        if initial is not None:
+            thin = dataclasses.replace(answer, keypoints=initial)
         overlay = draw_poses(
-            decode_image(record),
-            answer,
-            dataclasses.replace(answer, keypoints=initial)
-            if not result.startswith("initial") and initial is not None
-            else None,
-            skeleton=source.skeleton,
+            decode_image(record), answer, thin, skeleton=source.skeleton
         )
         write_image(folder / f"{record.image_id:012d}.png", overlay)
-    _LOG.info("%d overlays in %s", min(count, len(source)), folder)
+    _LOG.info("%d overlays in %s", count, folder)

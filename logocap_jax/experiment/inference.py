@@ -1,37 +1,38 @@
-"""The poses that a config's model finds in a split."""
+"""The poses that a run's model finds in a split, and their scores."""
 
 import contextlib
-import dataclasses
-import functools
 import logging
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import tqdm
-from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from data_pipeline.feed.eval_batches import EvalBatches
 from logocap_jax.device_memory import explaining_memory
+from logocap_jax.evaluation.coco import keypoint_category
+from logocap_jax.evaluation.protocol import Protocol
+from logocap_jax.evaluation.results import to_coco
 from logocap_jax.evaluation.runner import ResultSets, make_evaluator, run_evaluation
-from logocap_jax.experiment import build
+from logocap_jax.experiment.run import EVALUATION_ADVICE, Run
 from logocap_jax.methods.base import Method, Variables
-from logocap_jax.sharding import check_batch_size, make_mesh, replicated
-from logocap_jax.skeletons import parse_skeleton
+from logocap_jax.sharding import replicated
+from logocap_jax.skeletons import Skeleton, parse_skeleton
 from logocap_jax.training.errors import MismatchError
 from logocap_jax.weights.files import load_weights
 from logocap_jax.weights.settings import saved_settings
 
+Rows = dict[str, dict[str, float | None]]
+
 _LOG = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Found:
+class Predictions(NamedTuple):
     """Poses of all images of a split.
 
     Attributes:
       sets: by name of the result set; where a run keeps a moving average of its
-        weights its sets' names end in `_ema`.
+        weights the names of the average's sets end in `_ema`.
       answer: the name of the set that is the method's answer: the average's, where
         there is one.
     """
@@ -40,18 +41,11 @@ class Found:
     answer: str
 
 
-def find_poses(
-    config: ConfigDict,
-    batches: EvalBatches,
-    *,
-    workdir: Path | None,
-    weights: Path | None,
-) -> Found:
-    """Run a model over batches; every process gets the poses of all.
+def find_poses(run: Run, *, workdir: Path | None, weights: Path | None) -> Predictions:
+    """Run a model over the evaluated split; every process gets the poses of all.
 
     Args:
-      config: see `configs/common.py`.
-      batches: of a split, see `build.make_batches`.
+      run: resolved with a split.
       workdir: a run, of which the best checkpoint is taken (or, without one, the last).
       weights: weights to take instead.
 
@@ -59,51 +53,57 @@ def find_poses(
       ValueError: if there is no model, it does not fit the config, or a batch does not
         fit into the devices' memory.
     """
-    mesh = make_mesh()
-    check_batch_size(config.eval.batch_size, mesh, name="eval.batch_size")
-    method = build.make_method(config)
-    evaluate = make_evaluator(method, mesh)
+    batches = run.eval_batches()
+    evaluate = make_evaluator(run.method, run.mesh)
+    models = _load(run, workdir, weights)
     sets: ResultSets = {}
-    suffix = ""
-    for suffix, variables in _load(config, method, mesh, workdir, weights).items():
-        with (
-            explaining_memory(build.EVALUATION_ADVICE),
-            tqdm.tqdm(
-                total=len(batches.source), desc=f"poses{suffix}", unit="image"
-            ) as bar,
-        ):
-            found = run_evaluation(
-                evaluate,
-                build.inference_variables(method, variables, mesh),
-                batches,
-                mesh,
-                progress=functools.partial(_show_progress, bar),
-            )
+    for suffix, variables in models.items():
+        bar = tqdm.tqdm(total=len(batches.source), desc=f"poses{suffix}", unit="image")
+
+        def show(done: int, bar: tqdm.tqdm = bar) -> None:
+            bar.update(done - bar.n)
+
+        with explaining_memory(EVALUATION_ADVICE), bar:
+            prepared = run.inference_variables(variables)
+            found = run_evaluation(evaluate, prepared, batches, run.mesh, progress=show)
         sets |= {f"{name}{suffix}": images for name, images in found.items()}
-    return Found(sets, f"{method.answer}{suffix}")
+    return Predictions(sets, answer_set(run.method, models))
 
 
-def _show_progress(bar: tqdm.tqdm, done: int) -> None:
-    bar.update(done - bar.n)
+def answer_set(method: Method, suffixes: Collection[str]) -> str:
+    """The result set that is the answer of a model: its average's, if it has one.
+
+    Args:
+      method: that of the model.
+      suffixes: what the names of its result sets end in: `""`, or also `"_ema"`.
+    """
+    return f"{method.answer}{max(suffixes, key=len)}"
 
 
-def _load(
-    config: ConfigDict,
-    method: Method,
-    mesh: Mesh,
-    workdir: Path | None,
-    weights: Path | None,
-) -> dict[str, Variables]:
-    """Variables to evaluate, by what their result sets' names end in."""
-    like = build.state_shapes(config, method, mesh)
+def score(truth: dict[str, Any], sets: ResultSets, protocol: Protocol) -> Rows:
+    """The protocol's metrics of each result set, over the images that it holds."""
+    category = keypoint_category(truth)
+    return {
+        name: protocol.evaluate(
+            truth,
+            to_coco(images, category_id=category),
+            image_ids=[image.image_id for image in images],
+        )
+        for name, images in sets.items()
+    }
+
+
+def _load(run: Run, workdir: Path | None, weights: Path | None) -> dict[str, Variables]:
+    """Variables to evaluate, by what the names of their result sets end in."""
+    like = run.state_shapes()
     if weights is not None:
-        _check_skeleton(weights, config)
+        _check_skeleton(weights, run.skeleton)
         loaded = load_weights(weights, expected=like.variables)
-        return {"": jax.device_put(loaded, replicated(mesh))}
+        return {"": jax.device_put(loaded, replicated(run.mesh))}
     assert workdir is not None
     if not workdir.is_dir():
         raise ValueError(f"{workdir}: got no such run, expected one of train.py")
-    checkpoints = build.open_checkpoints(config, workdir, data=None)
+    checkpoints = run.open_checkpoints(workdir, data=None)
     with contextlib.closing(checkpoints):
         state = checkpoints.restore_best(like)
     if state is None:
@@ -112,18 +112,18 @@ def _load(
     return state.evaluated
 
 
-def _check_skeleton(weights: Path, config: ConfigDict) -> None:
+def _check_skeleton(weights: Path, expected: Skeleton) -> None:
     """Check that a run's weights are for the keypoints of the data set.
 
     Of weights that do not tell, the shapes will show how many there are.
     """
-    saved = saved_settings(weights) or {}
+    saved: dict[str, Any] = saved_settings(weights) or {}
     if "skeleton" not in saved:
         return
-    trained, given = parse_skeleton(saved["skeleton"]), build.skeleton_of(config)
-    if trained.settings() != given.settings():
+    trained = parse_skeleton(saved["skeleton"])
+    if trained.settings() != expected.settings():
         raise MismatchError(
             f"{weights}: got weights for skeleton {trained.name!r} "
-            f"({', '.join(trained.keypoints)}), expected them for {given.name!r}, with "
-            "the same keypoints, sigmas and flip pairs, as in the data set"
+            f"({', '.join(trained.keypoints)}), expected them for {expected.name!r}, "
+            "with the same keypoints, sigmas and flip pairs, as in the data set"
         )

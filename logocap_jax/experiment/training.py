@@ -1,4 +1,4 @@
-"""Train as a config says."""
+"""Train a run."""
 
 import contextlib
 import itertools
@@ -8,23 +8,20 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import jax
-from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from data_pipeline.feed.augment import Augmentation
 from data_pipeline.feed.examples import Example
 from data_pipeline.feed.pipeline import make_train_dataset
-from data_pipeline.read.sources import Source, open_source
+from data_pipeline.read.sources import Source
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
 from logocap_jax.evaluation.table import format_table
-from logocap_jax.experiment import build
-from logocap_jax.methods.base import Method
+from logocap_jax.experiment.inference import Rows, answer_set, score
+from logocap_jax.experiment.run import EVALUATION_ADVICE, TRAINING_ADVICE, Run
 from logocap_jax.processes import check_same
-from logocap_jax.sharding import check_batch_size, make_mesh
 from logocap_jax.training.errors import DataError, WorkerError
-from logocap_jax.training.loop import Evaluate, Schedule, train
+from logocap_jax.training.loop import Evaluate, Schedule
+from logocap_jax.training.loop import train as train_loop
 from logocap_jax.training.metric_writer import MetricWriter
 from logocap_jax.training.signals import StopRequest, stop_on_signals
 from logocap_jax.training.state import TrainState
@@ -32,65 +29,52 @@ from logocap_jax.training.state import TrainState
 _LOG = logging.getLogger(__name__)
 
 
-def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | None:
-    """Train as the config says, from the last checkpoint in `workdir` if any.
+def train(run: Run, workdir: Path) -> signal.Signals | None:
+    """Train, from the last checkpoint in `workdir` if there is one.
 
     Args:
-      config: see `configs/common.py`.
+      run: resolved with `train=True`.
       workdir: folder of the run; made if it is not there.
 
     Returns:
       The signal that ended it early, with its state saved; None if it came to its end.
 
     Raises:
-      ValueError: if the config, the data or a checkpoint do not fit together, or a
-        batch not into the devices' memory; one line says what was got and what is
-        possible. See `training/errors.py`.
-      OSError: if the disk is full.
+      ValueError: if settings, data or a checkpoint do not fit together, or a batch
+        not into the devices' memory. See `training/errors.py`.
+      OSError: if the disk is full, or an input worker has died.
     """
-    mesh = make_mesh()
-    build.check_numbers(config.to_dict())
-    check_same("config", config.to_dict())
-    check_batch_size(config.batch_size, mesh, name="batch_size")
-    check_batch_size(config.eval.batch_size, mesh, name="eval.batch_size")
-    method = build.make_method(config)
-    source = open_source(
-        build.data_dir(config),
-        config.data.train_split,
-        with_people_only=True,
-    )
-    data = build.data_fingerprint(config)
-    check_same("training data", data)
-    schedule = _make_schedule(config, num_images=len(source))
-    train_step = build.make_step(config, method, schedule.learning_rate, mesh)
-    averaged = "_ema" if config.ema_decay > 0 else ""
+    source = run.train_source
+    assert source is not None
+    fingerprint = run.fingerprint()
+    check_same("training data", fingerprint)
+    schedule = _make_schedule(run)
+    train_step = run.make_step()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(explaining_memory(build.TRAINING_ADVICE))
+        stack.enter_context(explaining_memory(TRAINING_ADVICE))
         stop = stack.enter_context(stop_on_signals())
-        evaluate = _make_evaluator(config, method, mesh, stop)
+        evaluate = _make_evaluator(run, stop)
         workdir.mkdir(parents=True, exist_ok=True)
-        checkpoints = build.open_checkpoints(config, workdir, data=data)
+        checkpoints = run.open_checkpoints(workdir, data=fingerprint)
         stack.callback(checkpoints.close)
-        state = checkpoints.restore_last(
-            build.state_shapes(config, method, mesh)
-        ) or build.fresh_state(config, method, mesh)
-        _report_start(state, num_images=len(source), schedule=schedule, mesh=mesh)
-        batches = _make_batches(config, source, start_step=int(state.step))
+        state = checkpoints.restore_last(run.state_shapes()) or run.fresh_state()
+        start_step = int(state.step)
+        _report_start(run, state, schedule)
+        batches = _make_batches(run, source, start_step=start_step)
         stack.callback(batches.close)
-        writer = MetricWriter(
-            workdir, first_step=int(state.step), writes=jax.process_index() == 0
-        )
+        writes = jax.process_index() == 0
+        writer = MetricWriter(workdir, first_step=start_step, writes=writes)
         stack.callback(writer.close)
-        state = train(
+        state = train_loop(
             state,
             train_step,
             batches,
             evaluate,
-            best_by=f"eval/{method.answer}{averaged}/AP",
+            best_by=f"eval/{answer_set(run.method, state.evaluated)}/AP",
             schedule=schedule,
             checkpoints=checkpoints,
             writer=writer,
-            mesh=mesh,
+            mesh=run.mesh,
             stop_requested=stop,
         )
     if stop.signal is not None:
@@ -101,52 +85,49 @@ def train_from_config(config: ConfigDict, workdir: Path) -> signal.Signals | Non
     return stop.signal
 
 
-def _make_schedule(config: ConfigDict, *, num_images: int) -> Schedule:
-    positive = ("epochs", "log_every", "eval_every", "checkpoint_every")
-    for name in (*positive, "max_skipped_in_row", "learning_rate"):
-        if not config[name] > 0:
-            raise ValueError(f"got {name}={config[name]}, expected more than 0")
-    steps_per_epoch = max(num_images // config.batch_size, 1)
+def _make_schedule(run: Run) -> Schedule:
+    settings, steps = run.settings, run.steps_per_epoch
     return Schedule(
-        num_steps=max(round(config.epochs * steps_per_epoch), 1),
-        steps_per_epoch=steps_per_epoch,
-        batch_size=config.batch_size,
-        log_every=config.log_every,
-        eval_every=max(round(config.eval_every * steps_per_epoch), 1),
-        checkpoint_every=max(round(config.checkpoint_every * steps_per_epoch), 1),
-        max_skipped_in_row=config.max_skipped_in_row,
-        learning_rate=build.make_schedule(config, steps_per_epoch),
+        num_steps=max(round(settings.epochs * steps), 1),
+        steps_per_epoch=steps,
+        batch_size=settings.batch_size,
+        log_every=settings.log_every,
+        eval_every=max(round(settings.eval_every * steps), 1),
+        checkpoint_every=max(round(settings.checkpoint_every * steps), 1),
+        max_skipped_in_row=settings.max_skipped_in_row,
+        learning_rate=run.learning_rate,
     )
 
 
 def _make_batches(
-    config: ConfigDict, source: Source, *, start_step: int
+    run: Run, source: Source, *, start_step: int
 ) -> Generator[Example, None, None]:
+    data = run.settings.data
     batches = make_train_dataset(
         source,
-        input_size=config.data.input_size,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        augmentation=Augmentation(**config.data.augmentation),
-        max_people=config.data.max_people,
+        input_size=data.input_size,
+        batch_size=run.settings.batch_size,
+        seed=run.settings.seed,
+        augmentation=data.augmentation,
+        max_people=data.max_people,
         start_step=start_step,
-        num_workers=config.data.num_workers,
+        num_workers=data.num_workers,
         host_index=jax.process_index(),
         num_hosts=jax.process_count(),
-        max_bad_records=config.data.max_bad_records,
-        stall_s=config.data.stall_s,
+        max_bad_records=data.max_bad_records,
+        stall_s=data.stall_s,
     )
 
     def checked() -> Generator[Example, None, None]:
-        with _blaming_data():
+        with _as_data_error():
             yield from batches
 
     return checked()
 
 
 @contextlib.contextmanager
-def _blaming_data() -> Iterator[None]:
-    """What is wrong in here is wrong with the data, not with the config."""
+def _as_data_error() -> Iterator[None]:
+    """Raise errors from here as faults of the data, not of the config."""
     try:
         yield
     except ValueError as error:
@@ -155,44 +136,42 @@ def _blaming_data() -> Iterator[None]:
         raise WorkerError(*error.args) from error
 
 
-def _report_start(
-    state: TrainState, *, num_images: int, schedule: Schedule, mesh: Mesh
-) -> None:
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+def _report_start(run: Run, state: TrainState, schedule: Schedule) -> None:
+    assert run.train_source is not None
     step = int(state.step)
     _LOG.info(
         "%s parameters, %d images, %d devices; %s of %d",
-        f"{parameters:,}",
-        num_images,
-        mesh.devices.size,
+        f"{sum(leaf.size for leaf in jax.tree.leaves(state.params)):,}",
+        len(run.train_source),
+        run.mesh.devices.size,
         f"going on after step {step}" if step else "from step 0",
         schedule.num_steps,
     )
 
 
-def _make_evaluator(
-    config: ConfigDict, method: Method, mesh: Mesh, stop: StopRequest
-) -> Evaluate:
-    """State -> flat scores on the config's evaluation split; None if asked to stop."""
-    split = config.data.eval_split
-    batches = build.make_batches(config, split)
-    with _blaming_data():
-        truth = build.load_truth(config, split)
-    protocol = Protocol(batches.source.skeleton)
-    evaluate = make_evaluator(method, mesh)
+def _make_evaluator(run: Run, stop: StopRequest) -> Evaluate:
+    """State -> flat scores on the evaluated split; None if asked to stop."""
+    batches = run.eval_batches()
+    with _as_data_error():
+        truth = run.truth()
+    protocol = Protocol(run.skeleton)
+    evaluate = make_evaluator(run.method, run.mesh)
 
-    def run(state: TrainState) -> dict[str, float] | None:
-        rows: build.Rows = {}
+    def score_state(state: TrainState) -> dict[str, float] | None:
+        rows: Rows = {}
         for suffix, variables in state.evaluated.items():
             until_stop = itertools.takewhile(lambda _: stop.signal is None, batches)
-            prepared = build.inference_variables(method, variables, mesh)
-            with explaining_memory(build.EVALUATION_ADVICE):
-                sets = run_evaluation(evaluate, prepared, until_stop, mesh)
+            prepared = run.inference_variables(variables)
+            with explaining_memory(EVALUATION_ADVICE):
+                sets = run_evaluation(evaluate, prepared, until_stop, run.mesh)
             if stop.signal is not None:
                 return None
-            scored = build.score(truth, sets, protocol)
+            scored = score(truth, sets, protocol)
             rows |= {f"{name}{suffix}": row for name, row in scored.items()}
-        table = format_table(rows, protocol.columns)
+        split, table = (
+            run.settings.data.eval_split,
+            format_table(rows, protocol.columns),
+        )
         _LOG.info("evaluation on %s; %s\n%s", split, protocol.note, table)
         return {
             f"eval/{name}/{metric}": value
@@ -201,4 +180,4 @@ def _make_evaluator(
             if value is not None
         }
 
-    return run
+    return score_state

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from logocap_jax import geometry
 from logocap_jax.device_memory import explaining_memory
-from logocap_jax.experiment import build
+from logocap_jax.experiment.run import TRAINING_ADVICE, resolve
 from logocap_jax.measure.collectives import (
     Collective,
     Traffic,
@@ -60,7 +60,7 @@ def compile_step(config: ConfigDict, mesh: Mesh) -> CompiledStep:
     """Compile a config's training step, as `train.py` runs it.
 
     Args:
-      config: see `configs/common.py`.
+      config: see `experiment/settings.py`.
       mesh: devices, real ones or of a topology.
 
     Raises:
@@ -68,7 +68,7 @@ def compile_step(config: ConfigDict, mesh: Mesh) -> CompiledStep:
         the compiler finds that the step does not fit into a device's memory.
     """
     start = time.perf_counter()
-    with explaining_memory(build.TRAINING_ADVICE):
+    with explaining_memory(TRAINING_ADVICE):
         compiled = _lower(config, mesh).compile()
     module = parse_hlo(compiled.as_text())
     # XLA counts what is in a loop once, and for TPUs does not tell how long one is. The
@@ -86,11 +86,9 @@ def compile_step(config: ConfigDict, mesh: Mesh) -> CompiledStep:
 
 
 def _lower(config: ConfigDict, mesh: Mesh) -> Any:
-    method = build.make_method(config)
-    schedule = build.make_schedule(config, steps_per_epoch=1)
-    step: Any = build.make_step(config, method, schedule, mesh)
-    state = build.state_shapes(config, method, mesh)
-    return step.lower(state, batch_shapes(config, mesh))
+    run = resolve(config, mesh=mesh)
+    step: Any = run.make_step()
+    return step.lower(run.state_shapes(), batch_shapes(config, mesh))
 
 
 def _count_flops(compiled: Any, config: ConfigDict, mesh: Mesh) -> float:
@@ -115,7 +113,7 @@ def batch_shapes(config: ConfigDict, mesh: Mesh) -> Batch:
         config.data.input_size,
         config.data.max_people,
     )
-    kinds = build.skeleton_of(config).num_keypoints
+    kinds = resolve(config, mesh=mesh).skeleton.num_keypoints
     cells = side // geometry.STRIDE
     sharding = batch_sharding(mesh)
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.build import make_method, skeleton_of
+from logocap_jax.experiment.run import resolve
 from logocap_jax.geometry import STRIDE
 from logocap_jax.measure.options import Setting
 from logocap_jax.measure.programs import Program
@@ -26,8 +26,10 @@ from logocap_jax.measure.stages import TO_POSES, Stage, make_stages
 from logocap_jax.methods.base import Variables
 from logocap_jax.models.placement import formats
 from logocap_jax.predictor import Predictor
-from logocap_jax.predictor.fitting import letterbox
+from logocap_jax.predictor.compiled import Model
+from logocap_jax.predictor.inputs import letterbox
 from logocap_jax.skeletons import Skeleton
+from logocap_jax.structures import View
 
 WHOLE_PATH = "whole-path"
 ADVICE = "a smaller --batch or --size lowers it, and so does --dtype bfloat16"
@@ -76,7 +78,7 @@ def benchmark_inference(
     if unknown := sorted(set(only) - set(names)):
         raise ValueError(f"--only: got {unknown}, expected some of {','.join(names)}")
     chosen = frozenset(only or names)
-    prepare = make_method(config).prepare
+    prepare = resolve(config).method.prepare
     device = effort.device or jax.local_devices()[0]
     prepared = jax.eval_shape(prepare, variables)
     placed = formats(prepared, device)
@@ -106,7 +108,7 @@ def benchmark_inference(
             found = list(_run(stages, programs, values, setting, count))
             if WHOLE_PATH in chosen:
                 program = programs[TO_POSES]
-                skeleton = skeleton_of(config)
+                skeleton = resolve(config).skeleton
                 found.append(
                     _whole_path(
                         *(program, values, setting, count, photographs, skeleton),
@@ -133,7 +135,7 @@ def _image_values(
             people,
             height=height // STRIDE,
             width=width // STRIDE,
-            num_keypoints=skeleton_of(config).num_keypoints,
+            num_keypoints=resolve(config).skeleton.num_keypoints,
             embedding=config.method.embedding,
         ),
     }
@@ -197,15 +199,14 @@ def _whole_path(
     """From JPEG files to poses in image px, as `Predictor` goes."""
     variables, maps, own = values["variables"], values["maps"], values["own"]
 
-    def predict(pixels: np.ndarray, valid_size: np.ndarray | None) -> Any:
-        return program.run(variables, pixels, valid_size, maps, own)
+    def predict(view: View) -> Any:
+        return program.run(variables, view.image, view.valid_size, maps, own)
 
     height, width = setting.size
     predictor = Predictor(
-        predict,
+        Model(predict, skeleton),
         letterbox((width, height)),
         canvas=(lambda size: size) if share_canvases else None,
-        skeleton=skeleton,
         batch_size=setting.batch,
     )
     row = Row(

@@ -11,13 +11,12 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `logocap benchmark input` takes."""
-    from logocap_jax.cli.settings import add_settings
+    from logocap_jax.cli.settings import add_config
 
-    parser.add_argument("--config", type=Path, required=True)
     parser.add_argument(
         "--data-dir", help="COCO's layout, or a prepared data set; else the config's"
     )
-    add_settings(parser)
+    add_config(parser)
     parser.add_argument(
         "--workers", default="0,1,2", help="input workers; 0: threads of this process"
     )
@@ -35,15 +34,14 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       ValueError: if the config, the data or a number is unusable.
     """
-    from logocap_jax.cli.settings import parse_settings
+    from logocap_jax.experiment.configs import load_config
     from logocap_jax.measure import input_rates, options, record, table
-    from logocap_jax.measure.configs import load_config
 
     for name in ("batches", "rounds"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name}: got {getattr(args, name)}, expected >= 1")
-    folder = {} if args.data_dir is None else {"data.dir": args.data_dir}
-    config = load_config(args.config, parse_settings(args.set) | folder)
+    folder = [] if args.data_dir is None else [f"data.dir={args.data_dir}"]
+    config = load_config(args.config, [*args.set, *folder])
     workers = options.split(args.workers, _workers)
     earlier = None if args.compare is None else record.read_record(args.compare)
     source = input_rates.open_training_data(config)

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment import build
+from logocap_jax.experiment.run import TRAINING_ADVICE, resolve
 from logocap_jax.measure.collectives import growing_kinds
 from logocap_jax.measure.compiled import (
     CompiledStep,
@@ -79,7 +79,7 @@ class Plan:
         if chip is not None and self.step.memory > chip.memory:
             lines.append(
                 f"peak memory of {self.step.memory / 2**30:.1f} GiB exceeds the chip's "
-                f"{chip.memory / 2**30:.0f} GiB; {build.TRAINING_ADVICE}"
+                f"{chip.memory / 2**30:.0f} GiB; {TRAINING_ADVICE}"
             )
         return lines
 
@@ -88,7 +88,7 @@ def make_plan(config: ConfigDict, topology: Topology, *, compare: bool = True) -
     """Compile a config's training step for a topology and sum up what it needs.
 
     Args:
-      config: see `configs/common.py`.
+      config: see `experiment/settings.py`.
       topology: the mesh.
       compare: compile it for another batch, too, to see which collectives grow.
 
@@ -104,13 +104,13 @@ def make_plan(config: ConfigDict, topology: Topology, *, compare: bool = True) -
         changed = copy.deepcopy(config)
         changed.batch_size = _other_batch_size(config, topology.size)
         other = compile_step(changed, mesh)
-    state = build.state_shapes(config, build.make_method(config), mesh)
+    run = resolve(config, mesh=mesh)
     return Plan(
         topology=topology,
         device_kind=devices[0].device_kind,
         dtype=config.method.dtype,
-        skeleton=build.skeleton_of(config),
-        state=state_sizes(state),
+        skeleton=run.skeleton,
+        state=state_sizes(run.state_shapes()),
         step=step,
         other=other,
     )

@@ -9,11 +9,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from logocap_jax.cli.settings import parse_settings
 from logocap_jax.device_memory import DoesNotFitError
-from logocap_jax.experiment.build import make_method
+from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.run import resolve
 from logocap_jax.measure import inference, training
-from logocap_jax.measure.configs import load_config
 from logocap_jax.measure.devices import find_devices
 from logocap_jax.measure.options import (
     Setting,
@@ -96,7 +95,7 @@ def run_training(args: argparse.Namespace) -> int:
 def _variables(
     config: ConfigDict, weights: Path | None, *, shapes_only: bool
 ) -> Variables:
-    method = make_method(config)
+    method = resolve(config).method
     shapes: Variables = jax.eval_shape(method.init, jax.random.key(0))
     if weights is not None:
         if not weights.exists():
@@ -151,7 +150,7 @@ class _Session:
             raise ValueError(f"--rounds: got {args.rounds}, expected 1 or more")
         if args.json is not None and not args.json.absolute().parent.is_dir():
             raise ValueError(f"{args.json}: no such folder")
-        self.config = load_config(args.config, parse_settings(args.set))
+        self.config = load_config(args.config, args.set)
         self.effort = Effort(
             args.rounds,
             args.seconds,

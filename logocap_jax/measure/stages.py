@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.build import method_settings
+from logocap_jax.experiment.run import resolve
 from logocap_jax.inference import flip
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import build_config, initial_poses
@@ -85,7 +85,7 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
 def _parts(config: ConfigDict) -> Model:
     if (name := config.method.name) != "logocap":
         raise ValueError(f"got a config of {name!r}, expected one of 'logocap'")
-    return build_model(build_config(name, method_settings(config)))
+    return build_model(build_config(name, resolve(config).method_settings))
 
 
 def _bare(

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,10 +12,9 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from data_pipeline.feed.augment import Augmentation
 from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.sources import open_source
-from logocap_jax.experiment import build
+from logocap_jax.experiment.run import Run, resolve
 from logocap_jax.measure.options import Setting
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
@@ -62,31 +62,30 @@ def benchmark_training(
     config.data.input_size = setting.size[0]
     mesh = make_mesh()
     check_batch_size(setting.batch, mesh, name="--batch")
-    method = build.make_method(config)
-    step = build.make_step(config, method, build.make_schedule(config, 1000), mesh)
+    run = resolve(config, mesh=mesh)
     image = draw_truth(
         people,
         size=setting.size,
         max_people=config.data.max_people,
-        kinds=build.skeleton_of(config).num_keypoints,
+        kinds=run.skeleton.num_keypoints,
     )
-    state = build.state_shapes(config, method, mesh)
+    state = run.state_shapes()
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((setting.batch, *x.shape), x.dtype), image
     )
-    program = effort.compile(STEP, step, state, shapes)
+    program = effort.compile(STEP, run.make_step(), state, shapes)
     remark = _donation(program, state)
     if effort.compile_only:
         row = read_row(STEP, setting, program)
         return [dataclasses.replace(row, remark=remark)]
     arrays = jax.tree.map(lambda x: np.stack([x] * setting.batch), image)
     batch = Batch(**put_batch(vars(arrays), mesh))
-    stepper = _Stepper(program, build.fresh_state(config, method, mesh))
+    stepper = _Stepper(program, run.fresh_state())
     item, _ = run_first(STEP, setting, program._replace(run=stepper.advance), batch)
     items = [item._replace(row=dataclasses.replace(item.row, remark=remark))]
     with contextlib.ExitStack() as stack:
         if config.data.dir:
-            batches = stack.enter_context(contextlib.closing(_batches(config)))
+            batches = stack.enter_context(contextlib.closing(_batches(run)))
             items.append(_loop(stepper, batches, mesh, setting))
         return effort.measure(items, setting.dtype)
 
@@ -120,18 +119,17 @@ def _donation(program: Program, state: TrainState) -> str:
     return f"copies {1 - program.memory.aliased / size:.0%} of the state"
 
 
-def _batches(config: ConfigDict) -> Any:
-    source = open_source(
-        build.data_dir(config), config.data.train_split, with_people_only=True
-    )
+def _batches(run: Run) -> Any:
+    data = run.settings.data
+    source = open_source(Path(data.dir), data.train_split, with_people_only=True)
     return make_train_dataset(
         source,
-        input_size=config.data.input_size,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        augmentation=Augmentation(**config.data.augmentation),
-        max_people=config.data.max_people,
-        num_workers=config.data.num_workers,
+        input_size=data.input_size,
+        batch_size=run.settings.batch_size,
+        seed=run.settings.seed,
+        augmentation=data.augmentation,
+        max_people=data.max_people,
+        num_workers=data.num_workers,
     )
 
 

@@ -59,7 +59,9 @@ def draw_views(
         yield "", poses.draw(pixels, initial="initial" in views, labels=labels)
     elif "initial" in views:
         yield "", poses.before_refinement().draw(pixels, labels=labels)
-    for name, layer in explained.layers.items() if explained else ():
+    if explained is None:
+        return
+    for name, layer in explained.layers.items():
         if name in views and isinstance(layer, MapLayer):
             yield name, _draw_maps(pixels, layer, explained.input_to_image)
         elif name in views:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,12 +11,14 @@ from logocap_jax.skeletons import parse_skeleton
 
 if typing.TYPE_CHECKING:
     from logocap_jax.methods.base import Method, MethodSpec
+    from logocap_jax.torch_rows import WeightFormat
 
 METHODS = {
-    "center_offset": "logocap_jax.methods.center_offset",
     "logocap": "logocap_jax.methods.logocap",
+    "center_offset": "logocap_jax.methods.center_offset",
 }
-"""The package of each method: its module `spec` holds `SPEC`, a `MethodSpec`."""
+"""The package of each method: its module `spec` holds `SPEC`, a `MethodSpec`; its
+module `weights` holds `FORMAT`, a `WeightFormat`."""
 
 
 def find_method(name: str) -> "MethodSpec":
@@ -24,9 +27,22 @@ def find_method(name: str) -> "MethodSpec":
     Raises:
       ValueError: if the name is unknown.
     """
+    return _import_module(name, "spec").SPEC
+
+
+def find_format(name: str) -> "WeightFormat":
+    """The PyTorch checkpoints of a method; starts no JAX.
+
+    Raises:
+      ValueError: if the name is unknown.
+    """
+    return _import_module(name, "weights").FORMAT
+
+
+def _import_module(name: str, module: str) -> types.ModuleType:
     if name not in METHODS:
         raise ValueError(f"got method {name!r}, expected one of {sorted(METHODS)}")
-    return importlib.import_module(f"{METHODS[name]}.spec").SPEC
+    return importlib.import_module(f"{METHODS[name]}.{module}")
 
 
 def default_settings(name: str) -> dict[str, Any]:
@@ -84,11 +100,11 @@ def _make_config(config_type: type, settings: Mapping[str, Any]) -> Any:
             f"{config_type.__name__}: got unknown settings {unknown}, and lack "
             f"{missing}; expected some of {sorted(known)}"
         )
-    types = typing.get_type_hints(config_type)
+    hints = typing.get_type_hints(config_type)
     return config_type(
         **{
-            key: _make_config(types[key], value)
-            if dataclasses.is_dataclass(types[key]) and isinstance(value, Mapping)
+            key: _make_config(hints[key], value)
+            if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping)
             else value
             for key, value in settings.items()
         }
@@ -96,10 +112,10 @@ def _make_config(config_type: type, settings: Mapping[str, Any]) -> Any:
 
 
 def _marked(config_type: type, mark: str) -> Iterator[str]:
-    types = typing.get_type_hints(config_type)
+    hints = typing.get_type_hints(config_type)
     for field in dataclasses.fields(config_type):
         if field.metadata.get(mark):
             yield field.name
-        if dataclasses.is_dataclass(types[field.name]):
-            for name in _marked(types[field.name], mark):
+        if dataclasses.is_dataclass(hints[field.name]):
+            for name in _marked(hints[field.name], mark):
                 yield f"{field.name}.{name}"

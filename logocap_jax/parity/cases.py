@@ -14,9 +14,8 @@ from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.parity import layout
 from logocap_jax.skeletons import COCO
 from logocap_jax.weights.containers import errors_naming
-from logocap_jax.weights.files import load_weights
+from logocap_jax.weights.files import load_weights, to_variables
 from logocap_jax.weights.settings import read_settings
-from logocap_jax.weights.state_dict import state_dict_to_variables
 
 _MANIFEST = "state_dict_manifest.json"
 # Endings of a case's name, and the result set whose poses such a case holds.
@@ -132,7 +131,7 @@ def read_weights(folder: pathlib.Path) -> dict[str, Any]:
         raise ValueError(f"{folder}: cases without weights.* or {_MANIFEST}")
     with errors_naming(manifest):
         state = weights_by_rule(folder)
-        return state_dict_to_variables(state)[0]
+        return to_variables(state)[0]
 
 
 def weights_by_rule(folder: pathlib.Path) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from logocap_jax.parity.compare import Comparison, largest_errors
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.parity.training_stages import TrainingStages
 from logocap_jax.structures import Batch
-from logocap_jax.weights.state_dict import variables_to_state_dict
+from logocap_jax.weights.files import to_state_dict
 
 _FIRST, _LATER = 1e-5, 1e-2  # losses, relative
 _STATISTICS = 1e-5
@@ -70,7 +70,7 @@ def _check_gradients(compare: Comparison, arrays: Arrays, grads: Variables) -> N
     expected = _under(arrays, "grad/")
     if not expected:
         return
-    found = variables_to_state_dict({"params": grads})
+    found = to_state_dict({"params": grads})
     # A parameter that the reference lists as without gradient must have none here.
     wanted = expected | {
         str(key): np.zeros_like(found[str(key)])
@@ -115,7 +115,7 @@ def _check_statistics(
     last = len(after_steps)
     candidates = {1: _STATISTICS, last: _STATISTICS if last == 1 else _STATISTICS_LATER}
     errors = {
-        step: _worst(variables_to_state_dict(after_steps[step - 1]), expected)
+        step: _worst(to_state_dict(after_steps[step - 1]), expected)
         for step in candidates
     }
     step = min(errors, key=lambda number: errors[number][0])
@@ -151,8 +151,8 @@ def _check_change(
     where gradients are float noise the directions are too.
     """
     expected = _under(arrays, "after/")
-    start = variables_to_state_dict({"params": before["params"]})
-    end = variables_to_state_dict({"params": after["params"]})
+    start = to_state_dict({"params": before["params"]})
+    end = to_state_dict({"params": after["params"]})
     if not expected:
         return
     missing = sorted(start.keys() - expected.keys())

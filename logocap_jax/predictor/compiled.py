@@ -20,7 +20,7 @@ import jax.export
 import logocap_jax
 from logocap_jax import structures
 from logocap_jax.atomic import replacing
-from logocap_jax.methods import build_config, default_settings, find_method
+from logocap_jax.methods import default_settings, find_method
 from logocap_jax.methods.base import (
     Explanation,
     InputSpec,
@@ -31,9 +31,14 @@ from logocap_jax.methods.base import (
     finish,
 )
 from logocap_jax.models.placement import formats
-from logocap_jax.predictor.weights import build_fitting, build_from, load_settings
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.structures import View
+from logocap_jax.weights.settings import (
+    build_fitting,
+    build_from,
+    config_of,
+    load_settings,
+)
 from logocap_jax.weights.trees import flatten
 
 _SOURCES = pathlib.Path(logocap_jax.__file__).parent
@@ -61,17 +66,17 @@ class Model(NamedTuple):
 
     Attributes:
       predict: arrays from which `finish` makes the answer.
+      skeleton: keypoints of the poses.
       finish: those arrays on the host -> poses in input px.
       explain: the same arrays, and layers; None: an export, which keeps none.
-      skeleton: keypoints of the poses.
       inputs: the input that its method needs.
       on_host: `finish` is a step of the method's own.
     """
 
     predict: RunFn
-    finish: Callable[[Any], structures.Poses]
-    explain: Callable[[View], Explanation] | None
     skeleton: Skeleton
+    finish: Callable[[Any], structures.Poses] = lambda poses: poses
+    explain: Callable[[View], Explanation] | None = None
     inputs: InputSpec = InputSpec()
     on_host: bool = False
 
@@ -143,19 +148,17 @@ def compile_weights(path: pathlib.Path, **options: Any) -> Model:
     shapes = {name: (x.shape, x.dtype.name) for name, x in flatten(variables).items()}
     folder = folder_of(settings, shapes)
     method = _build_checked(path, settings, variables, folder)
-    name, others = settings["name"], {**settings}
-    del others["name"]
-    config = build_config(name, others)
+    config = config_of(settings)
     prepared = jax.jit(method.prepare)(variables)
     (device,) = jax.tree.leaves(prepared)[0].devices()
     prepared = jax.device_put(prepared, formats(prepared, device))
     explain = jax.jit(method.explain)
     return Model(
         _keep_traces(method, prepared, folder),
-        lambda outputs: finish(method, outputs)[method.answer],
-        lambda view: explain(prepared, view),
         config.skeleton,
-        find_method(name).inputs(config),
+        finish=lambda outputs: finish(method, outputs)[method.answer],
+        explain=lambda view: explain(prepared, view),
+        inputs=find_method(settings["name"]).inputs(config),
         on_host=method.finish is not None,
     )
 

@@ -231,7 +231,7 @@ class Predictor:
         kept = answer.valid & (answer.scores >= self.score_threshold)
         answer = dataclasses.replace(answer, valid=kept)
         layers = {
-            name: _of_one_image(layer, given.valid_size, kept[0])
+            name: _of_one_image(layer, given.valid_size, np.asarray(kept[0]))
             for name, layer in explanation.layers.items()
         }
         return Explained(self._poses(answer, 0, given), layers, given.input_to_image)
@@ -274,12 +274,13 @@ class Predictor:
         return self._model.explain
 
     def _view(self, inputs: Sequence[Input]) -> View:
-        valid_sizes = np.array([given.valid_size for given in inputs], np.int32)
-        return View(
+        arrays: tuple[Any, ...] = (
             np.stack([given.pixels for given in inputs]),
-            None if self._canvas is None else valid_sizes,
+            np.array([given.valid_size for given in inputs], np.int32),
             np.stack([given.input_to_image for given in inputs]).astype(np.float32),
         )
+        pixels, valid_sizes, transforms = arrays
+        return View(pixels, None if self._canvas is None else valid_sizes, transforms)
 
     def _predict(self, inputs: Sequence[Input]) -> list[Poses]:
         """Run inputs in batches of one size; all are under way before one is read."""

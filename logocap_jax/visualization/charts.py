@@ -212,8 +212,14 @@ def _finish(axes: Axes) -> None:
             frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=5
         )
     else:
-        place = {"transform": axes.transAxes, "ha": "center", "color": "gray"}
-        axes.text(0.5, 0.5, "no values yet", **place)
+        axes.text(
+            0.5,
+            0.5,
+            "no values yet",
+            transform=axes.transAxes,
+            color="gray",
+            ha="center",
+        )
 
 
 def _smoothed(

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from logocap_jax.weights import torch_reader
+from logocap_jax.weights import torch_files
 
 MAX_BYTES = 4 << 30
 
@@ -56,11 +56,11 @@ def _read(
         with zipfile.ZipFile(stream) as archive:
             if all(name.endswith(".npy") for name in archive.namelist()):
                 return _read_npz(archive, max_bytes)
-            return torch_reader.read_zip(archive, max_bytes=max_bytes)
+            return torch_files.read_zip(archive, max_bytes=max_bytes)
     if start[8:9] == b"{":
         return _read_safetensors(path, max_bytes)
     if start.startswith(b"\x80"):
-        return torch_reader.read_legacy(stream, max_bytes=max_bytes)
+        return torch_files.read_legacy(stream, max_bytes=max_bytes)
     raise ValueError("neither a torch.save file nor .npz nor .safetensors")
 
 

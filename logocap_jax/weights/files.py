@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import re
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,98 +12,114 @@ from safetensors.numpy import save_file
 
 from logocap_jax.atomic import replacing
 from logocap_jax.checksums import verify_checksum
-from logocap_jax.weights.containers import MAX_BYTES, errors_naming, read_arrays
-from logocap_jax.weights.report import Report
-from logocap_jax.weights.state_dict import (
-    fit,
-    state_dict_to_variables,
-    variables_to_state_dict,
+from logocap_jax.methods import find_format
+from logocap_jax.torch_rows import Shapes
+from logocap_jax.weights.containers import errors_naming, read_arrays
+from logocap_jax.weights.matching import Report, match_arrays
+from logocap_jax.weights.recognise import (
+    expected_shapes,
+    find_table,
+    identify,
+    is_ours,
+    own_arrays,
 )
-from logocap_jax.weights.torch_writer import write_zip
+from logocap_jax.weights.torch_files import write_zip
 from logocap_jax.weights.trees import Variables, flatten, unflatten
 
 Path = str | os.PathLike[str]
 
-# Collections of our variables: the first folder of a path in our own files.
-_COLLECTIONS = ("params/", "batch_stats/")
-# Modules of a bare HRNet, as ImageNet checkpoints hold it.
-_HRNET_MODULE = re.compile(r"(conv|bn|layer|transition|stage)[1-4]\.")
 
-
-def read_state_dict(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
-    """Read a PyTorch state dict, without PyTorch and without running the file's code.
-
-    Training checkpoints are unwrapped, `module.` (of data parallelism) is dropped, and
-    the modules of a bare HRNet get their `backbone.`; its other modules (ImageNet
-    classifier) keep their names.
-
-    Args:
-      path: a `torch.save` file (zip or from before PyTorch 1.6), `.npz` or
-        `.safetensors`; the content decides.
-      max_bytes: refuse files whose arrays need more.
-
-    Returns:
-      PyTorch's layouts under the reference's keys.
-
-    Raises:
-      ValueError: damaged, hostile, too large, or no state dict.
-      OSError: cannot be opened.
-    """
-    arrays = read_arrays(path, max_bytes=max_bytes)
-    if _is_ours(arrays):
-        raise ValueError(f"{path}: holds variables, not a state dict: use load_weights")
-    return _reference_keys(arrays, path)
-
-
-def load_weights(
-    path: Path,
-    *,
-    expected: Variables | None = None,
-    partial: bool = False,
-    raw: bool = False,
-) -> dict[str, Any]:
+def load_weights(path: Path, **options: Any) -> dict[str, Any]:
     """Load variables from any weights; see `read_weights`, which also reports."""
-    return read_weights(path, expected=expected, partial=partial, raw=raw)[0]
+    return read_weights(path, **options)[0]
 
 
 def read_weights(
     path: Path,
     *,
-    expected: Variables | None = None,
-    partial: bool = False,
     raw: bool = False,
+    files: Mapping[str, Path] | None = None,
+    **options: Any,
 ) -> tuple[dict[str, Any], Report]:
     """Read variables and what became of each array.
 
     Args:
-      path: any file that `read_state_dict` takes, or what `save_safetensors` or
-        `save_variables` wrote.
-      expected: the model's variables or their shapes, whose dtypes the result gets;
-        by default a PyTorch file is checked against the sizes that it tells itself,
-        and ours is taken as it is.
-      partial: take what fits instead of refusing anything but a one-to-one fit.
+      path: what `read_file` takes.
       raw: as for `load_variables`.
+      files: further files of the same model by name, such as `scorer`.
+      options: as for `to_variables`.
 
     Raises:
-      ValueError: unreadable, or no fit; see `state_dict_to_variables`.
+      ValueError: unreadable, or as `to_variables`.
       OSError: cannot be opened.
     """
-    folder = os.path.isdir(path)
-    arrays = flatten(load_variables(path, raw=raw)) if folder else read_arrays(path)
-    if not _is_ours(arrays):
-        state = _reference_keys(arrays, path)
-        with errors_naming(path):
-            variables, report = state_dict_to_variables(
-                state, expected=expected, partial=partial
-            )
-        return _in_type_of(expected, variables), report
-    target = arrays if expected is None else flatten(expected)
-    shapes = {name: leaf.shape for name, leaf in target.items()}
-    taken, report = fit(arrays, shapes, names={name: name for name in arrays})
+    arrays = read_file(path, raw=raw)
+    for name, part in (files or {}).items():
+        arrays |= {f"{name}.{key}": array for key, array in read_file(part).items()}
     with errors_naming(path):
-        if not partial:
-            report.require_complete()
-        return _in_type_of(expected, unflatten(taken)), report
+        return to_variables(arrays, **options)
+
+
+def read_file(path: Path, *, raw: bool = False) -> dict[str, np.ndarray]:
+    """Read arrays under their names in the file.
+
+    Args:
+      path: what `containers.read_arrays` takes, or what `save_variables` wrote, or a
+        run of `train.py`.
+      raw: as for `load_variables`.
+    """
+    if os.path.isdir(path):
+        return flatten(load_variables(path, raw=raw))
+    return read_arrays(path)
+
+
+def to_variables(
+    arrays: Mapping[str, np.ndarray],
+    *,
+    expected: Variables | None = None,
+    partial: bool = False,
+    method: str | None = None,
+    optional: Iterable[str] = (),
+) -> tuple[dict[str, Any], Report]:
+    """Bring arrays into our tree and layout.
+
+    Args:
+      arrays: by our paths, or the keys of a method's PyTorch checkpoints.
+      expected: the model's variables or their shapes, whose dtypes the result gets. By
+        default a state dict is checked against the model that it tells itself, which
+        starts JAX, and our own arrays are taken as they are.
+      partial: take what fits; the variables then hold only that.
+      method: whose table of names is used; by default the arrays tell.
+      optional: parts that may be absent; as for `match_arrays`.
+
+    Returns:
+      The variables and what became of each array.
+
+    Raises:
+      ValueError: an array is unused, missing or of the wrong shape, unless `partial`;
+        also as `identify`.
+    """
+    found = None if is_ours(arrays) else identify(arrays, method)
+    source = found.source if found else own_arrays(arrays)
+    like = flatten(expected) if expected is not None else source.arrays
+    shapes: Shapes = {path: leaf.shape for path, leaf in like.items()}
+    missing: list[str] = []
+    if found and expected is None:
+        if found.settings is None:
+            missing = find_format(found.method).absent_modules(source.arrays)
+        else:
+            shapes, optional = expected_shapes(found.method, found.settings)
+    taken, report = match_arrays(source, shapes, optional=optional)
+    report.missing.extend(missing)
+    if not partial:
+        report.require_complete()
+    # C order: safetensors writes memory as it lies, whatever the strides.
+    return unflatten(
+        {
+            path: leaf.astype(like[path].dtype, order="C", copy=False)
+            for path, leaf in taken.items()
+        }
+    ), report
 
 
 def save_variables(path: Path, variables: Variables) -> None:
@@ -150,7 +165,7 @@ def load_variables(path: Path, *, raw: bool = False) -> dict[str, Any]:
         loaded = ocp.load(folder, like)
     average = None if raw else loaded.get("ema")
     prefix, tree = ("ema/", average) if average else ("", loaded)
-    kept = {name: tree[name] for name in tree if _is_ours([f"{name}/"])}
+    kept = {name: tree[name] for name in tree if is_ours([f"{name}/"])}
     _check_digests(folder / "meta" / "metadata", prefix, flatten(kept))
     return kept
 
@@ -190,41 +205,53 @@ def save_safetensors(path: Path, variables: Variables) -> None:
         save_file(arrays, temporary)
 
 
-def save_torch(path: Path, variables: Variables) -> None:
+def save_torch(
+    path: Path, variables: Variables, *, method: str | None = None
+) -> list[pathlib.Path]:
     """Write variables as a state dict that `torch.load` and the reference read.
 
+    Args:
+      path: file to write. Parts that PyTorch keeps in a file of their own go beside it:
+        `scorer_NAME`.
+      variables: of a method.
+      method: whose keys; by default the arrays tell.
+
+    Returns:
+      The files written.
+
     Raises:
-      ValueError: a path that the PyTorch model has no key for.
+      ValueError: a path that the PyTorch model has no key for, or a file beside `path`
+        exists; also as `identify`.
     """
-    state = variables_to_state_dict(variables)
-    with replacing(path) as temporary:
-        write_zip(temporary, state)
+    path = pathlib.Path(path)
+    method = method or find_table(flatten(variables))
+    state = to_state_dict(variables, method=method)
+    parts: dict[pathlib.Path, dict[str, np.ndarray]] = {}
+    for name in find_format(method).files:
+        prefix, target = f"{name}.", path.with_name(f"{name}_{path.name}")
+        keys = [key for key in state if key.startswith(prefix)]
+        if keys and target.exists():
+            raise ValueError(f"{target}: exists; remove it or name another target")
+        if keys:
+            parts[target] = {key.removeprefix(prefix): state.pop(key) for key in keys}
+    parts[path] = state
+    for target, arrays in parts.items():
+        with replacing(target) as temporary:
+            write_zip(temporary, arrays)
+    return list(parts)
 
 
-def _in_type_of(expected: Variables | None, variables: Variables) -> dict[str, Any]:
-    flat = flatten(variables)
-    types = {} if expected is None else flatten(expected)
-    return unflatten(
-        {
-            name: leaf.astype(types[name].dtype) if name in types else leaf
-            for name, leaf in flat.items()
-        }
-    )
-
-
-def _is_ours(arrays: Iterable[str]) -> bool:
-    return any(name.startswith(_COLLECTIONS) for name in arrays)
-
-
-def _reference_keys(
-    arrays: Mapping[str, np.ndarray], path: Path
+def to_state_dict(
+    variables: Variables, *, method: str | None = None
 ) -> dict[str, np.ndarray]:
-    state = {}
-    for name, array in arrays.items():
-        key = name.removeprefix("module.")
-        if _HRNET_MODULE.match(key):
-            key = f"backbone.{key}"
-        if key in state:
-            raise ValueError(f"{path}: two arrays for {key!r}")
-        state[key] = array
-    return state
+    """Undo `to_variables` for a state dict, bit for bit, but for norms' step counts.
+
+    Args:
+      variables: of a method; may be a part.
+      method: whose keys; by default the arrays tell.
+
+    Raises:
+      ValueError: a path that the PyTorch model has no key for; also as `identify`.
+    """
+    arrays = flatten(variables)
+    return find_format(method or find_table(arrays)).to_torch(arrays)

@@ -1,51 +1,57 @@
-"""Start a run from weights: all of them, or whole parts such as the backbone."""
+"""Start a run from weights: all of them, or whole modules such as the backbone."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from logocap_jax.methods.base import Variables
-from logocap_jax.weights.files import read_weights
+from logocap_jax.weights.containers import errors_naming
+from logocap_jax.weights.files import read_file, to_variables
+from logocap_jax.weights.recognise import expected_shapes, identify
 from logocap_jax.weights.trees import flatten, unflatten
 
 _LOG = logging.getLogger(__name__)
 
-# Collection, network, and within it the backbone or a head.
-_DEPTH_OF_PART = 3
 
-
-def start_from(path: Path, fresh: Variables) -> Variables:
+def start_from(path: Path, fresh: Variables, *, method: str) -> Variables:
     """Put weights from a file into fresh variables.
 
-    A part that the file lacks as a whole (heads, for an ImageNet backbone) stays
-    fresh, and so do, of a model for another number of keypoints, the parts that depend
-    on it; arrays that the model has no place for are left out. All is logged.
+    A module that the file lacks as a whole (heads, for an ImageNet backbone) stays
+    fresh, and so do, of a model for another number of keypoints, the modules that
+    depend on it; arrays that the model has no place for are left out. All is logged.
 
     Args:
-      path: what `read_weights` takes.
+      path: a file or folder that `read_file` takes.
       fresh: variables of the model.
+      method: name of its method, whose PyTorch keys the file has, if any.
 
     Returns:
       Variables of the model.
 
     Raises:
-      ValueError: unreadable, an array of another shape, a part that is there by half,
-        or nothing that fits.
+      ValueError: unreadable, an array of another shape, a module of which the file has
+        some arrays only, or nothing that fits.
     """
     if not path.exists():
         raise ValueError(f"{path}: no such weights; expected a file or a folder")
-    loaded, report = read_weights(path, expected=fresh, partial=True)
+    arrays = read_file(path)
+    with errors_naming(path):
+        loaded, report = to_variables(
+            arrays, expected=fresh, partial=True, method=method
+        )
+        others = _keypoint_modules(arrays, fresh, method) if report.wrong_shape else ()
     taken, wrong_shape = flatten(loaded), report.wrong_shape
-    others = _of_other_keypoints(wrong_shape)
     if others:
         _LOG.info("fresh, for other keypoints: %s", ", ".join(sorted(others)))
         taken = {name: taken[name] for name in taken if _module(name) not in others}
-        wrong_shape = [name for name in wrong_shape if _module(name) not in others]
-    begun = {_part(name) for name in taken}
-    halved = [name for name in report.missing if _part(name) in begun]
+        wrong_shape = [text for text in wrong_shape if _module(text) not in others]
+    begun = {_subtree(name) for name in taken}
+    halved = [name for name in report.missing if _subtree(name) in begun]
     for reason, names in (
         ("arrays of the wrong shape", wrong_shape),
-        ("no arrays for parts of which it has others", halved),
+        ("arrays lacking in modules of which it has others", halved),
     ):
         if names:
             raise ValueError(
@@ -61,22 +67,25 @@ def start_from(path: Path, fresh: Variables) -> Variables:
     return unflatten(flatten(fresh) | taken)
 
 
-def _of_other_keypoints(wrong_shape: Iterable[str]) -> set[str]:
-    """The modules to leave fresh; none if the numbers of keypoints are the same.
-
-    Args:
-      wrong_shape: what the file has for the model in other shapes.
-    """
-    names = [text.partition(":")[0] for text in wrong_shape]
-    # Its size is the number of heatmaps, and nothing else.
-    if "params/dense/heatmap_head/output/bias" not in names:
+def _keypoint_modules(
+    arrays: Mapping[str, np.ndarray], fresh: Variables, method: str
+) -> set[str]:
+    """The modules that depend on the number of keypoints, if the file has another."""
+    settings = identify(flatten(fresh), method).settings
+    of_file = identify(arrays).settings
+    if not settings or not of_file:
         return set()
-    return {_module(name) for name in names} - {"dense/backbone"}
+    number = {"num_keypoints": of_file["num_keypoints"]}
+    before, after = (
+        expected_shapes(method, sizes)[0] for sizes in (settings | number, settings)
+    )
+    return {_module(path) for path in after if after[path] != before[path]}
 
 
 def _module(name: str) -> str:
-    return "/".join(_part(name)[1:])
+    """`dense/heatmap_head` of `params/dense/heatmap_head/conv/kernel`."""
+    return "/".join(_subtree(name)[1:])
 
 
-def _part(name: str) -> tuple[str, ...]:
-    return tuple(name.split("/")[:_DEPTH_OF_PART])
+def _subtree(name: str) -> tuple[str, ...]:
+    return tuple(name.split("/")[:3])

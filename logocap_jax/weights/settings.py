@@ -1,27 +1,125 @@
-"""Settings of a method, as a run tells them or read off weights."""
+"""A method and its settings, as a run tells them or read off weights."""
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from logocap_jax.checksums import verify_checksum
-from logocap_jax.models.hrnet import HRNetConfig
-from logocap_jax.skeletons import KNOWN, Skeleton
-from logocap_jax.weights.architecture import read_architecture
+from logocap_jax.methods import build_config, build_method
+from logocap_jax.skeletons import KNOWN, Skeleton, parse_skeleton
 from logocap_jax.weights.containers import errors_naming
-from logocap_jax.weights.files import checkpoint_folder
-from logocap_jax.weights.trees import Variables
+from logocap_jax.weights.files import checkpoint_folder, read_file
+from logocap_jax.weights.matching import Report, match_arrays
+from logocap_jax.weights.recognise import (
+    identify,
+    is_ours,
+    method_shapes,
+    own_arrays,
+    recognise_weights,
+)
+from logocap_jax.weights.trees import Variables, flatten, unflatten
+
+if TYPE_CHECKING:
+    from logocap_jax.methods.base import Method
+
+
+def load_method(
+    path: Path, changes: dict[str, Any]
+) -> "tuple[Method, Variables, Skeleton]":
+    """Load weights and build the method that they belong to.
+
+    Args:
+      path: a run of `train.py`, or any file that `logocap convert` reads or writes.
+      changes: settings that replace those found.
+
+    Raises:
+      ValueError: unreadable, not a known method, or settings that do not fit.
+    """
+    settings, variables = load_settings(path, changes)
+    method = build_fitting(path, settings, variables)
+    return method, variables, config_of(settings).skeleton
+
+
+def load_settings(
+    path: Path, changes: dict[str, Any]
+) -> tuple[dict[str, Any], Variables]:
+    """Load weights and the settings of the method that they belong to.
+
+    A run knows its settings; from other weights the sizes are read, and all else is
+    the reference's. `build_fitting` checks that the arrays are complete.
+
+    Args:
+      path: as for `load_method`.
+      changes: settings that replace those found.
+
+    Returns:
+      The method's `name` and its settings; the weights.
+
+    Raises:
+      ValueError: unreadable, or not of a known method.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such weights, expected a file or a folder")
+    arrays = read_file(path)
+    with errors_naming(path):
+        if not is_ours(arrays):
+            source = identify(arrays).source
+            Report([], source.unknown, [], []).require_complete()
+            arrays = source.arrays
+        variables = unflatten(arrays)
+    settings = saved_settings(path)
+    if settings is None:
+        with errors_naming(path):
+            given = changes.get("skeleton")
+            settings = read_settings(variables, given and parse_skeleton(given))
+    return settings | changes, variables
+
+
+def config_of(settings: dict[str, Any]) -> Any:
+    """The config of the method with these settings, from `load_settings`."""
+    return build_config(*_split_name(settings))
+
+
+def build_from(path: Path, settings: dict[str, Any]) -> "Method":
+    """Build the method with these settings, from `load_settings`.
+
+    Raises:
+      ValueError: settings that are unknown or have no meaning; names `path`.
+    """
+    with errors_naming(path):
+        return build_method(*_split_name(settings))
+
+
+def build_fitting(
+    path: Path, settings: dict[str, Any], variables: Variables
+) -> "Method":
+    """Build the method that weights belong to, from `load_settings`.
+
+    Raises:
+      ValueError: as `build_from`, or the settings do not fit the weights.
+    """
+    method = build_from(path, settings)
+    with errors_naming(path):
+        shapes, optional = method_shapes(method)
+        source = own_arrays(flatten(variables))
+        match_arrays(source, shapes, optional=optional)[1].require_complete()
+    return method
+
+
+def _split_name(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return settings["name"], {k: v for k, v in settings.items() if k != "name"}
 
 
 def saved_settings(path: Path) -> dict[str, Any] | None:
-    """What training wrote beside a run's checkpoint; None for all other weights.
+    """The settings that training wrote beside a run's checkpoint.
 
     Returns:
-      The method's `name` and its settings, the skeleton among them.
+      The method's `name` and its settings, the skeleton among them; None for weights
+      that are no run.
 
     Raises:
-      ValueError: if it is damaged, or of a version that wrote no checksum.
+      ValueError: if they are damaged, or of a version that wrote no checksum.
     """
     path = checkpoint_folder(path) / "meta" / "metadata"
     if not path.is_file():
@@ -35,7 +133,7 @@ def saved_settings(path: Path) -> dict[str, Any] | None:
 def read_settings(
     variables: Variables, skeleton: Skeleton | None = None
 ) -> dict[str, Any]:
-    """What `build_method` needs to know of the model that has these variables.
+    """The settings that `build_method` needs for the model with these variables.
 
     Sizes only: what weights do not tell (windows, thresholds) is left to the defaults,
     the reference's.
@@ -51,33 +149,21 @@ def read_settings(
     Raises:
       ValueError: not the weights of a known method, or of another skeleton.
     """
-    found = read_architecture(variables)
-    sizes = dataclasses.asdict(found)
-    heads = ["heatmap_hidden", "offset_hidden"]
-    lacking = [name for name in heads if sizes[name] is None]
-    if lacking:
-        raise ValueError(f"weights lack what makes poses: {', '.join(lacking)}")
-    skeleton = skeleton or KNOWN.get(found.num_keypoints or 0)
+    name, settings = recognise_weights(flatten(variables))
+    count = settings.pop("num_keypoints")
+    skeleton = skeleton or KNOWN.get(count)
     if skeleton is None:
-        counts = ", ".join(f"{count} ({each.name})" for count, each in KNOWN.items())
+        counts = ", ".join(f"{size} ({known.name})" for size, known in KNOWN.items())
         raise ValueError(
-            f"got weights for {found.num_keypoints} keypoints, expected {counts}, or "
-            "their data set's folder: --skeleton DIR, in Python skeleton=..."
+            f"got weights for {count} keypoints, expected {counts}, or their data "
+            "set's folder: --skeleton DIR, in Python skeleton=..."
         )
-    if found.num_keypoints != skeleton.num_keypoints:
+    if count != skeleton.num_keypoints:
         raise ValueError(
-            f"got weights for {found.num_keypoints} keypoints, expected the "
+            f"got weights for {count} keypoints, expected the "
             f"{skeleton.num_keypoints} of skeleton {skeleton.name!r}"
         )
-    name = "center_offset"
-    if not found.absent_parts():
-        name = "logocap"
-        heads += ["embedding", "message_channels", "affines"]
-    fields = {field.name for field in dataclasses.fields(HRNetConfig)}
-    backbone = {name: size for name, size in sizes.items() if name in fields}
-    settings = {"name": name, "backbone": backbone}
-    settings["skeleton"] = dataclasses.asdict(skeleton)
-    return settings | {head: sizes[head] for head in heads}
+    return {"name": name, **settings, "skeleton": dataclasses.asdict(skeleton)}
 
 
 def _with_tuples(value: Any) -> Any:

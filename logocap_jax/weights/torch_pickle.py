@@ -7,19 +7,94 @@ data; any other is refused.
 """
 
 import io
+import math
 import pickletools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from logocap_jax.weights.torch_tensors import (
-    GLOBALS,
-    Storage,
-    as_dict,
-    is_count,
-    require,
-)
+_MAX_AXES = 8
+
+
+class Storage(NamedTuple):
+    """A flat array in the file; tensors are views of it."""
+
+    key: str
+    dtype: np.dtype
+    numel: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Length in the file."""
+        return self.numel * self.dtype.itemsize
+
+
+class TensorView(NamedTuple):
+    """A tensor as the pickle describes it, checked against its storage.
+
+    `offset` and `stride` count elements.
+    """
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def _as_dict(pairs: Iterable[Any] = ()) -> dict[str | int, Any]:
+    """A dict of keys and values.
+
+    Keys are strings or numbers: to hash a tuple that holds another one twice, and so
+    on a hundred levels down, takes forever.
+
+    Raises:
+      ValueError: a key of another type.
+    """
+    return {_require(key, (str, int)): value for key, value in pairs}
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorView:
+    """Describe a tensor.
+
+    Raises:
+      ValueError: it reaches outside its storage, or has more elements than that.
+    """
+    _require(storage, Storage)
+    numbers = (offset, *_require(size, tuple), *_require(stride, tuple))
+    axes_agree = len(size) == len(stride) <= _MAX_AXES
+    if not axes_agree or not all(_is_count(n) for n in numbers):
+        raise ValueError("refused: a tensor's offset, size or stride is malformed")
+    numel = math.prod(size)
+    reach = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if numel > storage.numel or (numel and offset + reach >= storage.numel):
+        raise ValueError(
+            f"refused: a tensor of {len(size)} axes reaches outside its storage "
+            f"{storage.key[:80]!r} of {storage.numel} elements"
+        )
+    return TensorView(storage, offset, size, stride)
+
+
+def _parameter(data: Any, *_: Any) -> TensorView:
+    return _require(data, TensorView)
+
+
+def _is_count(value: Any) -> bool:
+    """Whether the value is a natural number of 63 bits."""
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _require(value: Any, kind: type | tuple[type, ...]) -> Any:
+    """The value itself, if it is of that kind.
+
+    Raises:
+      ValueError: it is not.
+    """
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"damaged pickle (a {type(value).__name__} where {kind} is expected)"
+        )
+    return value
 
 
 class PickleReader:
@@ -65,16 +140,16 @@ class PickleReader:
             )
 
     def _global(self, name: str) -> None:
-        if name not in GLOBALS:
+        if name not in _GLOBALS:
             raise ValueError(
                 f"refused: the pickle asks for {name.replace(' ', '.')[:80]!r}, which "
                 "no state dict needs; nothing was run. If you trust the file, save "
                 "its state dict alone with PyTorch"
             )
-        self._stack.append(GLOBALS[name])
+        self._stack.append(_GLOBALS[name])
 
     def _stack_global(self, _: None) -> None:
-        name, module = (require(self._stack.pop(), str) for _ in range(2))
+        name, module = (_require(self._stack.pop(), str) for _ in range(2))
         self._global(f"{module} {name}")
 
     def _mark(self, _: None) -> None:
@@ -105,22 +180,22 @@ class PickleReader:
     def _set_items(self, _: None) -> None:
         items = self._pop_mark()
         pairs = zip(items[::2], items[1::2], strict=True)
-        require(self._stack[-1], dict).update(as_dict(pairs))
+        _require(self._stack[-1], dict).update(_as_dict(pairs))
 
     def _set_item(self, _: None) -> None:
         value, key = self._stack.pop(), self._stack.pop()
-        require(self._stack[-1], dict).update(as_dict([(key, value)]))
+        _require(self._stack[-1], dict).update(_as_dict([(key, value)]))
 
     def _append_items(self, _: None) -> None:
         items = self._pop_mark()
-        require(self._stack[-1], list).extend(items)
+        _require(self._stack[-1], list).extend(items)
 
     def _append_item(self, _: None) -> None:
         item = self._stack.pop()
-        require(self._stack[-1], list).append(item)
+        _require(self._stack[-1], list).append(item)
 
     def _reduce(self, _: None) -> None:
-        arguments, build = require(self._stack.pop(), tuple), self._stack.pop()
+        arguments, build = _require(self._stack.pop(), tuple), self._stack.pop()
         if not callable(build):  # of all that can lie here, only our builders are
             raise ValueError(f"damaged pickle (call of a {type(build).__name__})")
         self._stack.append(build(*arguments))
@@ -128,15 +203,15 @@ class PickleReader:
     def _build(self, _: None) -> None:
         """Drop the state: an ordered dict's is PyTorch's version metadata."""
         self._stack.pop()
-        require(self._stack[-1], dict)
+        _require(self._stack[-1], dict)
 
     def _persistent_id(self, _: None) -> None:
-        kind, dtype, key, _, numel, *view = require(self._stack.pop(), tuple)
+        kind, dtype, key, _, numel, *view = _require(self._stack.pop(), tuple)
         if kind != "storage" or view not in ([], [None]):
             raise ValueError("refused: a persistent object that is no whole storage")
-        if not is_count(numel):
+        if not _is_count(numel):
             raise ValueError("damaged pickle (a storage's size is no natural number)")
-        storage = Storage(require(key, str), require(dtype, np.dtype), numel)
+        storage = Storage(_require(key, str), _require(dtype, np.dtype), numel)
         if self.storages.setdefault(storage.key, storage) != storage:
             raise ValueError(f"storage {key[:80]!r} is described in two ways")
         self._stack.append(storage)
@@ -177,4 +252,21 @@ _INSTRUCTIONS: dict[str, Callable[[PickleReader, Any], None]] = {
     "REDUCE": PickleReader._reduce,
     "BUILD": PickleReader._build,
     "BINPERSID": PickleReader._persistent_id,
+}
+_DTYPES = {
+    "Double": "<f8",
+    "Float": "<f4",
+    "Half": "<f2",
+    "Long": "<i8",
+    "Int": "<i4",
+    "Short": "<i2",
+    "Char": "i1",
+    "Byte": "u1",
+    "Bool": "?",
+}
+_GLOBALS: dict[str, Any] = {
+    "collections OrderedDict": _as_dict,
+    "torch._utils _rebuild_tensor_v2": _tensor,
+    "torch._utils _rebuild_parameter": _parameter,
+    **{f"torch {name}Storage": np.dtype(code) for name, code in _DTYPES.items()},
 }

@@ -39,7 +39,7 @@ def test_weights_travel_through_every_format_unchanged(tmp_path, tiny_file, caps
         assert read == f"read {source}{sum_of(source)}"
         assert wrote.startswith(f"wrote {target} (")
         assert wrote.endswith(f"){sum_of(target)}")
-    first, last = (files.read_state_dict(path) for path in (route[0], route[-1]))
+    first, last = (files.read_file(path) for path in (route[0], route[-1]))
     assert first.keys() == last.keys()
     for key, array in first.items():
         if not key.endswith("num_batches_tracked"):
@@ -60,7 +60,7 @@ def test_misfit_prints_the_table_and_writes_only_if_partial(
     source, target = tmp_path / "a.npz", tmp_path / "b.safetensors"
     np.savez(source, **state)
     with pytest.raises(
-        ValueError, match=r"a\.npz: 1 arrays unused .* 1 arrays missing"
+        ValueError, match=r"a\.npz: 1 arrays unused .* 18 arrays missing"
     ):
         _run(source, target)
     table = capsys.readouterr().out

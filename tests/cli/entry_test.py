@@ -32,7 +32,7 @@ def run(script, *flags):
         (
             [DEMO, WORKDIR, "--config.eval.batch_sze=1"],
             "got --config.eval.batch_sze, but config.eval has no 'batch_sze'; it has "
-            "['batch_size', 'short_side']",
+            "['batch_size', 'short_side']; did you mean 'batch_size'?",
         ),
         (
             ["--config", "configs/demo.py", WORKDIR, "--noconfig.method.flip_tset"],
@@ -42,15 +42,18 @@ def run(script, *flags):
             [DEMO, WORKDIR, "--config.seed.x=1"],
             "got --config.seed.x, but config.seed has no 'x'; it has nothing",
         ),
-        ([DEMO, WORKDIR, "--config.seed=abc"], "flag --config.seed=abc: invalid"),
+        ([DEMO, WORKDIR, "--config.seed=abc"], "got --config.seed=abc, expected one"),
         (
             ["--config=configs/nope.py", WORKDIR],
             "got --config=configs/nope.py, expected",
         ),
-        ([DEMO, "--wrkdir=a"], "Unknown command line flag 'wrkdir'. Did you mean: wor"),
-        ([DEMO, WORKDIR, "stray"], "got the arguments ['stray'], expected flags only"),
-        ([DEMO], "flag --workdir=None: "),
-        ([WORKDIR], "flag --config=None: "),
+        (
+            [DEMO, WORKDIR, "--wrkdir=a"],
+            "got --wrkdir=a, which the command does not take; did you mean --workdir?",
+        ),
+        ([DEMO, WORKDIR, "stray"], "got stray, which the command does not take"),
+        ([DEMO], "the following arguments are required: --workdir"),
+        ([WORKDIR], "the following arguments are required: --config"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(flags, expected):
@@ -99,11 +102,15 @@ def test_evaluation_says_what_it_needs(flags, expected):
 )
 def test_the_exit_code_tells_why_a_script_has_ended(body, code, error):
     script = f"""
-from logocap_jax.cli.entry import run_script
+import sys
+from logocap_jax import cli
+from logocap_jax.cli import entry
 from logocap_jax.training.errors import DivergedError, SaveError
-def body():
-    {body}
-run_script(body, required=[])
+def body(args):
+    with entry.logging_and_processes(args):
+        {body}
+cli.train.run = body
+sys.exit(cli.main(["train", "--config=demo", "--workdir=never_made"]))
 """
     done = run("-c", script)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", error)

@@ -4,15 +4,11 @@ import shutil
 import numpy as np
 import pytest
 
-import configs.common  # noqa: F401  (before a test's folder has a `configs`)
 from logocap_jax import cli
+from logocap_jax.experiment.configs import load_config
 from tests.docs import world
 from tests.docs.pages import PAGES, ROOT, blocks, commands
-from tests.docs.parsers import SCRIPTS, options, parsed
-
-# ml_collections 1.1.0 loads config files in a way that Python 3.12 deprecates
-# (2026-11-21).
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+from tests.docs.parsers import SCRIPTS, arguments, options
 
 # How a command begins -> why no test runs it; each is parsed where it is one of ours.
 NOT_RUN = {
@@ -90,11 +86,9 @@ def test_the_list_of_what_is_not_run_has_no_leftovers(how):
 @each([c for c in COMMANDS if is_ours(c) and "..." not in c.words])
 def test_a_command_is_understood_by_its_parser(command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    if command.words[0] == "logocap":
-        cli._parser().parse_args(command.words[1:])
-    else:
-        with parsed(list(command.words[1:])):
-            pass
+    args = cli.parse(arguments(command.words))
+    if args.run in (cli.train.run, cli.eval.run):
+        load_config(args.config, args.set)
 
 
 @each(OURS)

@@ -1,32 +1,18 @@
 """The parsers of the commands, as the commands have them."""
 
 import argparse
-import contextlib
-import runpy
-import sys
-from collections.abc import Iterator, Sequence
-from typing import Any
-from unittest import mock
-
-import grain  # noqa: F401  (defines flags that must stay)
-from absl import flags
-from absl.testing import flagsaver
+from collections.abc import Sequence
 
 from logocap_jax import cli
-from logocap_jax.cli import entry  # noqa: F401  (as grain)
-from tests.docs.pages import ROOT
 
-SCRIPTS = ("train.py", "eval.py")
+SCRIPTS = {"train.py": "train", "eval.py": "eval"}
 
 
-@contextlib.contextmanager
-def parsed(argv: list[str]) -> Iterator[dict[str, Any]]:
-    """The names of a script, with its flags as given; they are forgotten at the end."""
-    # config_flags looks for overrides in the process's own arguments.
-    with flagsaver.flagsaver(), mock.patch.object(sys, "argv", argv):
-        script = runpy.run_path(str(ROOT / argv[0]))
-        flags.FLAGS(argv)
-        yield script
+def arguments(words: Sequence[str]) -> list[str]:
+    """The arguments of `logocap` in a command of it, or of one of the scripts."""
+    if words[0] == "logocap":
+        return list(words[1:])
+    return [SCRIPTS[words[1]], *words[2:]]
 
 
 def options(words: Sequence[str]) -> set[str]:
@@ -35,16 +21,12 @@ def options(words: Sequence[str]) -> set[str]:
     Raises:
       KeyError: if there is no such command.
     """
-    if words[0] == "logocap":
-        parser = cli._parser()
-        for word in words[1:]:
-            choices = _choices(parser)
-            if choices and not word.startswith("-"):
-                parser = choices[word]
-        return set(parser._option_string_actions)
-    with flagsaver.flagsaver():
-        runpy.run_path(str(ROOT / words[1]))
-        return {f"--{name}" for name in flags.FLAGS}
+    parser = cli._parser()
+    for word in arguments(words):
+        choices = _choices(parser)
+        if choices and not word.startswith("-"):
+            parser = choices[word]
+    return set(parser._option_string_actions)
 
 
 def _choices(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from data_pipeline.drawn import write_drawn_dataset
 from logocap_jax import cli
 from tests.docs.pages import ROOT
-from tests.docs.parsers import parsed
+from tests.docs.parsers import arguments
 
 _CONFIG = f"""
-import runpy
+from logocap_jax.experiment.configs import load_config
 
 def get_config():
-    config = runpy.run_path({str(ROOT / "tests/tiny_config.py")!r})["get_config"]()
+    config = load_config({str(ROOT / "tests/tiny_config.py")!r})
     config.data.dir = "demo/data"
     config.method.backbone.modules = (1, 1, 1)  # what a converted file is read by
     return config
@@ -34,7 +34,6 @@ _SMALL = {
     ("logocap", "predict"): ("--short-side", "64"),
     ("logocap", "export"): ("--short-side", "64"),
 }
-_BODIES = {"train.py": "_train", "eval.py": "_evaluate"}
 
 
 def stand_in(text: str) -> str:
@@ -47,11 +46,7 @@ def stand_in(text: str) -> str:
 def run(words: Sequence[str]) -> None:
     """Run a command in this process, in the current folder."""
     argv = [*map(stand_in, words), *_SMALL.get(tuple(words[:2]), ())]
-    if argv[0] == "logocap":
-        assert cli.main(argv[1:]) == 0
-        return
-    with parsed(argv[1:]) as script:
-        assert not script[_BODIES[argv[1]]]()
+    assert cli.main(arguments(argv)) == 0
 
 
 def build(setting_up: Iterable[Sequence[str]]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from data_pipeline.drawn import write_drawn_dataset
-from logocap_jax.experiment.training import train_from_config
+from tests.runs import train_from_config
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 

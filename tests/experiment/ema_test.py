@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from logocap_jax import cli
-from logocap_jax.experiment import build
-from logocap_jax.experiment.evaluation import evaluate_from_config
-from logocap_jax.experiment.training import train_from_config
-from logocap_jax.predictor.weights import load_method
-from logocap_jax.sharding import make_mesh
+from logocap_jax.experiment.run import resolve
 from logocap_jax.weights.files import load_variables, load_weights
+from logocap_jax.weights.settings import load_method
 from logocap_jax.weights.trees import flatten
+from tests.runs import evaluate_from_config, train_from_config
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +32,9 @@ def workdir(averaged_config, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def state(averaged_config, workdir):
-    mesh = make_mesh()
-    method = build.make_method(averaged_config)
-    checkpoints = build.open_checkpoints(averaged_config, workdir, data=None)
-    with contextlib.closing(checkpoints):
-        like = build.state_shapes(averaged_config, method, mesh)
-        return jax.device_get(checkpoints.restore_best(like))
+    run = resolve(averaged_config)
+    with contextlib.closing(run.open_checkpoints(workdir, data=None)) as checkpoints:
+        return jax.device_get(checkpoints.restore_best(run.state_shapes()))
 
 
 def assert_same(found, expected):

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import logging
 import zipfile
@@ -11,13 +10,11 @@ from pycocotools.coco import COCO
 from data_pipeline.prepare.dataset import prepare_coco
 from logocap_jax import skeletons
 from logocap_jax.evaluation.coco import METRICS, evaluate_coco
-from logocap_jax.experiment import build
-from logocap_jax.experiment.evaluation import evaluate_from_config
-from logocap_jax.experiment.submission import submit_test_dev
-from logocap_jax.experiment.training import train_from_config
-from logocap_jax.methods.initial_poses import InitialPosesConfig
-from logocap_jax.sharding import make_mesh
+from logocap_jax.experiment.evaluation import submit_test_dev
+from logocap_jax.experiment.run import resolve
+from logocap_jax.experiment.settings import change_method
 from logocap_jax.weights.files import save_safetensors, save_variables
+from tests.runs import evaluate_from_config, train_from_config
 
 
 def evaluate(config, out, *, workdir=None, weights=None, **changes):
@@ -37,8 +34,7 @@ def assert_metrics(rows, *names):
 @pytest.fixture
 def variables(config):
     """Fresh ones: their poses are nonsense, but there are some."""
-    method = build.make_method(config)
-    return jax.device_get(build.fresh_state(config, method, make_mesh()).variables)
+    return jax.device_get(resolve(config).fresh_state().variables)
 
 
 def test_a_run_becomes_numbers_results_overlays_and_curves(
@@ -151,7 +147,7 @@ def test_test_dev_becomes_what_cocos_server_takes(
     config.data.dir = str(data)
     weights = tmp_path / "weights.safetensors"
     where = {"workdir": None, "weights": weights, "out": tmp_path / "out"}
-    submit_test_dev(config, algorithm="tiny", **where)
+    submit_test_dev(resolve(config, split="test-dev"), algorithm="tiny", **where)
     name = "person_keypoints_test-dev2017_tiny_results"
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{name}.zip"]
     with zipfile.ZipFile(tmp_path / "out" / f"{name}.zip") as archive:
@@ -198,10 +194,7 @@ def test_a_batch_that_devices_do_not_divide_is_refused(config, tmp_path):
 
 
 def test_the_baseline_runs_through_the_same_wiring(config, tmp_path):
-    known = {field.name for field in dataclasses.fields(InitialPosesConfig)}
-    with config.unlocked():
-        config.method = {k: v for k, v in config.method.items() if k in known}
-        config.method.name = "center_offset"
+    change_method(config, "center_offset")
     config.epochs = 1.0
     train_from_config(config, tmp_path / "run")
     rows = evaluate(config, tmp_path / "out", workdir=tmp_path / "run", num_drawn=1)

@@ -3,19 +3,15 @@
 import pathlib
 
 import pytest
-from absl import flags
 
-from logocap_jax.experiment.training import train_from_config
-from tests.docs.parsers import parsed
+from logocap_jax import cli
+from logocap_jax.experiment.configs import load_config
+from tests.runs import train_from_config
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 NAN, INFINITY = float("nan"), float("inf")
 
-pytestmark = [
-    pytest.mark.row("configs"),
-    # ml_collections 1.1.0 loads config files so (2026-11-21).
-    pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning"),
-]
+pytestmark = pytest.mark.row("configs")
 
 
 VALUES = [
@@ -55,12 +51,12 @@ CODE = "__import__('pathlib').Path('ran').touch()"
 
 
 def parse(key, value):
-    argv = ["train.py", f"--config={TINY_CONFIG}", f"--config.{key}={value}"]
-    with parsed(argv) as script:
-        return script["_CONFIG"].value
+    argv = [f"--config={TINY_CONFIG}", f"--config.{key}={value}", "--workdir=run"]
+    args = cli.parse(["train", *argv])
+    return load_config(args.config, args.set)
 
 
-@pytest.mark.parametrize("key", ["data.dir", "init_from", "optimizer", "method.name"])
+@pytest.mark.parametrize("key", ["data.dir", "init_from", "optimizer"])
 def test_code_in_a_text_stays_text(tmp_path, monkeypatch, key):
     monkeypatch.chdir(tmp_path)
     found = parse(key, CODE)
@@ -70,9 +66,16 @@ def test_code_in_a_text_stays_text(tmp_path, monkeypatch, key):
     assert not (tmp_path / "ran").exists()
 
 
+def test_code_is_the_name_of_no_method(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"got method .__import__"):
+        parse("method.name", CODE)
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("value", [CODE, "1e3", "True", "[8]", ""])
 def test_what_is_no_integer_is_none(tmp_path, monkeypatch, value):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(flags.IllegalFlagValueError, match="batch_size"):
+    with pytest.raises(ValueError, match="batch_size"):
         parse("batch_size", value)
     assert not (tmp_path / "ran").exists()

@@ -1,6 +1,5 @@
 """From drawn animals with five keypoints to scores, pictures and an export."""
 
-import contextlib
 import copy
 import dataclasses
 import json
@@ -19,14 +18,13 @@ from data_pipeline.read.find_skeleton import find_skeleton
 from logocap_jax import cli
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import ImagePoses
-from logocap_jax.experiment import build
-from logocap_jax.experiment.evaluation import evaluate_from_config
-from logocap_jax.experiment.training import train_from_config
-from logocap_jax.predictor.export_info import read_export
-from logocap_jax.predictor.weights import load_method
-from logocap_jax.sharding import make_mesh
+from logocap_jax.experiment import inference
+from logocap_jax.experiment.run import resolve
+from logocap_jax.predictor.exported import read_export
 from logocap_jax.training.errors import MismatchError
 from logocap_jax.weights.files import save_safetensors
+from logocap_jax.weights.settings import load_method
+from tests.runs import evaluate_from_config, restore_last, train_from_config
 
 NAMES = ("nose", "left_ear", "right_ear", "rump", "tail")
 
@@ -94,8 +92,8 @@ def test_the_loss_falls_and_the_score_is_that_of_its_own_sigmas(
 
 def test_poses_are_scored_with_the_sigmas_of_the_data(animal_config):
     """Poses a tenth of their size off: near enough for 0.1, far off for 0.02."""
-    truth = build.load_truth(animal_config, "val")
-    skeleton = build.skeleton_of(animal_config)
+    run = resolve(animal_config, split="val")
+    truth, skeleton = run.truth(), run.skeleton
 
     def score(skeleton, shift):
         images = []
@@ -109,7 +107,7 @@ def test_poses_are_scored_with_the_sigmas_of_the_data(animal_config):
             images.append(
                 ImagePoses(image["id"], points, np.ones_like(points[..., 0]), scores)
             )
-        rows = build.score(truth, {"found": images}, Protocol(skeleton))
+        rows = inference.score(truth, {"found": images}, Protocol(skeleton))
         return rows["found"]["AP"]
 
     assert score(skeleton, 0) > 0.99
@@ -140,7 +138,7 @@ def test_a_run_brings_its_skeleton_to_whatever_reads_it(workdir, animals_dir, tm
 def test_other_weights_are_told_it(animal_config, animals_dir, tmp_path, capsys):
     config = copy.deepcopy(animal_config)
     config.method.backbone.modules = (1, 1, 1)  # what other weights are read by
-    shapes = jax.eval_shape(build.make_method(config).init, jax.random.key(0))
+    shapes = jax.eval_shape(resolve(config).method.init, jax.random.key(0))
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     path = tmp_path / "animals.safetensors"
     save_safetensors(path, zeros)
@@ -214,15 +212,12 @@ def test_limbs_and_names_may_change_on_the_way(
     settings.write_text(settings.read_text().replace('"animal"', '"beast"'))
     config = copy.deepcopy(animal_config)
     config.data.dir = str(tmp_path / "data")
-    like = build.state_shapes(config, build.make_method(config), make_mesh())
-    checkpoints = build.open_checkpoints(config, workdir, data=None)
-    with contextlib.closing(checkpoints):
-        assert checkpoints.restore_last(like) is not None
+    assert restore_last(config, workdir) is not None
 
 
 def test_a_config_without_data_is_planned_for_coco(animal_config):
     config = copy.deepcopy(animal_config)
-    assert build.skeleton_of(config).num_keypoints == 5
+    assert resolve(config).skeleton.num_keypoints == 5
     for folder in ("", "nowhere"):
         config.data.dir = folder
-        assert build.skeleton_of(config).name == "coco"
+        assert resolve(config).skeleton.name == "coco"

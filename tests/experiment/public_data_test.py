@@ -6,9 +6,8 @@ import shutil
 
 import pytest
 
-from logocap_jax.experiment.evaluation import evaluate_from_config
-from logocap_jax.experiment.training import train_from_config
-from tests.docs.parsers import parsed
+from logocap_jax.cli.eval import parse_thresholds
+from tests.runs import evaluate_from_config, train_from_config
 
 
 @pytest.fixture(scope="module")
@@ -101,18 +100,12 @@ def test_thresholds_are_for_crowdpose_only(finished_run, config, tmp_path):
         )
 
 
-@pytest.mark.parametrize(
-    ("flags", "expected"), [([], None), (["--crowd-thresholds=0.1,0.8"], (0.1, 0.8))]
-)
-def test_eval_takes_thresholds(flags, expected):
-    with parsed(["eval.py", *flags]) as script:
-        assert script["_crowd_thresholds"]() == expected
+@pytest.mark.parametrize(("given", "expected"), [(None, None), ("0.1,0.8", (0.1, 0.8))])
+def test_eval_takes_thresholds(given, expected):
+    assert parse_thresholds(given) == expected
 
 
 @pytest.mark.parametrize("given", ["0.1", "a,b", "0.1,0.2,0.3"])
 def test_eval_takes_nothing_but_two_numbers(given):
-    with (
-        parsed(["eval.py", f"--crowd-thresholds={given}"]) as script,
-        pytest.raises(ValueError, match="expected two numbers"),
-    ):
-        script["_crowd_thresholds"]()
+    with pytest.raises(ValueError, match="expected two numbers"):
+        parse_thresholds(given)

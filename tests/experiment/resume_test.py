@@ -9,16 +9,11 @@ import signal
 import jax
 import pytest
 
-from logocap_jax.experiment import build
-from logocap_jax.experiment.training import train_from_config
-from logocap_jax.sharding import make_mesh
+from tests.runs import restore_last, train_from_config
 
 
 def final_state(config, workdir):
-    like = build.state_shapes(config, build.make_method(config), make_mesh())
-    checkpoints = build.open_checkpoints(config, workdir, data=None)
-    state = checkpoints.restore_last(like)
-    checkpoints.close()
+    state = restore_last(config, workdir)
     return jax.device_get(state)
 
 

@@ -8,11 +8,10 @@ import pytest
 
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import ImagePoses
-from logocap_jax.experiment import build
-from logocap_jax.experiment.training import train_from_config
-from logocap_jax.sharding import make_mesh
+from logocap_jax.experiment.inference import score
 from logocap_jax.skeletons import COCO
 from logocap_jax.training.errors import DataError, DivergedError, MismatchError
+from tests.runs import restore_last, train_from_config
 
 
 def metrics(workdir):
@@ -156,10 +155,7 @@ def test_losses_that_are_not_finite_end_the_run_and_are_never_saved(config, tmp_
     config.max_skipped_in_row = 2
     with pytest.raises(DivergedError, match=r"step \d: got losses or gradients"):
         train_from_config(config, tmp_path)
-    like = build.state_shapes(config, build.make_method(config), make_mesh())
-    checkpoints = build.open_checkpoints(config, tmp_path, data=None)
-    state = checkpoints.restore_last(like)
-    checkpoints.close()
+    state = restore_last(config, tmp_path)
     assert int(state.skipped_in_row) == 2
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
@@ -189,7 +185,7 @@ def test_the_category_of_people_may_have_any_id(tmp_path, drawn_dir):
             ).reshape(-1, 17, 3)
         ]
     ]
-    rows = build.score(truth, {"logocap": images}, Protocol(COCO))
+    rows = score(truth, {"logocap": images}, Protocol(COCO))
     assert rows["logocap"]["AP"] > 0.99
 
 

@@ -6,10 +6,11 @@ import jax
 import pytest
 
 from configs import ablations
+from configs.ablations import VARIANTS
 from data_pipeline.drawn import write_drawn_dataset
 from experiments.ablations import commands, main
-from experiments.variants import VARIANTS
-from logocap_jax.experiment.build import make_method
+from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.run import resolve
 
 
 @pytest.mark.parametrize("base", ablations.BASES)
@@ -18,16 +19,13 @@ def test_each_row_is_a_config_of_a_method(variant, base):
     config = ablations.get_config(f"{variant},{base}")
     assert config.is_locked
     assert config.method.is_locked
-    method = make_method(config)
+    method = resolve(config).method
     assert method.answer == VARIANTS[variant].answer
 
 
 def test_rows_change_what_their_names_say():
     method = {name: ablations.get_config(name).method for name in VARIANTS}
-    assert (
-        method["full"].to_dict()
-        == ablations.logocap_w32_coco.get_config().method.to_dict()
-    )
+    assert method["full"].to_dict() == load_config("logocap_w32_coco").method.to_dict()
     assert method["mesh19"].mesh_size == 19
     assert method["oks"].window_sigma is None
     assert method["oks"].kam_loss_weight == method["full"].kam_loss_weight > 0
@@ -53,7 +51,7 @@ def test_unknown_row_or_base_lists_the_known_ones(choice):
     ],
 )
 def test_message_passing_has_the_layers_of_its_row(variant, layers):
-    method = make_method(ablations.get_config(f"{variant},drawn"))
+    method = resolve(ablations.get_config(f"{variant},drawn")).method
     shapes = jax.eval_shape(method.init, jax.random.key(0))
     names = shapes["params"]["maps"].keys()
     assert {name.partition("_")[0] for name in names} == layers

@@ -1,7 +1,6 @@
 import json
 import os
 import pathlib
-import runpy
 import signal
 import socket
 import subprocess
@@ -15,9 +14,9 @@ import psutil
 import pytest
 
 from data_pipeline.drawn import write_drawn_dataset
-from logocap_jax.experiment import build
-from logocap_jax.sharding import make_mesh
+from logocap_jax.experiment.configs import load_config
 from tests.faults.injector import FullDisk, Sent, limit_files
+from tests.runs import restore_last
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = "tests/faults/quick_config.py"
@@ -167,13 +166,7 @@ def outcome() -> Callable[[pathlib.Path], tuple[Any, list[dict[str, float]]]]:
     """The arrays that a run has ended with, and what it wrote but for times."""
 
     def outcome_(workdir: pathlib.Path) -> tuple[Any, list[dict[str, float]]]:
-        config = runpy.run_path(str(ROOT / CONFIG))["get_config"]()
-        checkpoints = build.open_checkpoints(config, workdir, data=None)
-        method = build.make_method(config)
-        state = checkpoints.restore_last(
-            build.state_shapes(config, method, make_mesh())
-        )
-        checkpoints.close()
+        state = restore_last(load_config(ROOT / CONFIG), workdir)
         arrays = [leaf.tobytes() for leaf in jax.tree.leaves(jax.device_get(state))]
         lines = (workdir / "metrics.jsonl").read_text().splitlines()
         times = {"images_per_second", "data_wait_share", "seconds_per_step"}

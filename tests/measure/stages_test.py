@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.experiment.build import make_method
+from logocap_jax.experiment.run import resolve
 from logocap_jax.measure.scenes import draw_maps
 from logocap_jax.measure.stages import make_stages
 from logocap_jax.structures import View
@@ -31,7 +31,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def method(config):
-    return make_method(config)
+    return resolve(config).method
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from logocap_jax.methods import build_method
+from logocap_jax.methods import build_method, find_format
 from logocap_jax.structures import View
-from logocap_jax.weights.torch_keys import find_path, find_torch_key
 from logocap_jax.weights.trees import flatten, unflatten
 
 SETTINGS = {
@@ -45,10 +44,11 @@ def test_shapes_are_those_of_the_released_checkpoint(name, variables, parity_dir
             released[key] = tuple(shape)
     expected = {}
     for path, leaf in variables[name].items():
-        entry = find_path(path)
+        entry = find_format("logocap").find_path(path)
         assert entry is not None, path
         # A view of one value has the shape and costs nothing.
-        expected[entry.torch_key] = entry.layout.to_torch(_view(leaf.shape)).shape
+        array = entry.leaf.layout.to_torch(_view(leaf.shape))
+        expected[entry.key] = array.shape
     assert expected == released
 
 
@@ -58,7 +58,7 @@ def test_every_key_of_the_released_checkpoint_has_a_path(name, variables, parity
     paths = set()
     for key, _, _ in json.loads(text):
         if not key.endswith("num_batches_tracked"):
-            entry = find_torch_key(key)
+            entry = find_format("logocap").find_key(key)
             assert entry is not None, key
             paths.add(entry.path)
     assert paths == set(variables[name])

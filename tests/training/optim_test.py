@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from logocap_jax.experiment.build import make_method
+from logocap_jax.experiment.run import resolve
 from logocap_jax.training.optim import (
     make_optimizer,
     multi_step_schedule,
@@ -188,7 +188,7 @@ def test_lamb_moves_kernels_that_are_zero():
 
 def test_only_convolutions_and_dense_layers_of_a_model_decay():
     config = runpy.run_path(str(TINY_CONFIG))["get_config"]()
-    shapes = jax.eval_shape(make_method(config).init, jax.random.key(0))
+    shapes = jax.eval_shape(resolve(config).method.init, jax.random.key(0))
     # Only names count; arrays of one shape compile once.
     params = jax.tree.map(lambda leaf: np.ones(1, np.float32), shapes["params"])
     zeros = jax.tree.map(np.zeros_like, params)

@@ -12,7 +12,7 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from logocap_jax.experiment.build import make_method
+from logocap_jax.experiment.run import resolve
 from logocap_jax.sharding import put_batch, replicated
 from logocap_jax.structures import Batch
 from logocap_jax.training.optim import make_optimizer
@@ -32,7 +32,7 @@ def config():
 @pytest.fixture(scope="module")
 def tiny_method(quick_compilation):
     config = runpy.run_path(str(TINY_CONFIG))["get_config"]()
-    return make_method(config)
+    return resolve(config).method
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_the_state_handed_in_is_donated(toy_method, make_arrays, one_device):
 @pytest.mark.parametrize("name", ["logocap_w32_coco", "logocap_w48_coco"])
 def test_a_full_size_step_keeps_the_shapes_of_the_state(name, make_arrays, one_device):
     config = importlib.import_module(f"configs.{name}").get_config()
-    method = make_method(config)
+    method = resolve(config).method
     optimizer = make_optimizer(optax.constant_schedule(config.learning_rate))
     state = jax.eval_shape(
         lambda key: create_state(method, optimizer, key), jax.random.key(0)
@@ -289,7 +289,7 @@ def test_bfloat16_computes_and_float32_stays(
     config, tiny_variables, make_arrays, one_device
 ):
     config.method.dtype = "bfloat16"
-    method = make_method(config)
+    method = resolve(config).method
     optimizer = make_optimizer(optax.constant_schedule(1e-3))
     variables = jax.tree.map(jnp.asarray, tiny_variables)
     state = state_from_variables(variables, optimizer, ema=True)

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from logocap_jax.weights.files import to_variables
+
 State = dict[str, np.ndarray]
 
 
@@ -162,6 +164,20 @@ def tiny_state(parity_dir: pathlib.Path) -> State:
     """The small LOGO-CAP's state dict."""
     with np.load(parity_dir / "tiny" / "weights.npz") as file:
         return dict(file)
+
+
+@pytest.fixture(scope="session")
+def tiny_variables(tiny_state: State) -> dict[str, Any]:
+    """The same as variables."""
+    return to_variables(tiny_state)[0]
+
+
+@pytest.fixture(scope="session")
+def small_settings() -> dict[str, Any]:
+    """Of a net whose shapes are found fast."""
+    backbone = {"channels": 4, "stem_channels": 4, "layer1_channels": 4}
+    backbone |= {"layer1_blocks": 1, "modules": (1, 0, 0), "blocks": 1}
+    return {"backbone": backbone, "heatmap_hidden": 4, "offset_hidden": 4}
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 
 import logocap_jax
 from logocap_jax.weights import files
-from logocap_jax.weights.torch_writer import write_zip
+from logocap_jax.weights.torch_files import write_zip
 
 # Converts, then prints the process's own peak memory in KiB.
 CONVERT = """
@@ -50,6 +50,6 @@ def test_conversion_needs_less_than_a_gibibyte(tmp_path, w32_file, target):
 def test_full_size_state_dict_returns_bit_for_bit(tmp_path, w32_file, w32_state):
     variables = files.load_weights(w32_file)
     files.save_torch(tmp_path / "back.pth", variables)
-    back = files.read_state_dict(tmp_path / "back.pth")
+    back = files.read_file(tmp_path / "back.pth")
     assert back.keys() == w32_state.keys()
     assert all(np.array_equal(back[key], array) for key, array in w32_state.items())

@@ -5,21 +5,28 @@ import numpy as np
 import pytest
 
 from logocap_jax import skeletons
-from logocap_jax.experiment import build
-from logocap_jax.experiment.training import train_from_config
 from logocap_jax.methods import build_method
-from logocap_jax.sharding import make_mesh
 from logocap_jax.weights.files import save_safetensors, save_torch
 from logocap_jax.weights.init_from import start_from
 from logocap_jax.weights.trees import flatten, unflatten
 
 BACKBONE = "params/dense/backbone/"
+NET = {"embedding": 2, "message_channels": (4, 4, 4), "affines": 2}
+
+
+def drawn(name, settings, seed=0):
+    """Variables of a method, all of them different numbers."""
+    rng = np.random.default_rng(seed)
+    method = build_method(name, settings)
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    return jax.tree.map(
+        lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes
+    )
 
 
 @pytest.fixture(scope="module")
-def fresh(tiny_config):
-    method = build.make_method(tiny_config)
-    return jax.device_get(jax.jit(method.init)(jax.random.key(0)))
+def fresh(small_settings):
+    return drawn("logocap", small_settings | NET)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,7 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize("save", [save_torch, save_safetensors])
 def test_a_whole_model_is_taken_whole(fresh, other, tmp_path, save):
     save(tmp_path / "weights", other)
-    assert_equal(start_from(tmp_path / "weights", fresh), other)
+    assert_equal(start_from(tmp_path / "weights", fresh, method="logocap"), other)
 
 
 def test_a_bare_backbone_leaves_the_heads_fresh(fresh, other, tmp_path):
@@ -49,28 +56,10 @@ def test_a_bare_backbone_leaves_the_heads_fresh(fresh, other, tmp_path):
         | {"classifier": {"kernel": np.ones((1, 1), np.float32)}}
     }
     save_safetensors(tmp_path / "weights", backbone)
-    found = flatten(start_from(tmp_path / "weights", fresh))
+    found = flatten(start_from(tmp_path / "weights", fresh, method="logocap"))
     for name, leaf in flatten(fresh).items():
         change = 1 if name.startswith(BACKBONE) else 0
         np.testing.assert_array_equal(found[name], leaf + np.float32(change))
-
-
-def test_the_baseline_starts_from_logocap(config, other, tmp_path):
-    save_torch(tmp_path / "weights", other)
-    settings = {
-        name: value
-        for name, value in config.method.to_dict().items()
-        if name in ("backbone", "heatmap_hidden", "offset_hidden")
-    }
-    with config.unlocked():
-        config.method = {"name": "center_offset", **settings}
-    config.init_from = str(tmp_path / "weights")
-    state = build.fresh_state(config, build.make_method(config), make_mesh())
-    found, expected = flatten(state.variables), flatten(other)
-    assert found
-    for name, leaf in found.items():
-        if not name.startswith("params/dense/embedding_head"):
-            np.testing.assert_array_equal(leaf, expected[name])
 
 
 @pytest.mark.parametrize(
@@ -85,7 +74,7 @@ def test_the_baseline_starts_from_logocap(config, other, tmp_path):
             lambda flat: {
                 name: flat[name] for name in flat if "stem_conv1" not in name
             },
-            "no arrays for parts.*stem_conv1/kernel",
+            "arrays lacking in modules.*stem_conv1/kernel",
         ),
     ],
     ids=["nothing", "shape", "half"],
@@ -95,22 +84,24 @@ def test_what_does_not_fit_is_refused(fresh, other, tmp_path, change, message):
     flat = change(flatten(other)) or {"params/other": np.ones(1, np.float32)}
     save_safetensors(path, unflatten(flat))
     with pytest.raises(ValueError, match=f"{path}: .*{message}"):
-        start_from(path, fresh)
+        start_from(path, fresh, method="logocap")
 
 
 @pytest.mark.parametrize("save", [save_torch, save_safetensors])
 def test_weights_for_other_keypoints_leave_fresh_what_depends_on_them(
-    fresh, other, tiny_config, tmp_path, save
+    other, small_settings, tmp_path, save
 ):
     """Such as COCO's, for animals."""
     save(tmp_path / "weights", other)
-    settings = tiny_config.method.to_dict()
-    skeleton = dataclasses.asdict(skeletons.CROWDPOSE)
-    method = build_method(settings.pop("name"), settings | {"skeleton": skeleton})
-    start = jax.device_get(jax.jit(method.init)(jax.random.key(1)))
+    skeleton = {"skeleton": dataclasses.asdict(skeletons.CROWDPOSE)}
+    start = drawn("logocap", small_settings | NET | skeleton, seed=1)
     found, start, taken = (
         flatten(each)
-        for each in (start_from(tmp_path / "weights", start), start, other)
+        for each in (
+            start_from(tmp_path / "weights", start, method="logocap"),
+            start,
+            other,
+        )
     )
     of_heads = {"dense/heatmap_head", "dense/offset_head"}
     of_maps = {"maps/message0_conv", "maps/output"}
@@ -123,25 +114,28 @@ def test_weights_for_other_keypoints_leave_fresh_what_depends_on_them(
 
 def test_a_file_that_is_not_there_is_named(fresh, tmp_path):
     with pytest.raises(ValueError, match=r"nothing\.pth: no such weights"):
-        start_from(tmp_path / "nothing.pth", fresh)
+        start_from(tmp_path / "nothing.pth", fresh, method="logocap")
 
 
-def test_a_run_starts_from_the_weights_and_later_goes_on_without_them(
-    config, other, tmp_path, caplog
+def test_logocap_starts_from_a_baseline_of_other_keypoints(
+    fresh, small_settings, tmp_path
 ):
-    weights, workdir = tmp_path / "weights", tmp_path / "run"
-    save_safetensors(weights, other)
-    config.init_from = str(weights)
-    config.epochs = 0.5
-    config.learning_rate = 1e-30  # too low to change a float32
-    with caplog.at_level("INFO", "logocap_jax"):
-        train_from_config(config, workdir)
-    assert any("start from" in line for line in caplog.messages)
-    weights.unlink()
-    like = build.state_shapes(config, build.make_method(config), make_mesh())
-    checkpoints = build.open_checkpoints(config, workdir, data=None)
-    state = checkpoints.restore_last(like)
-    checkpoints.close()
-    assert_equal(state.params, other["params"])
-    config.epochs = 1.0
-    train_from_config(config, workdir)
+    skeleton = {"skeleton": dataclasses.asdict(skeletons.CROWDPOSE)}
+    baseline = drawn("center_offset", small_settings | skeleton, seed=1)
+    save_torch(tmp_path / "weights", baseline)
+    found = flatten(start_from(tmp_path / "weights", fresh, method="logocap"))
+    taken, start = flatten(baseline), flatten(fresh)
+    for name, leaf in found.items():
+        expected = taken[name] if "/backbone/" in name else start[name]
+        np.testing.assert_array_equal(leaf, expected, err_msg=name)
+
+
+def test_another_backbone_is_refused_whatever_its_keypoints(
+    fresh, small_settings, tmp_path
+):
+    skeleton = {"skeleton": dataclasses.asdict(skeletons.CROWDPOSE)}
+    wide = {"backbone": small_settings["backbone"] | {"channels": 8}}
+    wide = drawn("logocap", small_settings | NET | skeleton | wide)
+    save_safetensors(tmp_path / "weights", wide)
+    with pytest.raises(ValueError, match=r"wrong shape.*dense/backbone/"):
+        start_from(tmp_path / "weights", fresh, method="logocap")

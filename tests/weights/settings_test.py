@@ -12,15 +12,13 @@ FOX = Skeleton("fox", ("nose", "ear", "tail"), (0.05,) * 3, ((0, 1), (0, 2)))
 
 
 @pytest.fixture(scope="module")
-def shapes(tiny_config):
+def shapes(small_settings):
     """Makes the shapes of a model's variables for a skeleton."""
-    settings = tiny_config.method.to_dict()
-    name = settings.pop("name")
-    settings["backbone"]["modules"] = (1, 1, 1)  # what weights are read by
+    net = {"embedding": 2, "message_channels": (4, 4, 4), "affines": 2}
 
     def make(skeleton):
         plain = {"skeleton": dataclasses.asdict(skeleton)}
-        method = build_method(name, settings | plain)
+        method = build_method("logocap", small_settings | net | plain)
         return jax.eval_shape(method.init, jax.random.key(0))
 
     return make

@@ -1,5 +1,6 @@
 """The baseline: initial poses are the answer (CenterNet's scheme on an HRNet)."""
 
+import dataclasses
 import functools
 
 import jax
@@ -65,6 +66,7 @@ def make_center_offset(config: InitialPosesConfig) -> Method:
             return suppress(initial_poses.score_initial(initial, heatmaps, valid_size))
 
         poses = jax.vmap(decode)(maps.heatmaps, maps.offsets, valid_size)
+        poses = dataclasses.replace(poses, initial_keypoints=None)  # nothing refines
         return Explanation(
             {"initial": poses}, initial_poses.heatmap_layers(maps, config)
         )

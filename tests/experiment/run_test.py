@@ -1,20 +1,21 @@
+import contextlib
 import copy
+import dataclasses
 import pathlib
 import re
-import runpy
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from jax.sharding import Mesh
 
-from logocap_jax.experiment import build
-from logocap_jax.methods.base import LossOutput, Method
-from logocap_jax.predictor.weights import load_settings
+from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.run import resolve
+from logocap_jax.methods.base import LossOutput, Method, TrainStage
 from logocap_jax.sharding import replicated
 from logocap_jax.structures import Batch
+from logocap_jax.weights.settings import load_settings
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 SWITCHES = {
@@ -42,7 +43,7 @@ LINE = Method(
 
 @pytest.fixture
 def config():
-    return runpy.run_path(str(TINY_CONFIG))["get_config"]()
+    return load_config(TINY_CONFIG)
 
 
 @pytest.fixture
@@ -62,18 +63,16 @@ def signature(array):
 @pytest.mark.parametrize("changes", SWITCHES.values(), ids=SWITCHES)
 def test_a_step_fits_the_state_of_its_config(config, mesh, changes):
     switch(config, changes)
-    method = build.make_method(config)
-    rate = build.make_schedule(config, steps_per_epoch=2)
-    step = build.make_step(config, method, rate, mesh)
-    state = build.state_shapes(config, method, mesh)
-    after, _ = jax.eval_shape(step, state, _batch(config.batch_size))
+    run = resolve(config, mesh=mesh)
+    state = run.state_shapes()
+    after, _ = jax.eval_shape(run.make_step(), state, _batch(config.batch_size))
     assert jax.tree.map(signature, after) == jax.tree.map(signature, state)
     assert (state.ema is not None) is ("ema_decay" in changes)
 
 
 def test_the_learning_rate_scales_with_the_batch(config):
     switch(config, {"lr_scaling": "linear", "lr_base_batch": 2})
-    rate = build.make_schedule(config, steps_per_epoch=2)
+    rate = resolve(config).learning_rate
     assert float(rate(0)) == pytest.approx(config.learning_rate * config.batch_size / 2)
 
 
@@ -90,8 +89,9 @@ def test_the_learning_rate_scales_with_the_batch(config):
 )
 def test_options_reach_the_step(config, mesh, changes, value, average):
     switch(config, changes)
-    step = build.make_step(config, LINE, optax.constant_schedule(0.1), mesh)
-    after, _ = step(build.fresh_state(config, LINE, mesh), _batch(config.batch_size))
+    config.learning_rate = 0.1
+    run = dataclasses.replace(resolve(config, mesh=mesh), method=LINE)
+    after, _ = run.make_step()(run.fresh_state(), _batch(config.batch_size))
     assert float(after.params["kernel"]) == pytest.approx(value, rel=1e-5)
     if average is not None:
         assert float(after.ema["params"]["kernel"]) == pytest.approx(average, rel=1e-5)
@@ -101,7 +101,41 @@ def test_parts_that_the_devices_do_not_divide_are_refused(config):
     config.batch_size, config.accumulate = 24, 2
     mesh = Mesh(np.asarray(jax.devices()), ("data",))
     with pytest.raises(ValueError, match="batch_size=24, expected a multiple of 16"):
-        build.make_step(config, build.make_method(config), lambda step: 1e-3, mesh)
+        resolve(config, mesh=mesh).make_step()
+
+
+def test_a_stage_of_training_has_its_own_loss(config, mesh):
+    def shrinking(variables, batch, key):
+        return LossOutput(-variables["params"]["kernel"], {}, {}, {})
+
+    config.learning_rate = 0.1
+    run = resolve(config, mesh=mesh)
+    run = dataclasses.replace(
+        run,
+        method=LINE._replace(stages={"second": TrainStage(shrinking)}),
+        settings=dataclasses.replace(run.settings, stage="second"),
+    )
+    after, _ = run.make_step()(run.fresh_state(), _batch(config.batch_size))
+    assert float(after.params["kernel"]) == pytest.approx(1.1)
+
+
+def test_an_unknown_stage_lists_the_known_ones(config, mesh):
+    config.stage = "second"
+    with pytest.raises(ValueError, match=r"got stage 'second', expected .*\['main'\]"):
+        resolve(config, mesh=mesh)
+
+
+def test_a_checkpoint_of_another_stage_is_refused(config, tmp_path, mesh):
+    _save(config, tmp_path, mesh)
+    run = resolve(config, mesh=mesh)
+    settings = dataclasses.replace(run.settings, stage="second")
+    other = dataclasses.replace(run, settings=settings)
+    checkpoints = other.open_checkpoints(tmp_path, data="one")
+    with (
+        contextlib.closing(checkpoints),
+        pytest.raises(ValueError, match=r"made with stage=None \(config: 'second'\)"),
+    ):
+        checkpoints.restore_last(run.state_shapes())
 
 
 @pytest.mark.row("R13")
@@ -145,7 +179,7 @@ def test_a_fingerprint_tells_other_annotations(config, tmp_path):
     fingerprints = set()
     for text in ("{}", "[]", "{}"):
         path.write_text(text)
-        fingerprints.add(build.data_fingerprint(config))
+        fingerprints.add(resolve(config).fingerprint())
     assert len(fingerprints) == 2
 
 
@@ -200,21 +234,21 @@ def _batch(count):
 
 
 def _zeros(config, mesh):
-    shapes = build.state_shapes(config, build.make_method(config), mesh)
+    shapes = resolve(config, mesh=mesh).state_shapes()
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return jax.device_put(zeros, replicated(mesh))
 
 
 def _save(config, workdir, mesh, data="one"):
-    checkpoints = build.open_checkpoints(config, workdir, data=data)
+    checkpoints = resolve(config, mesh=mesh).open_checkpoints(workdir, data=data)
     checkpoints.save_last(_zeros(config, mesh))
     checkpoints.close()
 
 
 def _restore(config, workdir, mesh, data="one"):
-    shapes = build.state_shapes(config, build.make_method(config), mesh)
-    checkpoints = build.open_checkpoints(config, workdir, data=data)
+    run = resolve(config, mesh=mesh)
+    checkpoints = run.open_checkpoints(workdir, data=data)
     try:
-        return checkpoints.restore_last(shapes)
+        return checkpoints.restore_last(run.state_shapes())
     finally:
         checkpoints.close()

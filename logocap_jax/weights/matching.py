@@ -1,6 +1,11 @@
-"""What became of every array when weights were loaded."""
+"""Arrays of a file against those of a model, and what became of each."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from logocap_jax.torch_rows import PathArrays, Shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -10,8 +15,8 @@ class Report:
     Attributes:
       used: names in the file of the arrays that were taken.
       unused: names in the file of the arrays that the model has no place for.
-      missing: paths in the model that the file has no array for; of a whole head
-        that is absent, its own.
+      missing: paths in the model that the file has no array for; of a file that is of
+        no whole model, the modules of its method that it lacks.
       wrong_shape: path, shape in the file (in our layout) and shape expected.
     """
 
@@ -47,7 +52,7 @@ class Report:
         return "\n".join(lines)
 
     def require_complete(self) -> None:
-        """Refuse anything but a one-to-one fit.
+        """Refuse anything but a one-to-one match.
 
         Raises:
           ValueError: an array is unused, missing or of the wrong shape.
@@ -65,3 +70,41 @@ class Report:
             if names
         )
         raise ValueError(f"{found}; a partial load (--partial) takes what fits")
+
+
+def match_arrays(
+    source: PathArrays, shapes: Shapes, *, optional: Iterable[str] = ()
+) -> tuple[dict[str, np.ndarray], Report]:
+    """Split arrays into those that the model takes and the rest.
+
+    Args:
+      source: the arrays.
+      shapes: of the model's arrays, by path.
+      optional: parts of the model (paths without the collection, such as `scorer`)
+        that may be absent as a whole.
+
+    Returns:
+      The arrays that fit, and the report.
+    """
+    taken, report = {}, Report([], list(source.unknown), [], [])
+    for path, array in source.arrays.items():
+        if path not in shapes:
+            report.unused.append(source.names[path])
+        elif array.shape != shapes[path]:
+            report.wrong_shape.append(
+                f"{path}: got {array.shape}, expected {shapes[path]}"
+            )
+        else:
+            taken[path] = array
+            report.used.append(source.names[path])
+    absent = [part for part in optional if not any(_below(source.arrays, part))]
+    left_out = {path for part in absent for path in _below(shapes, part)}
+    report.missing.extend(
+        path for path in shapes if path not in source.arrays and path not in left_out
+    )
+    return taken, report
+
+
+def _below(paths: Mapping[str, object], part: str) -> Iterable[str]:
+    """The paths in a part, whatever their collection."""
+    return (path for path in paths if path.partition("/")[2].startswith(f"{part}/"))

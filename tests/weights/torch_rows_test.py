@@ -1,15 +1,19 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from logocap_jax.weights.torch_keys import find_path, find_torch_key
+from logocap_jax.methods import METHODS, find_format
+
+FORMAT = find_format("logocap")
 
 
 @pytest.mark.parametrize("name", ["w32", "w48"])
 def test_every_released_key_matches_one_row_and_returns_from_its_path(manifests, name):
     keys = [key for key in manifests[name] if not key.endswith("num_batches_tracked")]
-    entries = [find_torch_key(key) for key in keys]
+    entries = [FORMAT.find_key(key) for key in keys]
     assert None not in entries
-    assert [find_path(entry.path).torch_key for entry in entries] == keys
+    assert [FORMAT.find_path(entry.path).key for entry in entries] == keys
     assert len({entry.path for entry in entries}) == len(keys)
 
 
@@ -67,8 +71,8 @@ def test_every_released_key_matches_one_row_and_returns_from_its_path(manifests,
     ],
 )
 def test_key_and_path_name_the_same_array(key, path):
-    assert find_torch_key(key).path == path
-    assert find_path(path).torch_key == key
+    assert FORMAT.find_key(key).path == path
+    assert FORMAT.find_path(path).key == key
 
 
 @pytest.mark.parametrize(
@@ -85,7 +89,7 @@ def test_key_and_path_name_the_same_array(key, path):
     ],
 )
 def test_key_of_another_model_has_no_entry(key):
-    assert find_torch_key(key) is None
+    assert FORMAT.find_key(key) is None
 
 
 @pytest.mark.parametrize(
@@ -98,7 +102,7 @@ def test_key_of_another_model_has_no_entry(key):
     ],
 )
 def test_path_of_another_model_has_no_entry(path):
-    assert find_path(path) is None
+    assert FORMAT.find_path(path) is None
 
 
 @pytest.mark.parametrize(
@@ -111,13 +115,33 @@ def test_path_of_another_model_has_no_entry(path):
 )
 def test_layout_moves_axes_and_moves_them_back(key, shape, moved):
     array = np.arange(np.prod(shape)).reshape(shape)
-    layout = find_torch_key(key).layout
-    ours = layout.to_ours(array)
+    layout = FORMAT.find_key(key).leaf.layout
+    ours = layout.from_torch(array)
     assert ours.shape == moved
     np.testing.assert_array_equal(layout.to_torch(ours), array)
 
 
 def test_kernel_element_lands_where_its_name_says():
     kernel = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
-    ours = find_torch_key("backbone.conv1.weight").layout.to_ours(kernel)
+    ours = FORMAT.find_key("backbone.conv1.weight").leaf.layout.from_torch(kernel)
     assert ours[3, 4, 2, 1] == kernel[1, 2, 3, 4]
+
+
+def test_the_baseline_has_the_same_names_for_what_it_shares():
+    baseline = find_format("center_offset")
+    for row in baseline.rows:
+        assert row in FORMAT.rows
+    assert baseline.find_key("joints_mlp.0.weight") is None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_two_rows_of_a_table_name_the_same_module(name):
+    rows = find_format(name).rows
+    assert len({row.torch for row in rows}) == len({row.path for row in rows})
+    assert len({row.torch for row in rows}) == len(rows)
+
+
+def test_two_rows_for_one_key_are_a_mistake_that_is_told():
+    twice = dataclasses.replace(FORMAT, rows=FORMAT.rows + FORMAT.rows[:1])
+    with pytest.raises(ValueError, match="2 rows of the table match, expected 1"):
+        twice.find_key("backbone.conv1.weight")

@@ -1,1 +1,0 @@
-"""Configs of training and evaluation; each file's docstring holds its command."""

@@ -1,0 +1,112 @@
+"""Evaluate a trained method.
+
+Prints one row per result set; under `--out` go `metrics.json`, `protocol.json` (sigmas,
+crowd thresholds), COCO result files, the loss curve of the run and overlays of the
+first N images. With `--analyse` also where poses are wrong, `errors.json` and
+`errors.png`. With `--test-dev` nothing but the file that COCO's server takes.
+"""
+
+import argparse
+import pathlib
+
+from logocap_jax.cli import entry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `logocap eval` takes."""
+    entry.add_arguments(parser)
+    parser.add_argument(
+        "--workdir",
+        type=pathlib.Path,
+        help="folder of a run; its best checkpoint is evaluated",
+    )
+    parser.add_argument(
+        "--weights",
+        type=pathlib.Path,
+        help="weights to evaluate instead: any file `logocap convert` reads",
+    )
+    parser.add_argument(
+        "--out", type=pathlib.Path, help="where to write; by default the workdir"
+    )
+    parser.add_argument("--split", help="by default the config's eval_split")
+    parser.add_argument(
+        "--draw", type=int, default=0, metavar="N", help="images to draw poses on"
+    )
+    parser.add_argument(
+        "--analyse", action="store_true", help="tell where poses are wrong, and how"
+    )
+    parser.add_argument(
+        "--people-only",
+        action="store_true",
+        help="score only images in which people have labelled keypoints",
+    )
+    parser.add_argument(
+        "--crowd-thresholds",
+        metavar="EASY,HARD",
+        help="CrowdPose: crowd indices where easy ends and hard begins, such as "
+        "0.1,0.8; by default those of the official evaluation",
+    )
+    parser.add_argument(
+        "--test-dev",
+        action="store_true",
+        help="write a submission to COCO's server instead; scores nothing",
+    )
+    parser.add_argument(
+        "--algorithm", default="logocap-jax", help="the method's name in a submission"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate.
+
+    Raises:
+      ValueError: if the options do not go together, or as
+        `experiment.evaluation.evaluate`, with its exit code.
+    """
+    out = args.out or args.workdir
+    if (args.workdir is None) == (args.weights is None) or out is None:
+        raise ValueError(
+            f"got --workdir={args.workdir} --weights={args.weights} --out={out}; "
+            "expected --workdir, or --weights and --out"
+        )
+    thresholds = parse_thresholds(args.crowd_thresholds)
+
+    from logocap_jax.experiment.configs import load_config
+
+    config = load_config(args.config, args.set)
+    with entry.logging_and_processes(args):
+        from logocap_jax.experiment import evaluation
+        from logocap_jax.experiment.run import resolve
+
+        model = {"workdir": args.workdir, "weights": args.weights}
+        if args.test_dev:
+            run_ = resolve(config, split="test-dev")
+            evaluation.submit_test_dev(run_, out, algorithm=args.algorithm, **model)
+            return 0
+        evaluation.evaluate(
+            resolve(config, split=args.split or config.data.eval_split),
+            out,
+            num_drawn=args.draw,
+            people_only=args.people_only,
+            analyse=args.analyse,
+            crowd_thresholds=thresholds,
+            **model,
+        )
+    return 0
+
+
+def parse_thresholds(text: str | None) -> tuple[float, float] | None:
+    """Read `--crowd-thresholds`.
+
+    Raises:
+      ValueError: if it is not two numbers.
+    """
+    if text is None:
+        return None
+    try:
+        easy_below, hard_from = map(float, text.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"got --crowd-thresholds={text}, expected two numbers: 0.1,0.8"
+        ) from error
+    return easy_below, hard_from

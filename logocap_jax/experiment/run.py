@@ -1,0 +1,296 @@
+"""A config, resolved: what training, evaluation and measuring are given."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from data_pipeline.feed.eval_batches import EvalBatches, make_eval_batches
+from data_pipeline.read.find_skeleton import find_skeleton
+from data_pipeline.read.ground_truth import ground_truth_file
+from data_pipeline.read.sources import Source, open_source
+from logocap_jax import skeletons
+from logocap_jax.evaluation.coco import load_ground_truth
+from logocap_jax.experiment.settings import Settings, read_settings
+from logocap_jax.methods import build_method, marked_settings
+from logocap_jax.methods.base import Method, Variables
+from logocap_jax.processes import check_same
+from logocap_jax.sharding import check_batch_size, make_mesh, replicated
+from logocap_jax.skeletons import Skeleton
+from logocap_jax.training.checkpoint import Checkpoints
+from logocap_jax.training.optim import (
+    make_optimizer,
+    multi_step_schedule,
+    scale_learning_rate,
+)
+from logocap_jax.training.parts import parts_in_training
+from logocap_jax.training.state import TrainState, create_state, state_from_variables
+from logocap_jax.training.step import TrainStep, make_train_step
+from logocap_jax.weights.init_from import start_from
+from logocap_jax.weights.trees import flatten, unflatten
+
+# Lower the memory that a batch needs.
+TRAINING_ADVICE = (
+    "a smaller batch_size lowers it, and so do method.dtype='bfloat16', accumulate=2 "
+    "or more, and method.backbone.remat=True"
+)
+EVALUATION_ADVICE = (
+    "a smaller eval.batch_size or eval.short_side lowers it, and so does "
+    "method.dtype='bfloat16'"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a config comes to.
+
+    Attributes:
+      values: the config's plain values.
+      settings: those of all but the method.
+      skeleton: that of the data set; COCO's without one, to plan or measure.
+      method_settings: as `build_config` takes them, with the skeleton.
+      method: built from them.
+      mesh: all devices, or those to plan for.
+      split: the one that is evaluated, where that was asked for.
+      train_source: the images that are trained on, where that was asked for.
+      eval_source: those of `split`.
+      steps_per_epoch: 1 where nothing is trained on.
+      learning_rate: by update.
+      optimizer: with that rate.
+    """
+
+    values: Mapping[str, Any]
+    settings: Settings
+    skeleton: Skeleton
+    method_settings: Mapping[str, Any]
+    method: Method
+    mesh: Mesh
+    split: str | None
+    train_source: Source | None
+    eval_source: Source | None
+    steps_per_epoch: int
+    learning_rate: optax.Schedule
+    optimizer: optax.GradientTransformation
+
+    def make_step(self) -> TrainStep:
+        """Make the training step, for states of `fresh_state`.
+
+        Raises:
+          ValueError: if a setting is out of range, or the devices do not divide the
+            parts of a batch.
+        """
+        batch_size, parts = self.settings.batch_size, self.settings.accumulate
+        step = make_train_step(
+            self.method.train_stage(self.settings.stage).loss,
+            self.optimizer,
+            self.mesh,
+            accumulate=parts,
+            ema_decay=self.settings.ema_decay,
+            parts=parts_in_training(self.method, self.settings.stage),
+            seed=self.settings.seed,
+        )
+        devices = self.mesh.devices.size
+        if batch_size % (parts * devices):
+            raise ValueError(
+                f"got batch_size={batch_size}, expected a multiple of "
+                f"{parts * devices}, for accumulate={parts} parts on {devices} devices"
+            )
+        return step
+
+    def fresh_state(self) -> TrainState:
+        """Make a new state on the mesh, from the run's seed and `init_from`.
+
+        Raises:
+          ValueError: if the weights to start from do not fit.
+        """
+        on_mesh = functools.partial(jax.jit, out_shardings=replicated(self.mesh))
+        variables = on_mesh(self.method.init)(jax.random.key(self.settings.seed))
+        if self.settings.init_from:
+            variables = start_from(
+                Path(self.settings.init_from),
+                variables,
+                method=self.values["method"]["name"],
+            )
+        create: Callable[..., TrainState] = on_mesh(
+            functools.partial(
+                state_from_variables, optimizer=self.optimizer, ema=self.keeps_average
+            )
+        )
+        return create(variables)
+
+    def state_shapes(self) -> TrainState:
+        """Shapes and placement of a state, computed without any arithmetic."""
+        create = functools.partial(
+            create_state, self.method, self.optimizer, ema=self.keeps_average
+        )
+        shapes = jax.eval_shape(lambda: create(jax.random.key(0)))
+        whole = replicated(self.mesh)
+        return jax.tree.map(lambda leaf: leaf.update(sharding=whole), shapes)
+
+    @property
+    def keeps_average(self) -> bool:
+        """True if states hold a moving average of the weights."""
+        return self.settings.ema_decay > 0
+
+    def open_checkpoints(self, workdir: Path, *, data: str | None) -> Checkpoints:
+        """Open the checkpoints of a run; `close()` them.
+
+        Args:
+          workdir: the run's folder.
+          data: fingerprint of what it trains on; None: to read only.
+        """
+        name, stage = self.values["method"]["name"], self.settings.stage
+        method = flatten(self.values["method"])
+        for key in marked_settings(name, "free"):
+            method.pop(key.replace(".", "/"), None)
+        return Checkpoints(
+            workdir / "checkpoints",
+            settings={
+                "method": unflatten(method),
+                "skeleton": self.skeleton.settings(),
+                # What the state consists of.
+                "optimizer": self.settings.optimizer,
+                "ema": self.keeps_average,
+                # What the order of the batches depends on: a resumed run needs the
+                # same.
+                "seed": self.settings.seed,
+                "batch_size": self.settings.batch_size,
+                **({} if stage == "main" else {"stage": stage}),
+                **({} if data is None else {"data": data}),
+            },
+            about={"skeleton": dataclasses.asdict(self.skeleton)},
+            free=[f"method.{key}" for key in marked_settings(name, "test_time")],
+            read_only=data is None,
+        )
+
+    def inference_variables(self, variables: Variables) -> Variables:
+        """Prepare variables for many batches at test time, on the mesh."""
+        prepare = jax.jit(self.method.prepare, out_shardings=replicated(self.mesh))
+        return prepare(variables)
+
+    def truth(self) -> dict[str, Any]:
+        """The annotations of the evaluated split, checked for what scoring needs."""
+        assert self.split is not None
+        path = ground_truth_file(Path(self.settings.data.dir), self.split)
+        return load_ground_truth(path, skeleton=self.skeleton)
+
+    def fingerprint(self) -> str:
+        """A hash of the annotations that are trained on."""
+        data = self.settings.data
+        path = ground_truth_file(Path(data.dir), data.train_split)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+    def eval_batches(self) -> EvalBatches:
+        """The batches of the evaluated split, at the test size."""
+        assert self.eval_source is not None
+        return make_eval_batches(
+            self.eval_source,
+            short_side=self.settings.eval.short_side,
+            batch_size=self.settings.eval.batch_size,
+            max_people=self.settings.data.max_people,
+            host_index=jax.process_index(),
+            num_hosts=jax.process_count(),
+        )
+
+
+def resolve(
+    config: ConfigDict,
+    *,
+    train: bool = False,
+    split: str | None = None,
+    mesh: Mesh | None = None,
+) -> Run:
+    """Build all that a config stands for, and read the annotations that are needed.
+
+    Args:
+      config: see `experiment/settings.py` and `configs/`.
+      train: read the split to train on, and the one that training evaluates.
+      split: read this one, to evaluate.
+      mesh: devices; all, if not given.
+
+    Raises:
+      ValueError: if a setting is unknown or out of range, devices do not divide a
+        batch, the data set cannot be used, or processes were started with other
+        configs or data.
+    """
+    values = config.to_dict()
+    settings = read_settings(values)
+    check_same("config", values)
+    mesh = make_mesh() if mesh is None else mesh
+    train_source = eval_source = None
+    if train:
+        check_batch_size(settings.batch_size, mesh, name="batch_size")
+        split = settings.data.eval_split
+        train_source = _open(settings, settings.data.train_split, people_only=True)
+    if split is not None:
+        check_batch_size(settings.eval.batch_size, mesh, name="eval.batch_size")
+        eval_source = _open(settings, split)
+    source = eval_source if train_source is None else train_source
+    skeleton = source.skeleton if source else _find_skeleton(settings.data.dir)
+    images = 0 if train_source is None else len(train_source)
+    steps_per_epoch = max(images // settings.batch_size, 1)
+    method = {**values["method"], "skeleton": dataclasses.asdict(skeleton)}
+    name = method.pop("name")
+    rate = learning_rate(settings, steps_per_epoch)
+    built = build_method(name, method)
+    return Run(
+        values=values,
+        settings=settings,
+        skeleton=skeleton,
+        method_settings=method,
+        method=built,
+        mesh=mesh,
+        split=split,
+        train_source=train_source,
+        eval_source=eval_source,
+        steps_per_epoch=steps_per_epoch,
+        learning_rate=rate,
+        optimizer=make_optimizer(
+            rate,
+            settings.optimizer,
+            weight_decay=settings.weight_decay,
+            clip_norm=settings.clip_norm,
+            parts=parts_in_training(built, settings.stage),
+            steps_per_epoch=steps_per_epoch,
+        ),
+    )
+
+
+def _open(settings: Settings, split: str, *, people_only: bool = False) -> Source:
+    if not settings.data.dir:
+        raise ValueError("got no data folder; set --config.data.dir=DIR")
+    return open_source(Path(settings.data.dir), split, with_people_only=people_only)
+
+
+def _find_skeleton(folder: str) -> Skeleton:
+    if not folder or not Path(folder).exists():
+        return skeletons.COCO
+    return find_skeleton(Path(folder))
+
+
+def learning_rate(settings: Settings, steps_per_epoch: int) -> optax.Schedule:
+    """The learning rate by update.
+
+    Raises:
+      ValueError: if `lr_scaling` or `lr_base_batch` is out of range.
+    """
+    return multi_step_schedule(
+        scale_learning_rate(
+            settings.learning_rate,
+            settings.lr_scaling,
+            batch_size=settings.batch_size,
+            base_batch=settings.lr_base_batch,
+        ),
+        milestones=settings.lr_milestones,
+        decay=settings.lr_decay,
+        warmup=settings.lr_warmup,
+        steps_per_epoch=steps_per_epoch,
+    )

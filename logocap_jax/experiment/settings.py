@@ -1,0 +1,136 @@
+"""All settings of a run but the method's, and their defaults.
+
+The defaults are the reference's for W32 on COCO. A config file starts from
+`default_config` and changes what it needs.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from ml_collections import ConfigDict
+
+from data_pipeline.feed.augment import Augmentation
+from logocap_jax.methods import default_settings
+from logocap_jax.weights.trees import flatten, unflatten
+
+_REFERENCE = Augmentation()
+_Settings = TypeVar("_Settings")
+_POSITIVE = (
+    *("epochs", "log_every", "eval_every", "checkpoint_every", "max_skipped_in_row"),
+    "learning_rate",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """The section `data`."""
+
+    dir: str = ""  # COCO's layout, or what `logocap prepare coco` wrote
+    train_split: str = "train"
+    eval_split: str = "val"
+    input_size: int = 512  # side of the square input of training, px
+    max_people: int = 30  # per image
+    num_workers: int = 0  # processes that load images; 0: threads
+    stall_s: float = 45.0  # without a batch from the workers: the run ends
+    max_bad_records: int = 0  # unreadable ones to replace, in each process
+    augmentation: Augmentation = _REFERENCE
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSettings:
+    """The section `eval`."""
+
+    short_side: int = 512  # input px
+    batch_size: int = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The settings at the top of a config; `method` holds those of its method."""
+
+    seed: int = 0
+    stage: str = "main"  # of training; methods that train in several name others
+    data: DataSettings = DataSettings()
+    init_from: str = ""  # weights to start from: PyTorch's, or ours; see init_from.py
+    batch_size: int = 48  # global; the reference: 12 on each of 4 GPUs
+    epochs: float = 140.0
+    accumulate: int = 1  # parts that a batch goes through the network in
+    optimizer: str = "adam"  # or "adamw", "lamb"
+    weight_decay: float = 0.0  # of AdamW and LAMB; kernels only
+    clip_norm: float = 0.0  # largest global norm of a gradient; 0: any
+    ema_decay: float = 0.0  # of the weights' moving average; 0: no average
+    max_skipped_in_row: int = 10  # steps that are not finite, before a run stops
+    learning_rate: float = 1e-3
+    lr_scaling: str = "none"  # or "linear", "sqrt": in batch_size / lr_base_batch
+    lr_base_batch: int = 48
+    lr_milestones: tuple[float, ...] = (90.0, 120.0)
+    lr_decay: float = 0.1
+    lr_warmup: float = 0.0
+    log_every: int = 50  # steps
+    eval_every: float = 10.0  # epochs
+    checkpoint_every: float = 1.0  # epochs
+    eval: EvalSettings = EvalSettings()
+
+
+def default_config(method: str) -> ConfigDict:
+    """A locked config of the defaults, with those of a method.
+
+    Raises:
+      ValueError: if there is no such method.
+    """
+    config = ConfigDict(dataclasses.asdict(Settings()))
+    config.method = ConfigDict({"name": method, **default_settings(method)})
+    return config.lock()
+
+
+def read_settings(values: Mapping[str, Any]) -> Settings:
+    """Read a config's plain values; its section `method` is only checked.
+
+    Raises:
+      ValueError: if a setting is unknown, or a number is beyond what any setting can
+        mean: not finite, more than 32 bits, or 0 where that makes no sense.
+    """
+    for path, value in flatten(values).items():
+        name = path.replace("/", ".")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"got {name}={value}, expected a finite number")
+        if isinstance(value, int) and abs(value) >= 2**31:
+            raise ValueError(f"got {name}={value}, expected less than 2^31")
+    others = {name: value for name, value in values.items() if name != "method"}
+    settings = _read(Settings, others, "config")
+    for name in _POSITIVE:
+        if not getattr(settings, name) > 0:
+            raise ValueError(f"got {name}={values[name]}, expected more than 0")
+    return settings
+
+
+def _read(kind: type[_Settings], values: Mapping[str, Any], path: str) -> _Settings:
+    known = {field.name: field.default for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(values.keys() - known.keys()):
+        raise ValueError(f"{path}: got {unknown}, expected some of {sorted(known)}")
+    sections = {
+        name: _read(type(known[name]), value, f"{path}.{name}")
+        for name, value in values.items()
+        if isinstance(value, Mapping)
+    }
+    return kind(**{**values, **sections})
+
+
+def change_method(config: ConfigDict, name: str) -> None:
+    """Give a config another method.
+
+    The section `method` becomes that of the other method's defaults; settings that
+    both methods have keep the values that the config has changed.
+
+    Raises:
+      ValueError: if there is no such method.
+    """
+    old = flatten(default_settings(config.method.name))
+    new = flatten(default_settings(name))
+    for path, value in flatten(config.method.to_dict()).items():
+        if path in new and (path not in old or old[path] != value):
+            new[path] = value
+    with config.unlocked():
+        config.method = ConfigDict({"name": name, **unflatten(new)})

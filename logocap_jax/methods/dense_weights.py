@@ -1,0 +1,52 @@
+"""PyTorch names and sizes of the dense network (`models.dense`); NumPy only."""
+
+from logocap_jax.torch_rows import (
+    BIASED_CONV,
+    Row,
+    Settings,
+    Shapes,
+    bare_hrnet,
+    conv_norm,
+    hrnet_rows,
+    hrnet_settings,
+    num_outputs,
+)
+
+_HEATMAPS = "params/dense/heatmap_head"
+_OFFSETS = "params/dense/offset_head"
+
+ALIASES = (bare_hrnet("backbone."),)
+ROWS = (
+    *hrnet_rows("backbone.", "dense/backbone"),
+    *conv_norm("transition_cls", "dense/heatmap_head"),
+    Row("final_layer_cls", "dense/heatmap_head/output", BIASED_CONV),
+    *conv_norm("transition_reg", "dense/offset_head"),
+    Row("final_layer_reg", "dense/offset_head/output", BIASED_CONV),
+)
+
+
+def has_heads(shapes: Shapes) -> bool:
+    """Whether there are a heatmap and an offset head."""
+    return all(f"{head}/conv/kernel" in shapes for head in (_HEATMAPS, _OFFSETS))
+
+
+def dense_settings(shapes: Shapes) -> Settings:
+    """Sizes of backbone and heads; the hidden sizes of absent heads are left out.
+
+    Raises:
+      ValueError: the backbone is no HRNet.
+    """
+    settings: Settings = {"backbone": hrnet_settings(shapes, "dense/backbone")}
+    for name, head in (("heatmap_hidden", _HEATMAPS), ("offset_hidden", _OFFSETS)):
+        if f"{head}/conv/kernel" in shapes:
+            settings[name] = num_outputs(shapes, f"{head}/conv")
+    return settings
+
+
+def num_keypoints(shapes: Shapes) -> int:
+    """K, by the heatmaps; the last of these is the pose centre's.
+
+    Raises:
+      ValueError: the heatmap head has no output.
+    """
+    return num_outputs(shapes, f"{_HEATMAPS}/output") - 1

@@ -1,0 +1,163 @@
+"""The method that weights belong to, and the arrays that it has."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from logocap_jax.methods import METHODS, build_method, find_format
+from logocap_jax.skeletons import KNOWN, Skeleton
+from logocap_jax.torch_rows import PathArrays, Settings, Shapes
+from logocap_jax.weights.trees import flatten
+
+if TYPE_CHECKING:
+    from logocap_jax.methods.base import Method
+
+# Collections of our variables: the first folder of a path in our own files.
+_COLLECTIONS = ("params/", "batch_stats/")
+
+
+class Identified(NamedTuple):
+    """Arrays as a method reads them.
+
+    Attributes:
+      method: its name.
+      settings: those that the shapes tell, `num_keypoints` among them; None: not a
+        whole model, but the method whose table has most of the arrays.
+      source: the arrays by path.
+    """
+
+    method: str
+    settings: Settings | None
+    source: PathArrays
+
+
+def is_ours(names: Iterable[str]) -> bool:
+    """Whether arrays are named by our paths, not by PyTorch's keys."""
+    return any(name.startswith(_COLLECTIONS) for name in names)
+
+
+def own_arrays(arrays: Mapping[str, Any]) -> PathArrays:
+    """Arrays that are named by our paths."""
+    return PathArrays(dict(arrays), {path: path for path in arrays}, [])
+
+
+def identify(arrays: Mapping[str, Any], method: str | None = None) -> Identified:
+    """Find the method whose table of names has most of the arrays.
+
+    Of methods whose tables have equally many, the one that recognises a whole model is
+    taken; if none does, the first of `METHODS`.
+
+    Args:
+      arrays: by our paths or PyTorch's keys; of the former the shapes are enough.
+      method: its name, if known.
+
+    Raises:
+      ValueError: no table has any of the arrays, several methods recognise them, or
+        they are damaged.
+    """
+    candidates = [
+        Identified(name, _recognise(name, source), source)
+        for name, source in _closest(arrays, method).items()
+    ]
+    recognised = [found for found in candidates if found.settings is not None]
+    if len(recognised) > 1:
+        fitting = ", ".join(found.method for found in recognised)
+        raise ValueError(f"got weights that fit several methods, {fitting}: name one")
+    return (recognised or candidates)[0]
+
+
+def find_table(arrays: Mapping[str, Any]) -> str:
+    """The method to write arrays as; any part of its model will do.
+
+    Raises:
+      ValueError: as `identify`.
+    """
+    name, *others = _closest(arrays, None)
+    return identify(arrays).method if others else name
+
+
+def _closest(arrays: Mapping[str, Any], method: str | None) -> dict[str, PathArrays]:
+    names = list(METHODS) if method is None else [method]
+    sources = {name: _by_path(arrays, name) for name in names}
+    sources = {name: source for name, source in sources.items() if source.arrays}
+    if not sources:
+        raise ValueError(
+            f"got {len(arrays)} arrays such as {next(iter(arrays), None)!r}, expected "
+            f"weights of one of {', '.join(names)}"
+        )
+    fewest = min(len(source.unknown) for source in sources.values())
+    return {
+        name: source
+        for name, source in sources.items()
+        if len(source.unknown) == fewest
+    }
+
+
+def _recognise(name: str, source: PathArrays) -> Settings | None:
+    shapes = {path: array.shape for path, array in source.arrays.items()}
+    return find_format(name).recognise(shapes)
+
+
+def _by_path(arrays: Mapping[str, Any], method: str) -> PathArrays:
+    table = find_format(method)
+    if not is_ours(arrays):
+        return table.from_torch(arrays)
+    known = {path: array for path, array in arrays.items() if table.find_path(path)}
+    unknown = [path for path in arrays if path not in known]
+    return own_arrays(known)._replace(unknown=unknown)
+
+
+def recognise_weights(arrays: Mapping[str, Any]) -> tuple[str, Settings]:
+    """The method of a whole model, and its settings, from names and shapes alone.
+
+    Args:
+      arrays: as for `identify`.
+
+    Returns:
+      The method's name; the sizes that the shapes tell, and `num_keypoints`.
+
+    Raises:
+      ValueError: as `identify`, or not of a whole model.
+    """
+    found = identify(arrays)
+    if found.settings is None:
+        absent = find_format(found.method).absent_modules(found.source.arrays)
+        raise ValueError(
+            f"got weights of no whole model, expected one of {', '.join(METHODS)} "
+            f"({found.method} lacks {', '.join(absent[:3])})"
+        )
+    return found.method, found.settings
+
+
+def expected_shapes(name: str, settings: Settings) -> tuple[Shapes, list[str]]:
+    """Shapes of all arrays of a method; starts JAX, but computes nothing.
+
+    Args:
+      name: of the method.
+      settings: as `recognise_weights` returns them.
+
+    Returns:
+      Shapes by path; the parts that weights may lack.
+    """
+    others = {key: value for key, value in settings.items() if key != "num_keypoints"}
+    skeleton = _skeleton_of_size(settings["num_keypoints"])
+    return method_shapes(build_method(name, others | {"skeleton": skeleton}))
+
+
+def method_shapes(method: "Method") -> tuple[Shapes, list[str]]:
+    """Shapes by path of a `Method`'s arrays; the parts that weights may lack."""
+    import jax
+
+    tree = jax.eval_shape(lambda: method.init(jax.random.key(0)))
+    shapes = {path: leaf.shape for path, leaf in flatten(tree).items()}
+    return shapes, [
+        path for part in method.parts if part.optional for path in part.paths
+    ]
+
+
+def _skeleton_of_size(count: int) -> dict[str, Any]:
+    """Any skeleton: shapes depend on the number of keypoints alone."""
+    names = tuple(f"keypoint{i}" for i in range(count))
+    return dataclasses.asdict(
+        KNOWN.get(count) or Skeleton("unknown", names, (0.05,) * count, ())
+    )
