@@ -202,7 +202,7 @@ def _map_slots(
 
 def _suppress(model: Model, poses: Poses) -> Poses:
     del model
-    return jax.vmap(suppress)(poses)
+    return jax.vmap(suppress)(poses)[0]
 
 
 def _finish(
@@ -213,7 +213,7 @@ def _finish(
 ) -> Poses:
     """All after the backbone, in one program."""
     sets = prediction.read_maps(model, subtree(variables, "maps"), maps, valid_size)
-    return jax.vmap(suppress)(sets["logocap"])
+    return jax.vmap(suppress)(sets["logocap"])[0]
 
 
 def _to_poses(

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_pipeline.drawn import draw_scene
+from data_pipeline.feed.examples import full_masks, make_example
 from logocap_jax import geometry
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import initial_poses
@@ -92,17 +93,17 @@ def drawn_batch(seed: int = 0) -> Batch:
     scene = draw_scene(np.random.default_rng(seed), SIZE)
     people = [person for person in scene.annotations if person.num_keypoints]
     points = np.stack([person.keypoints for person in people])
-    arrays = {
-        "image": scene.image,
-        "mask": np.ones((_CELLS, _CELLS), np.uint8),
-        "keypoints": points[..., :2].astype(np.float32),
-        "labelled": points[..., 2] > 0,
-        "area": np.array([person.mask.sum() for person in people], np.float32),
-        "person": np.ones(len(people), bool),
-        "has_center": np.ones(len(people), bool),
-        "mirrored": np.asarray(False),
-    }
-    return Batch(**{name: jnp.asarray(array)[None] for name, array in arrays.items()})
+    example = make_example(
+        scene.image,
+        masks=full_masks((SIZE, SIZE)),
+        keypoints=points[..., :2],
+        labelled=points[..., 2] > 0,
+        area=np.array([person.mask.sum() for person in people]),
+        has_center=np.ones(len(people), bool),
+        box=np.zeros((len(people), 4)),
+        max_people=len(people),
+    )
+    return Batch(**jax.tree.map(lambda array: jnp.asarray(array)[None], example))
 
 
 def decoding_error(batch: Batch) -> float:
@@ -113,19 +114,9 @@ def decoding_error(batch: Batch) -> float:
 
     @functools.partial(jax.jit, compiler_options=_QUICKLY)
     def roundtrip(example: Batch) -> Poses:
-        heatmaps, _, offsets, _ = dense_targets(
-            example.keypoints,
-            example.labelled,
-            example.area,
-            example.person,
-            example.has_center,
-            example.mirrored,
-            height=_CELLS,
-            width=_CELLS,
-            config=_TINY,
-        )
+        heatmaps, _, offsets, _ = dense_targets(example, _TINY)
         initial = initial_poses.decode_initial(heatmaps[..., -1], offsets, _TINY)
-        return suppress(initial_poses.score_initial(initial, heatmaps))
+        return suppress(initial_poses.score_initial(initial, heatmaps))[0]
 
     example = jax.tree.map(lambda array: array[0], batch)
     poses = jax.device_get(roundtrip(example))
