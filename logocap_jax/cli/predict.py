@@ -3,7 +3,7 @@
 Takes images (JPEG, PNG), films, folders, patterns, and the number of a camera. With
 `--out` it draws the poses over each image or film, with `--json` it writes them as COCO
 keypoint results, with `--csv` as a table; `--show` shows them as they come; `--track`
-gives the people of a film ids. What cannot be read is named and left out; the exit code
+gives the people of a film ids. Unreadable inputs are named and left out; the exit code
 is then 1. Ctrl-C stops after the image under way, and leaves complete files.
 """
 
