@@ -72,8 +72,8 @@ def check_packages() -> Line:
         return Line(False, "packages", "logocap-jax is not installed: pip install .")
     if faults := package_faults(requirements):
         advice = f"pip install {' '.join(repr(wanted) for wanted, _ in faults)}"
-        found = ", ".join(found for _, found in faults)
-        return Line(False, "packages", f"{found}: {advice}")
+        installed = ", ".join(version for _, version in faults)
+        return Line(False, "packages", f"{installed}: {advice}")
     shown = ", ".join(f"{name} {metadata.version(name)}" for name in _SHOWN)
     return Line(True, "packages", shown)
 
@@ -113,15 +113,15 @@ def check_devices() -> Line:
         advice = f"JAX_PLATFORMS={asked} may be wrong" if asked else "see jax.dev"
         return Line(False, "devices", f"JAX does not start ({reason}): {advice}")
     kinds = sorted({device.device_kind for device in devices})
-    found = f"{len(devices)} {jax.default_backend()} ({', '.join(kinds)})"
+    text = f"{len(devices)} {jax.default_backend()} ({', '.join(kinds)})"
     asked = os.environ.get("JAX_PLATFORMS", "")
     if jax.default_backend() == "cpu" and not asked and shutil.which("nvidia-smi"):
         return Line(
             False,
             "devices",
-            f"{found}, but nvidia-smi is here: pip install 'logocap-jax[cuda]'",
+            f"{text}, but nvidia-smi is here: pip install 'logocap-jax[cuda]'",
         )
-    return Line(True, "devices", found)
+    return Line(True, "devices", text)
 
 
 def check_host_memory() -> Iterator[Line]:

@@ -128,10 +128,10 @@ def load_for_inference(
     changes = {"flip_test": flip_test, "dtype": dtype, **(settings or {})}
     if skeleton is not None:
         changes["skeleton"] = dataclasses.asdict(skeleton)
-    found, variables = load_settings(path, changes)
-    if flip_test and "flip_test" not in default_settings(found["name"]):
-        del found["flip_test"]
-    return found, variables
+    merged, variables = load_settings(path, changes)
+    if flip_test and "flip_test" not in default_settings(merged["name"]):
+        del merged["flip_test"]
+    return merged, variables
 
 
 def compile_weights(path: pathlib.Path, **options: Any) -> Model:
@@ -252,10 +252,10 @@ def jit_kept(
     if trace is None:
         trace = bytes(jax.export.export(jax.jit(function))(*shapes).serialize())
         _write(path, trace)
-    kept = jax.export.deserialize(bytearray(trace)).call
+    exported = jax.export.deserialize(bytearray(trace))
 
     def call(*arguments: Any) -> Any:
-        return kept(*arguments)
+        return exported.call(*arguments)
 
     call.__name__ = function.__name__
     return jax.jit(call)

@@ -221,7 +221,7 @@ def load_export(path: Path) -> tuple[ExportInfo, Model]:
     def predict(view: View) -> dict[str, Array]:
         return call(view.image)  # inputs fill their array
 
-    return info, Model(predict, info.skeleton, lambda found: Poses(**found))
+    return info, Model(predict, info.skeleton, lambda arrays: Poses(**arrays))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -303,15 +303,12 @@ class Predictor:
         return [results[position] for position in range(len(inputs))]
 
     def _poses(self, answer: structures.Poses, row: int, given: Input) -> Poses:
-        return Poses(
-            *poses_of(answer, row, given.input_to_image), skeleton=self.skeleton
-        )
+        arrays = poses_of(answer, row, given.input_to_image)
+        return Poses(*arrays, skeleton=self.skeleton)
 
 
 def _of_one_image(
-    layer: MapLayer | PatchLayer,
-    valid_size: tuple[int, int],
-    kept: np.ndarray,
+    layer: MapLayer | PatchLayer, valid_size: tuple[int, int], kept: np.ndarray
 ) -> MapLayer | PatchLayer:
     if isinstance(layer, PatchLayer):
         return dataclasses.replace(layer, values=layer.values[0][kept])
