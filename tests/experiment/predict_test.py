@@ -133,8 +133,8 @@ def test_an_unknown_view_is_refused_with_all_views_there_are(
     arguments = [image, "--weights", finished_run.workdir, "--out", out]
     assert predict(*arguments, "--short-side=64", "--draw=refined,kams") == 2
     assert capsys.readouterr().err == (
-        "error: --draw: got ['kams'], expected some of refined, initial, heatmaps, "
-        "centers, kam\n"
+        "error: --draw: got ['kams'], expected some of refined, initial, centers, "
+        "heatmaps, kam\n"
     )
     assert not out.exists()
 

@@ -66,7 +66,7 @@ def state(predictor, parity_dir, tmp_path_factory):
 @pytest.mark.parity
 def test_every_picture_is_drawn_and_differs_from_the_photograph(predictor, state):
     assert list(predictor.pictures) == [
-        *("refined", "refined and initial", "initial", "heatmaps", "centers")
+        *("refined", "refined and initial", "initial", "centers", "heatmaps")
     ]
     drawn = [session.draw(state, views) for views in predictor.pictures.values()]
     assert len({picture.tobytes() for picture in drawn}) == len(drawn)
@@ -79,7 +79,7 @@ def test_weights_of_the_baseline_have_no_refined_picture(center_offset_weights):
     weights = Predictor.from_weights(center_offset_weights, short_side=64)
     predictor = TimedPredictor(weights)
     assert not predictor.patches
-    assert list(predictor.pictures) == ["poses", "heatmaps", "centers"]
+    assert list(predictor.pictures) == ["poses", "centers", "heatmaps"]
 
 
 @pytest.mark.parity
