@@ -22,7 +22,7 @@ from logocap_jax.methods.base import Variables, subtree
 from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, prediction, refine
 from logocap_jax.methods.logocap.config import LogoCapConfig, build_model
-from logocap_jax.models.heads import Head
+from logocap_jax.models.dense import Head
 from logocap_jax.structures import DenseMaps, Poses
 
 # Arrays by their names in a case, of JAX or NumPy.

@@ -172,7 +172,7 @@ def _people(arrays: Arrays, image: int) -> dict[str, np.ndarray]:
 
 def _step(loss, optimizer, variables: Variables, opt_state, batch: Batch) -> Step:
     def loss_fn(params):
-        output = loss({**variables, "params": params}, batch)
+        output = loss({**variables, "params": params}, batch, jax.random.key(0))
         return output.loss, output
 
     params = variables["params"]

@@ -1,5 +1,6 @@
 """The baseline: initial poses are the answer (CenterNet's scheme on an HRNet)."""
 
+import dataclasses
 import functools
 
 import jax
@@ -66,6 +67,7 @@ def make_center_offset(config: InitialPosesConfig) -> Method:
             return suppress(scored)[0]
 
         poses = jax.vmap(decode)(maps.heatmaps, maps.offsets, valid_size)
+        poses = dataclasses.replace(poses, initial_keypoints=None)  # nothing refines
         return Explanation(
             {"initial": poses}, initial_poses.heatmap_layers(maps, config)
         )

@@ -52,6 +52,17 @@ def test_batches_have_the_shapes_of_the_batch_structure_and_more(source):
     }
 
 
+def test_sides_and_masks_are_those_asked_for(write_coco):
+    source = open_source(write_coco(), "val")
+    batches = make_eval_batches(
+        source, short_side=60, batch_size=1, multiple=32, mask_strides=(2, 8)
+    )
+    batch = next(iter(batches))
+    assert batch["image"].shape == (1, 64, 96, 3)
+    shapes = {stride: mask.shape for stride, mask in batch["masks"].items()}
+    assert shapes == {2: (1, 32, 48), 8: (1, 8, 12)}
+
+
 def test_padding_repeats_the_last_image_of_its_size(write_coco):
     source = open_source(write_coco(), "val")
     first, last = make_eval_batches(source, short_side=64, batch_size=2)

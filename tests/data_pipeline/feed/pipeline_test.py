@@ -77,6 +77,15 @@ def test_workers_and_threads_change_nothing(source, num_workers, num_threads):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_masks_come_in_the_strides_asked_for(source, num_workers):
+    (one,) = batches(source, 1, mask_strides=(2, 4), num_workers=num_workers)
+    shapes = {stride: mask.shape for stride, mask in one["masks"].items()}
+    assert shapes == {2: (4, 32, 32), 4: (4, 16, 16)}
+    (other,) = batches(source, 1)
+    np.testing.assert_array_equal(one["masks"][4], other["masks"][4])
+
+
 @pytest.mark.row("T7")
 @pytest.mark.parametrize("num_hosts", [2, 4])
 def test_hosts_share_out_the_same_batches(source, num_hosts):
