@@ -18,6 +18,7 @@ flags.FLAGS.mark_as_parsed()
 
 import jax  # noqa: E402
 
+LONG = ("docs", "experiment", "parity", "predictor", "methods", "measure", "cli")
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -39,6 +40,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Bound the programs that are kept, once for all workers."""
     if not hasattr(session.config, "workerinput"):
         programs.prune()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long: workers then end at about the same time."""
+    here = pathlib.Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in LONG)
 
 
 @pytest.fixture(scope="module", autouse=True)
