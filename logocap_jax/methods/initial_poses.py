@@ -19,8 +19,8 @@ from logocap_jax.inference import flip, scales
 from logocap_jax.methods.base import TEST_TIME, MapLayer, Variables
 from logocap_jax.models.dense import DenseNetwork
 from logocap_jax.models.hrnet import W32, HRNetConfig
+from logocap_jax.models.outside import valid_mask
 from logocap_jax.ops.sampling import sample_window
-from logocap_jax.ops.valid_size import valid_mask
 from logocap_jax.skeletons import COCO, Skeleton
 from logocap_jax.structures import DenseMaps, Poses
 

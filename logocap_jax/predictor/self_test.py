@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_pipeline.drawn import draw_scene
+from data_pipeline.feed.examples import full_masks, make_example
 from logocap_jax import geometry
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import build_method
@@ -91,17 +92,17 @@ def drawn_batch(seed: int = 0) -> Batch:
     scene = draw_scene(np.random.default_rng(seed), SIZE)
     people = [person for person in scene.annotations if person.num_keypoints]
     points = np.stack([person.keypoints for person in people])
-    arrays = {
-        "image": scene.image,
-        "mask": np.ones((_CELLS, _CELLS), np.uint8),
-        "keypoints": points[..., :2].astype(np.float32),
-        "labelled": points[..., 2] > 0,
-        "area": np.array([person.mask.sum() for person in people], np.float32),
-        "person": np.ones(len(people), bool),
-        "has_center": np.ones(len(people), bool),
-        "mirrored": np.asarray(False),
-    }
-    return Batch(**{name: jnp.asarray(array)[None] for name, array in arrays.items()})
+    example = make_example(
+        scene.image,
+        masks=full_masks((SIZE, SIZE)),
+        keypoints=points[..., :2],
+        labelled=points[..., 2] > 0,
+        area=np.array([person.mask.sum() for person in people]),
+        has_center=np.ones(len(people), bool),
+        box=np.zeros((len(people), 4)),
+        max_people=len(people),
+    )
+    return Batch(**jax.tree.map(lambda array: jnp.asarray(array)[None], example))
 
 
 def decoding_error(batch: Batch) -> float:
@@ -113,13 +114,10 @@ def decoding_error(batch: Batch) -> float:
 
     @functools.partial(jax.jit, compiler_options=_QUICKLY)
     def there_and_back(one: Batch) -> Poses:
-        people = (one.keypoints, one.labelled, one.area, one.person, one.has_center)
-        heatmaps, _, offsets, _ = dense_targets(
-            *people, one.mirrored, height=_CELLS, width=_CELLS, config=model.config
-        )
+        heatmaps, _, offsets, _ = dense_targets(one, model.config)
         initial = decode_initial(heatmaps[..., -1], offsets, model.config)
         kam = jnp.zeros((8, 3, 3, heatmaps.shape[-1] - 1)).at[:, 1, 1].set(1)
-        return suppress(refine_image(model, heatmaps[..., :-1], initial, kam))
+        return suppress(refine_image(model, heatmaps[..., :-1], initial, kam))[0]
 
     one = jax.tree.map(lambda array: array[0], batch)
     poses = jax.device_get(there_and_back(one))

@@ -49,7 +49,7 @@ def _person(annotation_id, *, image_id=1, corner=(20.0, 30.0), side=100.0):
 def _truth(*people, num_images=2):
     return {
         "images": [{"id": index + 1} for index in range(num_images)],
-        "categories": [{"id": 1, "name": "person"}],
+        "categories": [{"id": 1, "keypoints": list(skeletons.COCO.keypoints)}],
         "annotations": list(people),
     }
 

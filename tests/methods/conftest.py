@@ -33,10 +33,10 @@ class StoredMaps(DenseNetwork):
         zeros = nn.initializers.zeros
         maps = (image.shape[0], CELLS, CELLS)
         self.variable("batch_stats", "none", jnp.zeros, ())
-        kinds = self.num_keypoints
+        num_keypoints = self.num_keypoints
         return (
-            self.param("heatmaps", zeros, (*maps, kinds + 1)),
-            self.param("offsets", zeros, (*maps, kinds, 2)),
+            self.param("heatmaps", zeros, (*maps, num_keypoints + 1)),
+            self.param("offsets", zeros, (*maps, num_keypoints, 2)),
             self.param("embedding", zeros, (*maps, self.embedding)),
         )
 
@@ -119,13 +119,16 @@ def batch() -> Batch:
     person = np.tile([True, True, False, False], (2, 1))
     return Batch(
         image=jnp.asarray(rng.integers(0, 256, (2, SIZE, SIZE, 3)), jnp.uint8),
-        mask=jnp.ones((2, CELLS, CELLS), jnp.uint8),
+        masks={4: jnp.ones((2, CELLS, CELLS), jnp.uint8)},
         keypoints=jnp.asarray(keypoints),
         labelled=jnp.asarray(np.repeat(person[..., None], 17, axis=-1)),
         area=jnp.asarray(np.where(person, [900.0, 700.0, 1, 1], 1), jnp.float32),
         person=jnp.asarray(person),
         has_center=jnp.asarray(person),
         mirrored=jnp.zeros(2, bool),
+        box=jnp.zeros((2, PEOPLE, 4)),
+        content=jnp.tile(jnp.array([-0.5, -0.5, SIZE - 0.5, SIZE - 0.5]), (2, 1)),
+        input_to_image=jnp.tile(jnp.eye(2, 3), (2, 1, 1)),
     )
 
 
@@ -140,19 +143,9 @@ def case(config: LogoCapConfig, batch: Batch, fill: Callable[[Any], Any]) -> Cas
     )
     maps = fill(shapes)
 
-    def targets(*people: jax.Array) -> Any:
-        return dense_loss.dense_targets(
-            *people, height=CELLS, width=CELLS, config=config
-        )
-
-    heatmaps, _, offsets, _ = jax.vmap(targets)(
-        batch.keypoints,
-        batch.labelled,
-        batch.area,
-        batch.person,
-        batch.has_center,
-        batch.mirrored,
-    )
+    heatmaps, _, offsets, _ = jax.vmap(
+        lambda example: dense_loss.dense_targets(example, config)
+    )(batch)
     rng = np.random.default_rng(1)
     stored = {
         "heatmaps": heatmaps + rng.normal(0, 1e-3, heatmaps.shape),

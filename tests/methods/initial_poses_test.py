@@ -24,9 +24,8 @@ def test_images_are_normalised_by_imagenets_mean_and_deviation():
 
 
 def _targets(batch, image=0):
-    fields = ("keypoints", "labelled", "area", "person", "has_center", "mirrored")
-    people = (getattr(batch, field)[image] for field in fields)
-    return dense_loss.dense_targets(*people, height=CELLS, width=CELLS, config=CONFIG)
+    example = jax.tree.map(lambda array: array[image], batch)
+    return dense_loss.dense_targets(example, CONFIG)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -86,7 +85,7 @@ def maps():
 def test_losses_are_the_weighted_means_of_the_specification(case, maps):
     mask = np.ones((2, CELLS, CELLS), np.uint8)
     mask[0, :5] = 0
-    batch = case.with_batch(mask=jnp.asarray(mask)).batch
+    batch = case.with_batch(masks={4: jnp.asarray(mask)}).batch
     heat_sum = off_sum = count = 0.0
     for i in range(2):
         targets = (np.asarray(x, np.float64) for x in _targets(batch, i))
@@ -112,7 +111,7 @@ def test_maps_that_hit_their_targets_have_no_loss(case):
 
 
 def test_masked_cells_do_not_count(case, maps):
-    batch = case.with_batch(mask=case.batch.mask.at[:, 4:9, 2:7].set(0)).batch
+    batch = case.with_batch(masks={4: case.batch.masks[4].at[:, 4:9, 2:7].set(0)}).batch
     other = DenseMaps(
         maps.heatmaps.at[:, 4:9, 2:7].set(1e3), maps.offsets, maps.embedding
     )

@@ -62,7 +62,8 @@ def make_center_offset(config: InitialPosesConfig) -> Method:
             initial = initial_poses.decode_initial(
                 heatmaps[..., -1], offsets, config, valid_size
             )
-            return suppress(initial_poses.score_initial(initial, heatmaps, valid_size))
+            scored = initial_poses.score_initial(initial, heatmaps, valid_size)
+            return suppress(scored)[0]
 
         poses = jax.vmap(decode)(maps.heatmaps, maps.offsets, valid_size)
         return Explanation(

@@ -1,9 +1,7 @@
 """What LOGO-CAP saw on its way to the poses: the maps that explain them."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import initial_poses
@@ -38,24 +36,8 @@ def explain(
     )(maps.heatmaps[..., -1], maps.offsets, valid_size)
     kam = predict_kam(model, subtree(variables, "maps"), maps, initial, valid_size)
     slots = read_maps(model, subtree(variables, "maps"), maps, valid_size)["logocap"]
-    poses = jax.vmap(suppress)(slots)
-    ordered = poses.initial_keypoints
-    assert ordered is not None  # `read_maps` sets them
-    kam = jax.vmap(_in_order_of)(ordered, initial.keypoints, kam)
+    poses, order = jax.vmap(suppress)(slots)
+    kam = jax.vmap(lambda kam, order: kam[order])(kam, order)
     radius = tuple(np.abs(model.mesh_offsets[0, 0, :, 0]).tolist())
     layers = initial_poses.heatmap_layers(maps, model.config)
     return Explanation({"logocap": poses}, {**layers, "kam": PatchLayer(kam, radius)})
-
-
-def _in_order_of(
-    ordered: Float[Array, "N K 2"],
-    keypoints: Float[Array, "N K 2"],
-    kam: Float[Array, "N E E K"],
-) -> Float[Array, "N E E K"]:
-    """Attraction maps in the order that pose NMS has left.
-
-    It carries the initial keypoints of each slot along unchanged, and these tell from
-    which slot a pose comes.
-    """
-    difference = jnp.abs(ordered[:, None] - keypoints[None])  # [N, N, K, 2]
-    return kam[jnp.argmin(jnp.sum(difference, axis=(2, 3)), axis=1)]

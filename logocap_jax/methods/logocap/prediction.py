@@ -16,7 +16,6 @@ from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import assign, best_of_mesh
 from logocap_jax.methods.logocap.config import Model
-from logocap_jax.methods.logocap.keypoints import refine_keypoints
 from logocap_jax.ops.valid_rows import map_valid
 from logocap_jax.structures import Batch, DenseMaps, Poses, View
 
@@ -47,7 +46,7 @@ def evaluate(model: Model, variables: Variables, batch: Batch) -> dict[str, Pose
 
     def bound(initial: Array, example: Batch) -> Array:
         mesh = expansion.expand(initial, model.mesh_offsets)
-        seen = geometry.inside(example.keypoints, height, width)
+        seen = geometry.contains(example.keypoints, height, width)
         truth = assign(
             mesh,
             example.keypoints,
@@ -65,7 +64,7 @@ def evaluate(model: Model, variables: Variables, batch: Batch) -> dict[str, Pose
 def _suppress_each(sets: dict[str, Poses]) -> dict[str, Poses]:
     """Pose NMS on each set; unlike a dict's, an OrderedDict's order survives `jit`."""
     return OrderedDict(
-        (name, jax.vmap(suppress)(poses)) for name, poses in sets.items()
+        (name, jax.vmap(suppress)(poses)[0]) for name, poses in sets.items()
     )
 
 
@@ -177,13 +176,11 @@ def refine_image(
     if config.refine_with == "kam":
         mesh = expansion.expand(initial.keypoints, model.mesh_offsets)
         keypoints, scores = refine.best_of_kam(kam, mesh)
-    elif config.refine_with == "kem":
-        windows = refine.global_windows(heatmaps, initial.keypoints, **window)
-        keypoints, scores = refine.read_peaks(windows, initial.keypoints)
     else:
-        keypoints, scores = refine_keypoints(
-            *(heatmaps, initial.keypoints, kam), **window, fused=config.fused_peaks
-        )
+        windows = refine.global_windows(heatmaps, initial.keypoints, **window)
+        if config.refine_with == "both":
+            windows = refine.adapt(windows, kam)
+        keypoints, scores = refine.read_peaks(windows, initial.keypoints)
     scores = scores * initial.center_values[:, None]
     pose_scores = jnp.mean(scores, axis=-1)
     valid = initial.valid & (pose_scores > 0)

@@ -3,7 +3,11 @@ import numpy as np
 import pytest
 
 from data_pipeline.feed.augment import Augmentation
-from data_pipeline.feed.examples import eval_example, train_example
+from data_pipeline.feed.examples import (
+    eval_example,
+    map_example,
+    train_example,
+)
 from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.sources import open_source
 from logocap_jax.skeletons import COCO
@@ -122,15 +126,18 @@ def test_any_number_of_people_gives_the_same_shapes(count):
     record = record_of(np.zeros((count, 17, 2)), np.ones(count))
     example = trained(record, augmentation=Augmentation())
     assert example["person"].sum() == min(count, 5)
-    assert {name: (a.shape, str(a.dtype)) for name, a in example.items()} == {
+    assert map_example(lambda a: (a.shape, str(a.dtype)), example) == {
         "image": ((120, 120, 3), "uint8"),
-        "mask": ((30, 30), "uint8"),
+        "masks": {4: ((30, 30), "uint8")},
         "keypoints": ((5, 17, 2), "float32"),
         "labelled": ((5, 17), "bool"),
         "area": ((5,), "float32"),
         "person": ((5,), "bool"),
         "has_center": ((5,), "bool"),
         "mirrored": ((), "bool"),
+        "box": ((5, 4), "float32"),
+        "content": ((4,), "float32"),
+        "input_to_image": ((2, 3), "float32"),
     }
 
 
@@ -147,7 +154,7 @@ def test_eval_example_goes_back_to_the_image():
         record_of(keypoints, [1500.0]), short_side=128, max_people=3, multiple=64
     )
     assert example["image"].shape == (128, 192, 3)
-    assert example["mask"].shape == (32, 48)
+    assert example["masks"][4].shape == (32, 48)
     assert example["image_id"] == 7
     assert example["image_id"].dtype == np.int64
     assert example["image_size"].tolist() == [80, 60]
@@ -162,7 +169,7 @@ def test_real_images_give_finite_examples(coco_mini_dir):
         example = trained(source[index], augmentation=Augmentation(), seed=index)
         assert np.isfinite(example["keypoints"]).all()
         assert (example["area"] > 0).all()
-        assert set(np.unique(example["mask"])) <= {0, 1}
+        assert set(np.unique(example["masks"][4])) <= {0, 1}
 
 
 def test_an_unreadable_image_is_named():

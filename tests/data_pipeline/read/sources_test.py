@@ -12,8 +12,9 @@ from tests.faults.injector import FlipBit, Truncate, damage, remove
 def test_training_sees_only_images_with_people(coco_mini_dir):
     everything = open_source(coco_mini_dir, "train")
     people = open_source(coco_mini_dir, "train", with_people_only=True)
-    assert (len(everything), len(people)) == (36, 28)
-    assert all(people[index].has_people for index in range(28))
+    assert (len(everything), len(people)) == (36, 29)
+    assert all(people[index].has_people for index in range(29))
+    assert sum(people[index].has_keypoints.any() for index in range(29)) == 28
 
 
 def test_sizes_are_width_and_height_of_each_record(coco_mini_dir):
