@@ -68,10 +68,10 @@ def upsample_to_input(
     return jax.image.resize(maps, shape, "bilinear")
 
 
-def inside(
+def contains(
     points: Float[Array, "*prefix 2"], height: int, width: int
 ) -> Bool[Array, "*prefix"]:
-    """Whether points lie on a map: `0 <= x < width` and `0 <= y < height`."""
+    """Mask of the points on a map: `0 <= x < width` and `0 <= y < height`."""
     limit = jnp.asarray([width, height], points.dtype)
     return jnp.all((points >= 0) & (points < limit), axis=-1)
 

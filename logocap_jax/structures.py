@@ -26,8 +26,10 @@ class Batch:
       labelled: keypoint is annotated (it may lie outside the input).
       area: person area, input px^2; 1 for padded slots.
       person: slot holds a person with at least one labelled keypoint.
-      has_center: person is large enough to own a pose centre.
+      has_center: person is large enough to own a pose centre; also without labelled
+        keypoints, where the centre is the middle of the box. False for padded slots.
       mirrored: the augmentation mirrored this image.
+      box: person box `x0 y0 x1 y1`, input px; 0 for padded slots.
     """
 
     image: UInt8[Array, "*B H W 3"]
@@ -38,6 +40,7 @@ class Batch:
     person: Bool[Array, "*B P"]
     has_center: Bool[Array, "*B P"]
     mirrored: Bool[Array, "*B"]
+    box: Float[Array, "*B P 4"]
 
 
 @typing.no_type_check

@@ -54,7 +54,7 @@ def test_cell_lies_one_and_a_half_pixels_beyond_its_point():
 )
 def test_a_map_holds_its_first_edges_but_not_its_last(point, expected):
     point = jnp.asarray(point, jnp.float32)
-    assert bool(geometry.inside(point, height=5, width=7)) is expected
+    assert bool(geometry.contains(point, height=5, width=7)) is expected
 
 
 def test_grid_holds_x_then_y():

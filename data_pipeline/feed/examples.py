@@ -48,7 +48,7 @@ def train_example(
     Returns:
       `image` uint8 [H, W, 3], `mask` uint8 [h, w], `keypoints` float32 [P, K, 2]
       (input px), `labelled` bool [P, K], `area` float32 [P] (input px^2), `person`
-      and `has_center` bool [P], `mirrored` bool [].
+      and `has_center` bool [P], `mirrored` bool [], `box` float32 [P, 4].
 
     Raises:
       ValueError: if the image or a segmentation is unusable; names the record.
@@ -124,6 +124,7 @@ def _people(
         "area": np.ones(max_people, np.float32),
         "person": np.arange(max_people) < count,
         "has_center": np.zeros(max_people, bool),
+        "box": np.zeros((max_people, 4), np.float32),
     }
     example["keypoints"][:count] = transform_points(record.keypoints[chosen], affine)
     example["labelled"][:count] = labelled[chosen]

@@ -33,7 +33,7 @@ def encode(
     Returns:
       Target maps, and one weight map for all of them.
     """
-    present = labelled & geometry.inside(points_cell, height, width)
+    present = labelled & geometry.contains(points_cell, height, width)
 
     def render(point: Array, exists: Array, sigma: Array) -> tuple[Array, Array]:
         rows = _in_box(point[1], sigma, height)[:, None] & exists

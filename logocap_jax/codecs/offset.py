@@ -3,8 +3,11 @@
 Reference behaviour: the map at a cell holds `cell - keypoint`, in cells.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
 from logocap_jax import geometry
 
@@ -22,42 +25,101 @@ def encode(
 ) -> tuple[Float[Array, "h w K 2"], Float[Array, "h w K"]]:
     """Write each person's offsets into the cells around its centre.
 
-    The cells are `[int(c) - radius, int(c) + radius)` in x and y; where people
-    overlap, the one with the smaller area owns the cell. Centres and keypoints off
-    the map are skipped (reference behaviour).
+    The cells are `[int(c) - radius, int(c) + radius)` in x and y. Centres and
+    keypoints off the map are skipped. Where people overlap (reference behaviour),
+    they are written in their order, and their keypoints in theirs; each cell has one
+    size for all keypoints, the area of the person written last. A target that is not
+    0 stays if that size is smaller than the person's area, else it is overwritten.
 
     Args:
       keypoints_cell: keypoints in cells.
       labelled: which of them exist.
       centers_cell: pose centres in cells.
       has_center: which people have a centre.
-      area: person areas in input px^2.
+      area: person areas in input px^2, compared as float32.
       height: h, map height in cells.
       width: w, map width in cells.
       radius: half the side of the region, in cells.
 
     Returns:
-      Targets, 0 where nobody owns the cell, and weights `1 / sqrt(area)`.
+      Targets, 0 where nobody has written, and weights `1 / sqrt(area)`.
     """
-    cells = geometry.grid(height, width)
-    first = jnp.trunc(centers_cell) - radius  # [P, 2]
-    offset_in_region = cells[None] - first[:, None, None]  # [P, h, w, 2]
-    near = (offset_in_region >= 0) & (offset_in_region < 2 * radius)
-    centered = has_center & geometry.inside(centers_cell, height, width)
-    near = jnp.all(near, axis=-1) & centered[:, None, None]  # [P, h, w]
-    on_map = labelled & geometry.inside(keypoints_cell, height, width)
-    claims = near[..., None] & on_map[:, None, None]  # [P, h, w, K]
-    claimed_area = jnp.where(claims, area[:, None, None, None], jnp.inf)
-    owner = jnp.argmin(claimed_area, axis=0)  # [h, w, K]
-    people = jnp.arange(area.size)[:, None, None, None]
-    owns = claims & (owner == people)  # [P, h, w, K], of P one at most
-    # Sums of one term, and not a gather of the owner's, which accelerators do badly:
-    # a TPU needed 4.5 GB for 32 images of 128x128 cells.
-    offset = cells[None, :, :, None] - keypoints_cell[:, None, None]
-    target = jnp.sum(jnp.where(owns[..., None], offset, 0), axis=0)
-    share = 1 / jnp.sqrt(area)[:, None, None, None]
-    weight = jnp.sum(jnp.where(owns, share, 0), axis=0)
-    return target, weight
+    centered = has_center & geometry.contains(centers_cell, height, width)
+    exists = labelled & geometry.contains(keypoints_cell, height, width)
+    first = jnp.where(centered[:, None], jnp.trunc(centers_cell), 0) - radius
+    # Only cells around a centre are written, so only these are followed, not the map.
+    # Those of several people are followed once for each, with the same outcome.
+    cells = first[:, None, None] + geometry.grid(2 * radius, 2 * radius)
+    written = _write_people(
+        cells.reshape(-1, 2),
+        first,
+        keypoints_cell,
+        exists & centered[:, None],
+        area,
+        side=2 * radius,
+    )
+    patches = jnp.moveaxis(written, -1, 0).reshape(*cells.shape[:3], -1)
+    maps = _place(patches, first.astype(jnp.int32), height, width)
+    maps = maps.reshape(height, width, 3, -1)
+    return jnp.moveaxis(maps[:, :, :2], 2, -1), maps[:, :, 2]
+
+
+def _write_people(
+    cells: Float[Array, "C 2"],
+    first: Float[Array, "P 2"],
+    keypoints: Float[Array, "P K 2"],
+    exists: Bool[Array, "P K"],
+    area: Float[Array, " P"],
+    *,
+    side: int,
+) -> Float[Array, "3 K C"]:
+    """Targets (x, y) and weights of cells after all people have been written.
+
+    Within one person the size of a cell becomes its area at the first keypoint that
+    is written; from there on it is not smaller, so that all that follow are written.
+
+    Args:
+      cells: the cells, some of them more than once.
+      first: the first cell around each person's centre.
+      keypoints: in cells.
+      exists: which keypoints are written.
+      area: person areas.
+      side: of the region around a centre, in cells.
+    """
+    order = jnp.arange(keypoints.shape[1])[:, None]  # [K, 1]
+
+    def write(state: tuple[Array, Array], person: Any) -> tuple[Any, None]:
+        values, size = state  # [3, K, C], [C]
+        first, keypoints, exists, area = person
+        near = jnp.all((cells >= first) & (cells < first + side), axis=-1)
+        claims = near & exists[:, None]  # [K, C]
+        is_empty = claims & jnp.all(values[:2] == 0, axis=0)
+        first_empty = jnp.min(jnp.where(is_empty, order, order.size), axis=0)
+        writes = claims & (~(size < area) | (order >= first_empty))
+        offset = cells.T[:, None] - keypoints.T[..., None]  # [2, K, C]
+        weight = jnp.broadcast_to(1 / jnp.sqrt(area), (1, *writes.shape))
+        values = jnp.where(writes, jnp.concatenate([offset, weight]), values)
+        return (values, jnp.where(jnp.any(writes, axis=0), area, size)), None
+
+    start = jnp.zeros((3, order.size, len(cells))), jnp.zeros(len(cells))
+    (values, _), _ = lax.scan(write, start, (first, keypoints, exists, area))
+    return values
+
+
+def _place(
+    patches: Float[Array, "P S S F"], first: Int[Array, "P 2"], height: int, width: int
+) -> Float[Array, "h w F"]:
+    """Put patches on a map of zeros, each from its first cell `(x, y)` on."""
+    people, side, _, features = patches.shape
+    border = side // 2  # patches reach as far beyond the map
+
+    def put(i: Array, maps: Array) -> Array:
+        x, y = first[i] + border
+        return lax.dynamic_update_slice(maps, patches[i], (y, x, 0))
+
+    maps = jnp.zeros((height + side, width + side, features))
+    maps = lax.fori_loop(0, people, put, maps)
+    return maps[border : border + height, border : border + width]
 
 
 def decode(

@@ -1,67 +1,89 @@
-"""Pose suppression: of poses that lie on each other, keep the best."""
+"""Pose NMS: of poses that lie on each other, keep the best."""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from logocap_jax.structures import Poses
 
 
-def suppress(poses: Poses, *, closeness: float = 0.05, share: float = 0.5) -> Poses:
-    """Suppress duplicates among the poses of one image (reference behaviour).
-
-    Poses are walked in their order. One already absorbed is skipped; of the poses
-    that a pose overlaps with (itself among them) the best-scored one is kept,
-    unless it was absorbed before, and all of them are absorbed. Nothing here
-    depends on the unit of the coordinates.
+def suppress(
+    poses: Poses, *, closeness: float = 0.05, share: float = 0.5
+) -> tuple[Poses, Int[Array, " N"]]:
+    """Suppress duplicates among the poses of one image (specification, 8).
 
     Args:
-      poses: poses of one image, best centre first.
-      closeness: keypoints are close below this share of the diagonal of the
-        walking pose's keypoint box.
-      share: poses overlap when more than this share of their keypoints is close
-        (8 of COCO's 17, rounded down).
+      poses: poses of one image, best centre first, in any unit of length.
+      closeness: as for `overlaps`.
+      share: as for `overlaps`.
 
     Returns:
-      The poses kept, in the order of the walk; `valid` tells them from the rest.
+      The poses kept, in the order of the walk, then the rest as not `valid`; and for
+      each the slot of `poses` that it comes from.
     """
-    overlap = _overlaps(poses, closeness, share)
-    count = poses.scores.shape[0]
-    scores = jnp.where(overlap & poses.valid, poses.scores, -jnp.inf)
-    best = jax.nn.one_hot(jnp.argmax(scores, axis=1), count, dtype=bool) & overlap
+    overlap = overlaps(poses, closeness=closeness, share=share)
+    order, kept = select(overlap, poses.scores)
+    reordered = jax.tree.map(lambda x: x[order], poses)
+    return dataclasses.replace(reordered, valid=kept), order
+
+
+def select(
+    overlap: Bool[Array, "N N"], scores: Float[Array, " N"]
+) -> tuple[Int[Array, " N"], Bool[Array, " N"]]:
+    """Walk poses in their order and choose the best of each overlap set.
+
+    An absorbed pose is skipped. If the best of a pose's overlap set (the first of
+    equal ones) was absorbed before, the pose is passed over and nothing is absorbed;
+    else the best is kept and the whole set absorbed (reference behaviour).
+
+    Args:
+      overlap: row `i` is the overlap set of pose `i`; empty where there is no pose.
+      scores: one per pose.
+
+    Returns:
+      The order of the poses, those kept first and in the order of the walk, and which
+      of that order are kept.
+    """
+    count = scores.shape[0]
+    rivals = jnp.where(overlap, scores, -jnp.inf)
+    best = jax.nn.one_hot(jnp.argmax(rivals, axis=1), count, dtype=bool) & overlap
 
     def walk(i: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         kept_at, absorbed = state
-        skip = absorbed[i] | ~poses.valid[i]
-        return (
-            jnp.where(best[i] & ~absorbed & ~skip, i, kept_at),
-            jnp.where(skip, absorbed, absorbed | overlap[i]),
-        )
+        chosen = best[i] & ~absorbed & ~absorbed[i]
+        absorbed |= overlap[i] & jnp.any(chosen)
+        return jnp.where(chosen, i, kept_at), absorbed
 
     never = jnp.full(count, count)
     start = (never, jnp.zeros(count, bool))
     kept_at, _ = jax.lax.fori_loop(0, count, walk, start)
     order = jnp.argsort(kept_at)
-    return jax.tree.map(
-        lambda x: x[order], dataclasses.replace(poses, valid=kept_at < count)
-    )
+    return order, kept_at[order] < count
 
 
-def _overlaps(poses: Poses, closeness: float, share: float) -> Bool[Array, "N N"]:
-    """Whether pose j (column) lies on pose i (row), by the size of pose i."""
+def overlaps(
+    poses: Poses, *, closeness: float = 0.05, share: float = 0.5
+) -> Bool[Array, "N N"]:
+    """Overlap of each pose (row) with the others, measured by its own size.
+
+    Args:
+      poses: poses of one image.
+      closeness: keypoints are close below this share of the diagonal of the row's
+        keypoint box.
+      share: poses overlap when more than this share of their keypoints is close
+        (8 of COCO's 17, rounded down).
+
+    Returns:
+      True where both poses are valid and overlap. A pose overlaps with itself unless
+      its keypoints all coincide.
+    """
     points = poses.keypoints
     box = jnp.max(points, axis=1) - jnp.min(points, axis=1)  # [N, 2]
     diagonal = jnp.sqrt(jnp.sum(jnp.square(box), axis=-1))  # [N]
-    distance = _distances(points)  # [N, N, K]
-    close = distance < closeness * diagonal[:, None, None]
-    enough = int(share * points.shape[1])
-    overlap = jnp.sum(close, axis=-1) > enough
-    both = poses.valid[:, None] & poses.valid[None, :]
-    return overlap & both
-
-
-def _distances(points: Float[Array, "N K 2"]) -> Float[Array, "N N K"]:
     difference = points[:, None] - points[None, :]
-    return jnp.sqrt(jnp.sum(jnp.square(difference), axis=-1))
+    distance = jnp.sqrt(jnp.sum(jnp.square(difference), axis=-1))  # [N, N, K]
+    close = distance < closeness * diagonal[:, None, None]
+    overlap = jnp.sum(close, axis=-1) > int(share * points.shape[1])
+    return overlap & poses.valid[:, None] & poses.valid[None, :]

@@ -129,6 +129,7 @@ def batch_shapes(config: ConfigDict, mesh: Mesh) -> Batch:
         person=shaped(jnp.bool, people),
         has_center=shaped(jnp.bool, people),
         mirrored=shaped(jnp.bool),
+        box=shaped(jnp.float32, people, 4),
     )
 
 

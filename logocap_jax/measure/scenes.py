@@ -127,6 +127,7 @@ def draw_truth(
         "person": present,
         "has_center": present.copy(),
         "mirrored": np.asarray(False),
+        "box": np.zeros((max_people, 4), np.float32),
     }
     return Batch(**arrays)
 

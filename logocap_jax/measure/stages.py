@@ -1,7 +1,4 @@
-"""LOGO-CAP's inference in the stages of the paper's table, a function each.
-
-The only file here that knows how the method is put together.
-"""
+"""The rows of the inference benchmark: groups of a method's named stages."""
 
 import functools
 from collections.abc import Callable
@@ -14,14 +11,12 @@ from ml_collections import ConfigDict
 
 from logocap_jax.experiment.run import resolve
 from logocap_jax.inference import flip
-from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import build_config, initial_poses
 from logocap_jax.methods.base import Variables, subtree
-from logocap_jax.methods.initial_poses import InitialPoses
-from logocap_jax.methods.logocap import expansion, prediction
 from logocap_jax.methods.logocap.config import Model, build_model
+from logocap_jax.methods.logocap.stages import make_stages as method_stages
+from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.hrnet import HRNet
-from logocap_jax.ops.valid_rows import map_valid
 from logocap_jax.structures import DenseMaps, Poses
 
 TO_POSES = "to-poses"
@@ -61,7 +56,7 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
     Raises:
       ValueError: if the method is not `logocap`.
     """
-    model = _parts(config)
+    model = _model(config)
 
     def stage(name: str, function: Callable[..., Any], takes: str, gives: str) -> Stage:
         return Stage(
@@ -73,16 +68,16 @@ def make_stages(config: ConfigDict) -> tuple[Stage, ...]:
         stage("bare-hrnet", _bare, "unfolded image", "features"),
         stage("backbone", _backbone, images, "found"),
         stage("decode", _decode, "maps valid_size", "initial"),
-        stage("local-kem", _local_kem, "maps valid_size initial", "mesh"),
-        stage("local-kam", _local_kam, "variables initial mesh", "kam"),
-        stage("global-kam", _global_kam, "maps valid_size initial kam", "refined"),
+        stage("local-kem", _local_kem, "maps valid_size initial", "latent"),
+        stage("local-kam", _local_kam, "variables initial latent", "kam_raw"),
+        stage("global-kam", _global_kam, "maps valid_size initial kam_raw", "refined"),
         stage("pose-nms", _suppress, "refined", "poses"),
         stage("after-backbone", _finish, "variables maps valid_size", "poses"),
         stage(TO_POSES, _to_poses, f"{images} maps own", "poses"),
     )
 
 
-def _parts(config: ConfigDict) -> Model:
+def _model(config: ConfigDict) -> Model:
     if (name := config.method.name) != "logocap":
         raise ValueError(f"got a config of {name!r}, expected one of 'logocap'")
     return build_model(build_config(name, resolve(config).method_settings))
@@ -97,8 +92,20 @@ def _bare(
     if config.flip_test:
         pixels = jnp.concatenate([pixels, flip.mirror(pixels)])
     network = HRNet(config.backbone, jnp.dtype(config.dtype))
-    own = subtree(subtree(variables, "dense"), "backbone")
-    return network.apply(own, pixels, train=False)  # type: ignore[return-value]
+    backbone = subtree(subtree(variables, "dense"), "backbone")
+    return network.apply(backbone, pixels, train=False)  # type: ignore[return-value]
+
+
+def _run(
+    model: Model, variables: Variables, given: dict[str, Any], *wanted: str
+) -> dict[str, Any]:
+    return run_stages(method_stages(model), variables, given, wanted)
+
+
+def _from_maps(
+    maps: DenseMaps, valid_size: Int[Array, "B 2"] | None, **arrays: Any
+) -> dict[str, Any]:
+    return {**vars(maps), "valid_size": valid_size, **arrays}
 
 
 def _backbone(
@@ -108,101 +115,55 @@ def _backbone(
     valid_size: Int[Array, "B 2"] | None,
 ) -> DenseMaps:
     """HRNet and heads, of image and mirror image, to averaged maps."""
-    pixels = initial_poses.normalise(image)
-    dense = subtree(variables, "dense")
-    return initial_poses.predict_maps(
-        model.dense, dense, pixels, model.config, valid_size
-    )
+    given = {"image": image, "valid_size": valid_size}
+    return DenseMaps(**_run(model, variables, given, *initial_poses.MAPS))
 
 
 def _decode(
     model: Model, maps: DenseMaps, valid_size: Int[Array, "B 2"] | None
-) -> InitialPoses:
+) -> dict[str, Array]:
     """Centres, and the keypoints that the offsets there point to."""
-    return jax.vmap(
-        lambda heatmaps, offsets, valid_size: initial_poses.decode_initial(
-            heatmaps[..., -1], offsets, model.config, valid_size
-        )
-    )(maps.heatmaps, maps.offsets, valid_size)
+    wanted = ("initial", "center_values", "valid")
+    return _run(model, {}, _from_maps(maps, valid_size), *wanted)
 
 
 def _local_kem(
     model: Model,
     maps: DenseMaps,
     valid_size: Int[Array, "B 2"] | None,
-    initial: InitialPoses,
+    initial: dict[str, Array],
 ) -> Float[Array, "B N E E KD"]:
     """The mesh around each keypoint, and the embedding there."""
-
-    def compute(slots: tuple[InitialPoses, Array]) -> Array:
-        some, image = slots
-        mesh = expansion.expand(some.keypoints, model.mesh_offsets)
-        return expansion.sample_features(maps.embedding, mesh, valid_size, image)
-
-    return _map_slots(model, compute, initial, ())
+    given = _from_maps(maps, valid_size, **initial)
+    return _run(model, {}, given, "latent")["latent"]
 
 
 def _local_kam(
     model: Model,
     variables: Variables,
-    initial: InitialPoses,
-    features: Float[Array, "B N E E KD"],
+    initial: dict[str, Array],
+    latent: Float[Array, "B N E E KD"],
 ) -> Float[Array, "B N E E K"]:
     """Message passing."""
-    own = subtree(variables, "maps")
-
-    def compute(slots: tuple[InitialPoses, Array, Array]) -> Array:
-        kam = model.maps.apply(own, slots[2], train=False)
-        return jnp.clip(jnp.asarray(kam), 0, 1)
-
-    return _map_slots(model, compute, initial, (features,))
+    given = {**initial, "latent": latent}
+    return _run(model, variables, given, "kam_raw")["kam_raw"]
 
 
 def _global_kam(
     model: Model,
     maps: DenseMaps,
     valid_size: Int[Array, "B 2"] | None,
-    initial: InitialPoses,
+    initial: dict[str, Array],
     kam: Float[Array, "B N E E K"],
 ) -> Poses:
     """Windows, dynamic convolution, peaks."""
-
-    def compute(slots: tuple[InitialPoses, Array, Array]) -> Poses:
-        some, image, kam = slots
-        return prediction.refine_image(
-            model, maps.heatmaps, some, kam, valid_size, image
-        )
-
-    return _map_slots(model, compute, initial, (kam,))
+    given = _from_maps(maps, valid_size, **initial, kam_raw=kam)
+    return _run(model, {}, given, "refined_poses")["refined_poses"]
 
 
-def _map_slots(
-    model: Model,
-    compute: Callable[[Any], Any],
-    initial: InitialPoses,
-    others: tuple[Any, ...],
-) -> Any:
-    """Compute for the slots that hold a pose, in steps as `prediction` does.
-
-    Args:
-      model: say how many slots a step has.
-      compute: slots, the image of each, and those of `others` -> results.
-      initial: says which slots hold a pose.
-      others: arrays `[B, N, ...]`.
-    """
-    shape = initial.valid.shape
-    image = jnp.broadcast_to(jnp.arange(shape[0])[:, None], shape)
-    rows = jax.tree.map(
-        lambda x: x.reshape(-1, *x.shape[2:]), (initial, image, *others)
-    )
-    chunk = min(model.config.slots_per_step, shape[1]) * shape[0]
-    results = map_valid(compute, rows, rows[0].valid, chunk=chunk)
-    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), results)
-
-
-def _suppress(model: Model, poses: Poses) -> Poses:
-    del model
-    return jax.vmap(suppress)(poses)
+def _suppress(model: Model, refined: Poses) -> Poses:
+    given = {"initial_poses": refined, "refined_poses": refined}
+    return _run(model, {}, given, "outputs")["outputs"]["logocap"]
 
 
 def _finish(
@@ -212,8 +173,8 @@ def _finish(
     valid_size: Int[Array, "B 2"] | None,
 ) -> Poses:
     """All after the backbone, in one program."""
-    sets = prediction.read_maps(model, subtree(variables, "maps"), maps, valid_size)
-    return jax.vmap(suppress)(sets["logocap"])
+    given = _from_maps(maps, valid_size)
+    return _run(model, variables, given, "outputs")["outputs"]["logocap"]
 
 
 def _to_poses(

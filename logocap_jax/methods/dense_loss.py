@@ -25,19 +25,9 @@ def dense_losses(
     Returns:
       `{"heatmap": ..., "offset": ...}`; their sum is the loss.
     """
-    height, width = maps.heatmaps.shape[1:3]
     heat_target, heat_weight, off_target, off_weight = jax.vmap(
-        lambda *people: dense_targets(
-            *people, height=height, width=width, config=config
-        )
-    )(
-        batch.keypoints,
-        batch.labelled,
-        batch.area,
-        batch.person,
-        batch.has_center,
-        batch.mirrored,
-    )
+        lambda example: dense_targets(example, config)
+    )(batch)
     weight = (heat_weight * batch.mask)[..., None]
     heatmap_loss = jnp.mean(losses.squared_error(maps.heatmaps, heat_target) * weight)
     error = losses.smooth_l1(maps.offsets, off_target, beta=config.smooth_l1_beta)
@@ -51,52 +41,60 @@ def dense_losses(
 
 
 def dense_targets(
-    keypoints_input: Float[Array, "P K 2"],
-    labelled: Bool[Array, "P K"],
-    area: Float[Array, " P"],
-    person: Bool[Array, " P"],
-    has_center: Bool[Array, " P"],
-    mirrored: Bool[Array, ""],
-    *,
-    height: int,
-    width: int,
-    config: InitialPosesConfig,
+    example: Batch, config: InitialPosesConfig
 ) -> tuple[
     Float[Array, "h w K1"],
     Float[Array, "h w"],
     Float[Array, "h w K 2"],
     Float[Array, "h w K"],
 ]:
-    """Targets and weights of one image; arguments as in `structures.Batch`.
+    """Targets and weights of one image (specification, 9).
 
-    A pose's centre is the mean of its labelled keypoints.
+    A pose's centre is the mean of its labelled keypoints; of a person without any it
+    is the middle of the box (reference behaviour).
+
+    Args:
+      example: ground truth, a `Batch` without `B`.
+      config: settings.
 
     Returns:
       Heatmap targets, their weight (without the mask), offset targets and weights.
     """
-    labelled = labelled & person[:, None]
-    keypoints = geometry.input_to_cell(keypoints_input, mirrored)
-    count = jnp.maximum(jnp.sum(labelled, axis=1, keepdims=True), 1)
-    centers = jnp.sum(keypoints * labelled[..., None], axis=1) / count
+    height, width = (side // geometry.STRIDE for side in example.image.shape[:2])
+    labelled = example.labelled & example.person[:, None]
+    keypoints = geometry.input_to_cell(example.keypoints, example.mirrored)
+    centers = _centers(keypoints, labelled, example)
     points = jnp.concatenate([keypoints, centers[:, None]], axis=1)
-    exists = jnp.concatenate([labelled, has_center[:, None]], axis=1)
-    kinds = config.skeleton.num_keypoints
+    exists = jnp.concatenate([labelled, example.has_center[:, None]], axis=1)
+    num_keypoints = config.skeleton.num_keypoints
     heat_target, heat_weight = heatmap.encode(
         points,
         exists,
         height=height,
         width=width,
-        sigmas=(*(config.heatmap_sigma,) * kinds, config.center_sigma),
+        sigmas=(*(config.heatmap_sigma,) * num_keypoints, config.center_sigma),
         background_weight=config.background_weight,
     )
     off_target, off_weight = offset.encode(
         keypoints,
         labelled,
         centers,
-        has_center,
-        area,
+        example.has_center,
+        example.area,
         height=height,
         width=width,
         radius=config.offset_radius,
     )
     return heat_target, heat_weight, off_target, off_weight
+
+
+def _centers(
+    keypoints_cell: Float[Array, "P K 2"], labelled: Bool[Array, "P K"], example: Batch
+) -> Float[Array, "P 2"]:
+    """Pose centres in cells."""
+    count = jnp.sum(labelled, axis=1, keepdims=True)
+    mean = jnp.sum(keypoints_cell * labelled[..., None], axis=1)
+    mean = mean / jnp.maximum(count, 1)
+    middle = (example.box[:, :2] + example.box[:, 2:]) / 2
+    middle = geometry.input_to_cell(middle, example.mirrored)
+    return jnp.where(count > 0, mean, middle)

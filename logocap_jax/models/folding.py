@@ -31,10 +31,10 @@ def prepare_variables(variables: Mapping[str, Any], *, dtype: Any) -> dict[str, 
 def fold_batch_norm(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Scale each kernel by the batch norm after it, so that only a bias is left of it.
 
-    `scale * (w * x - mean) / sqrt(var + eps) + bias` is a convolution again, with the
-    kernel `w * scale / sqrt(var + eps)`. A norm `a_norm` belongs to the convolution
-    `a_conv` beside it. Norms without an affine part (inside an attentive norm, which
-    reads what comes before it) stay.
+    `scale * (w * x + b - mean) / sqrt(var + eps) + bias` is a convolution again, whose
+    kernel and bias (where it has one) are `w` and `b` times `scale / sqrt(var + eps)`.
+    A norm `a_norm` belongs to the convolution `a_conv` beside it. Norms without such a
+    convolution stay (as inside an attentive norm, which reads what comes before it).
 
     Args:
       variables: parameters and batch statistics of any model of this project.
@@ -51,14 +51,15 @@ def _fold(
     params: Mapping[str, Any], stats: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     folded, left = dict(params), {}
-    for name, own in stats.items():
-        if name not in params:
-            left[name] = own
-        elif "mean" not in own:
-            folded[name], left[name] = _fold(params[name], own)
+    for name, moments in stats.items():
+        conv = name.replace("norm", "conv")
+        if name in params and "mean" not in moments:
+            folded[name], left[name] = _fold(params[name], moments)
+        elif name in params and conv in params and conv != name:
+            norm = params[name]
+            factor = norm["scale"] * jax.lax.rsqrt(moments["var"] + EPSILON)
+            folded[conv] = {key: x * factor for key, x in params[conv].items()}
+            folded[name] = {"bias": norm["bias"] - moments["mean"] * factor}
         else:
-            norm, conv = params[name], name.replace("norm", "conv")
-            factor = norm["scale"] * jax.lax.rsqrt(own["var"] + EPSILON)
-            folded[conv] = {**params[conv], "kernel": params[conv]["kernel"] * factor}
-            folded[name] = {"bias": norm["bias"] - own["mean"] * factor}
+            left[name] = moments
     return folded, left

@@ -18,8 +18,8 @@ from logocap_jax.models.layers import (
     conv,
     run_part,
 )
-from logocap_jax.ops.upsampling import upsample_bilinear
-from logocap_jax.ops.valid_size import extend_edges
+from logocap_jax.models.outside import extend_edges
+from logocap_jax.ops.sampling import upsample_bilinear
 
 
 @dataclasses.dataclass(frozen=True)

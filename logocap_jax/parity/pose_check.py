@@ -13,7 +13,7 @@ from logocap_jax.structures import Poses
 
 _SCORES = 1e-5  # of the largest
 
-_suppress = jax.jit(suppress)
+_suppress = jax.jit(lambda poses: suppress(poses)[0])
 
 
 def check_poses(

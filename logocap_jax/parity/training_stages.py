@@ -164,14 +164,16 @@ def middle(
 def _people(arrays: Arrays, image: int) -> dict[str, np.ndarray]:
     joints = arrays[f"joints_with_center_{image}"]
     shift = (geometry.STRIDE - 1) / geometry.STRIDE * arrays[f"hflip_{image}"]
-    cells = joints[:, :-1, :2] + [shift, 0]
+    points = ((joints[..., :2] + [shift, 0]) * geometry.STRIDE).astype(np.float32)
     labelled: np.ndarray = joints[:, :-1, 2] > 0
     return {
-        "keypoints": (cells * geometry.STRIDE).astype(np.float32),
+        "keypoints": points[:, :-1],
         "labelled": labelled,
         "area": arrays[f"joint_areas_{image}"][:, 0],
         "person": np.asarray(labelled.any(axis=1)),
         "has_center": np.asarray(joints[:, -1, 2] > 0),
+        # Of no size: where a person has no keypoint, the centre is its middle.
+        "box": np.concatenate([points[:, -1], points[:, -1]], axis=-1),
     }
 
 
@@ -192,19 +194,9 @@ def _step(loss, optimizer, variables: Variables, opt_state, batch: Batch) -> Ste
 
 
 def _targets(config: LogoCapConfig, batch: Batch) -> dict[str, Array]:
-    height, width = batch.mask.shape[1:]
     heat, heat_weight, off, off_weight = jax.vmap(
-        lambda *people: dense_loss.dense_targets(
-            *people, height=height, width=width, config=config
-        )
-    )(
-        batch.keypoints,
-        batch.labelled,
-        batch.area,
-        batch.person,
-        batch.has_center,
-        batch.mirrored,
-    )
+        lambda example: dense_loss.dense_targets(example, config)
+    )(batch)
     return {
         "heatmap_target": heat,
         "heatmap_weight": (heat_weight * batch.mask)[..., None],
@@ -223,7 +215,7 @@ def _truth(
         example.keypoints,
         example.labelled
         & example.person[:, None]
-        & geometry.inside(example.keypoints, height, width),
+        & geometry.contains(example.keypoints, height, width),
         example.area,
         jnp.asarray(config.skeleton.sigma_array),
         threshold=config.match_threshold,

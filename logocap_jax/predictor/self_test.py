@@ -17,7 +17,7 @@ from logocap_jax.methods.base import Variables
 from logocap_jax.methods.dense_loss import dense_targets
 from logocap_jax.methods.initial_poses import decode_initial
 from logocap_jax.methods.logocap.config import LogoCapConfig, build_model
-from logocap_jax.methods.logocap.prediction import refine_image
+from logocap_jax.methods.logocap.stages import refine_image
 from logocap_jax.structures import Batch, Poses
 
 SIZE = 128  # input px; a multiple of 32
@@ -100,6 +100,7 @@ def drawn_batch(seed: int = 0) -> Batch:
         "person": np.ones(len(people), bool),
         "has_center": np.ones(len(people), bool),
         "mirrored": np.asarray(False),
+        "box": np.zeros((len(people), 4), np.float32),
     }
     return Batch(**{name: jnp.asarray(array)[None] for name, array in arrays.items()})
 
@@ -113,13 +114,10 @@ def decoding_error(batch: Batch) -> float:
 
     @functools.partial(jax.jit, compiler_options=_QUICKLY)
     def there_and_back(one: Batch) -> Poses:
-        people = (one.keypoints, one.labelled, one.area, one.person, one.has_center)
-        heatmaps, _, offsets, _ = dense_targets(
-            *people, one.mirrored, height=_CELLS, width=_CELLS, config=model.config
-        )
+        heatmaps, _, offsets, _ = dense_targets(one, model.config)
         initial = decode_initial(heatmaps[..., -1], offsets, model.config)
         kam = jnp.zeros((8, 3, 3, heatmaps.shape[-1] - 1)).at[:, 1, 1].set(1)
-        return suppress(refine_image(model, heatmaps[..., :-1], initial, kam))
+        return suppress(refine_image(model, heatmaps[..., :-1], initial, kam))[0]
 
     one = jax.tree.map(lambda array: array[0], batch)
     poses = jax.device_get(there_and_back(one))

@@ -8,7 +8,7 @@ import pytest
 from logocap_jax.codecs import offset
 from tests.reference import targets as reference
 
-HEIGHT, WIDTH, KINDS, PEOPLE = 16, 22, 3, 4
+HEIGHT, WIDTH, NUM_KEYPOINTS, PEOPLE = 16, 22, 3, 4
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,10 @@ def encode():
 def _people(seed):
     rng = np.random.default_rng(seed)
     return {
-        "keypoints_cell": rng.uniform(-3, 24, (PEOPLE, KINDS, 2)).astype(np.float32),
-        "labelled": rng.uniform(size=(PEOPLE, KINDS)) < 0.8,
+        "keypoints_cell": rng.uniform(-3, 24, (PEOPLE, NUM_KEYPOINTS, 2)).astype(
+            np.float32
+        ),
+        "labelled": rng.uniform(size=(PEOPLE, NUM_KEYPOINTS)) < 0.8,
         "centers_cell": rng.uniform(-2, 20, (PEOPLE, 2)).astype(np.float32),
         "has_center": rng.uniform(size=PEOPLE) < 0.8,
         "area": rng.uniform(50, 5000, PEOPLE).astype(np.float32),
@@ -30,8 +32,8 @@ def _people(seed):
 def _person(center, *, area=100.0, keypoint=(1.0, 2.0)):
     """One person in the first slot, nobody in the others."""
     people = {
-        "keypoints_cell": np.zeros((PEOPLE, KINDS, 2), np.float32),
-        "labelled": np.zeros((PEOPLE, KINDS), bool),
+        "keypoints_cell": np.zeros((PEOPLE, NUM_KEYPOINTS, 2), np.float32),
+        "labelled": np.zeros((PEOPLE, NUM_KEYPOINTS), bool),
         "centers_cell": np.zeros((PEOPLE, 2), np.float32),
         "has_center": np.zeros(PEOPLE, bool),
         "area": np.ones(PEOPLE, np.float32),
@@ -44,9 +46,23 @@ def _person(center, *, area=100.0, keypoint=(1.0, 2.0)):
     return people
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_targets_and_weights_are_those_of_the_loop(seed, encode):
-    people = _people(seed)
+def _crowd(seed):
+    """People on each other, some of equal area, with keypoints on whole cells."""
+    rng = np.random.default_rng(seed)
+    return _people(seed) | {
+        "keypoints_cell": rng.integers(0, 16, (PEOPLE, NUM_KEYPOINTS, 2)).astype(
+            np.float32
+        ),
+        "labelled": rng.uniform(size=(PEOPLE, NUM_KEYPOINTS)) < 0.6,
+        "centers_cell": rng.uniform(5, 11, (PEOPLE, 2)).astype(np.float32),
+        "area": rng.choice([100.0, 200.0, 300.0], PEOPLE).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("draw", [_people, _crowd])
+@pytest.mark.parametrize("seed", range(12))
+def test_targets_and_weights_are_those_of_the_loop(seed, draw, encode):
+    people = draw(seed)
     expected = reference.offsets(*people.values(), HEIGHT, WIDTH, radius=4)
     for found, loop in zip(encode(*people.values()), expected, strict=True):
         np.testing.assert_allclose(found, loop, atol=1e-5)
@@ -66,6 +82,29 @@ def test_offset_prefers_smaller_person_on_overlap(encode):
     # A keypoint that the smaller person lacks stays with the larger one.
     np.testing.assert_allclose(target[8, 8, 2], [8 - 1, 8 - 1])
     np.testing.assert_allclose(weight[8, 8, 2], 1 / 20)
+
+
+def test_a_keypoint_that_only_the_larger_person_has_opens_the_cell_for_the_next(encode):
+    # The smaller one comes first and lacks keypoint 1: that of the larger one sets the
+    # size of the cell, and so does the larger one own keypoint 2, but not keypoint 0.
+    people = _person((8.0, 8.0), area=100.0, keypoint=(1.0, 1.0))
+    people["labelled"][0, 1] = False
+    people["keypoints_cell"][1] = (5.0, 3.0)
+    people["labelled"][1] = True
+    people["centers_cell"][1] = (8.0, 8.0)
+    people["has_center"][1] = True
+    people["area"][1] = 400.0
+    _, weight = encode(*people.values())
+    np.testing.assert_allclose(weight[8, 8], [1 / 10, 1 / 20, 1 / 20])
+
+
+def test_of_people_of_equal_area_the_last_one_owns_the_cell(encode):
+    people = _person((8.0, 8.0), keypoint=(1.0, 1.0))
+    for values in people.values():
+        values[1] = values[0]
+    people["keypoints_cell"][1] = (5.0, 3.0)
+    target, _ = encode(*people.values())
+    np.testing.assert_allclose(target[8, 8, 0], [8 - 5, 8 - 3])
 
 
 @pytest.mark.parametrize(
@@ -109,11 +148,11 @@ def test_small_people_without_a_center_own_no_cell(encode):
 
 def test_decoding_returns_the_encoded_keypoints():
     rng = np.random.default_rng(0)
-    keypoints = rng.uniform(0, 15, (2, KINDS, 2)).astype(np.float32)
+    keypoints = rng.uniform(0, 15, (2, NUM_KEYPOINTS, 2)).astype(np.float32)
     centers = np.array([[4.0, 5.0], [15.0, 9.0]], np.float32)
     target, _ = offset.encode(
         jnp.asarray(keypoints),
-        jnp.ones((2, KINDS), bool),
+        jnp.ones((2, NUM_KEYPOINTS), bool),
         jnp.asarray(centers),
         jnp.ones(2, bool),
         jnp.ones(2),

@@ -46,6 +46,7 @@ def make_batch(image_ids, *, valid):
         "person": np.zeros((count, 1), bool),
         "has_center": np.zeros((count, 1), bool),
         "mirrored": np.zeros(count, bool),
+        "box": np.zeros((count, 1, 4), np.float32),
         "image_id": ids,
         "input_to_image": np.tile(np.array([[2.0, 0, 10], [0, 2, 10]]), (count, 1, 1)),
         "valid": np.asarray(valid),

@@ -230,6 +230,7 @@ def _batch(count):
         person=jnp.ones(one_person, bool),
         has_center=jnp.ones(one_person, bool),
         mirrored=jnp.zeros(count, bool),
+        box=jnp.zeros((*one_person, 4)),
     )
 
 

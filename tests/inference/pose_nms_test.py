@@ -3,11 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.inference.pose_nms import suppress
+from logocap_jax.inference import pose_nms
 from logocap_jax.structures import Poses
 from tests.reference import pose_nms as reference
 
 SLOTS = 8
+
+
+def suppress(poses):
+    return pose_nms.suppress(poses)[0]
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,57 @@ def test_group_whose_best_was_absorbed_before_vanishes(base):
     assert _kept(suppress(_poses(keypoints, [0.9, 0.8, 0.1]))) == [0]
 
 
+def test_a_group_whose_best_was_absorbed_before_absorbs_nothing(base):
+    # As before, and d on c alone: c is passed over, so that d is kept.
+    step = 0.04 * np.linalg.norm(np.ptp(base, axis=0)) / np.sqrt(2)
+    keypoints = [base + i * step for i in range(4)]
+    scores = [0.9, 0.8, 0.1, 0.2]
+    assert _kept(suppress(_poses(keypoints, scores))) == [0, 3]
+    # Or c itself, where it is the best of d's group.
+    assert _kept(suppress(_poses(keypoints, [0.9, 0.8, 0.2, 0.1]))) == [0, 2]
+
+
+def _chain(seed):
+    """Poses along a line, each on its nearest neighbours; many equal scores."""
+    rng = np.random.default_rng(seed)
+    base = rng.uniform(0, 100, (17, 2))
+    step = 0.04 * np.linalg.norm(np.ptp(base, axis=0)) / np.sqrt(2)
+    places = rng.permutation(SLOTS) * rng.uniform(0.6, 1.1)
+    scores = rng.integers(1, 5, SLOTS) / 4
+    return base + step * places[:, None, None], scores, rng.uniform(size=SLOTS) < 0.9
+
+
+@pytest.mark.parametrize("first_seed", range(0, 100, 25))
+def test_chains_with_equal_scores_are_those_of_the_loop(first_seed, suppress_jitted):
+    for seed in range(first_seed, first_seed + 25):
+        keypoints, scores, valid = _chain(seed)
+        expected = reference.kept(keypoints, scores, valid)
+        assert _kept(suppress_jitted(_poses(keypoints, scores, valid))) == expected
+
+
+def test_chains_tell_the_rule_from_that_of_absorbing_always():
+    differ = 0
+    for seed in range(100):
+        keypoints, scores, valid = _chain(seed)
+        sets = reference.overlap_sets(keypoints, valid)
+        always = reference.walk(sets, scores, always_absorb=True)
+        differ += reference.walk(sets, scores) != always
+    assert differ >= 10
+
+
+@pytest.mark.parametrize("first_seed", range(0, 200, 50))
+def test_any_relation_and_score_are_walked_as_by_the_loop(first_seed):
+    select = jax.jit(pose_nms.select)
+    for seed in range(first_seed, first_seed + 50):
+        rng = np.random.default_rng(seed)
+        overlap = rng.uniform(size=(SLOTS, SLOTS)) < rng.uniform(0.1, 0.5)
+        scores = rng.integers(-3, 4, SLOTS).astype(np.float32)
+        order, kept = select(jnp.asarray(overlap), jnp.asarray(scores))
+        expected = reference.walk([np.flatnonzero(row) for row in overlap], scores)
+        assert np.asarray(order)[np.asarray(kept)].tolist() == expected
+        np.testing.assert_array_equal(np.sort(order), np.arange(SLOTS))
+
+
 @pytest.mark.parametrize(("close", "kept"), [(8, [0, 1]), (9, [0])])
 def test_poses_overlap_where_more_than_eight_keypoints_are_close(base, close, kept):
     other = base + 50
@@ -102,10 +157,11 @@ def test_unit_of_the_coordinates_does_not_matter(scale, suppress_jitted):
         assert _kept(found) == reference.kept(keypoints, scores, valid)
 
 
-def test_every_array_is_put_in_the_same_order(suppress_jitted):
+def test_every_array_is_put_in_the_order_that_is_returned():
     keypoints, scores, valid = _crowd(3)
-    found = suppress_jitted(_poses(keypoints, scores, valid))
+    found, order = pose_nms.suppress(_poses(keypoints, scores, valid))
     index = np.asarray(found.keypoint_scores[:, 0], int)
+    np.testing.assert_array_equal(order, index)
     np.testing.assert_array_equal(np.sort(index), np.arange(SLOTS))
     np.testing.assert_allclose(found.keypoints, keypoints[index], rtol=1e-6)
     np.testing.assert_allclose(found.scores, scores[index], rtol=1e-6)

@@ -26,17 +26,19 @@ SMALLEST = {
 class StoredMaps(DenseNetwork):
     """A dense network whose maps are its parameters, whatever the image."""
 
-    @nn.compact
-    def __call__(
-        self, image: jax.Array, *, train: bool, valid_size: jax.Array | None = None
-    ) -> tuple[jax.Array, ...]:
+    def _features(
+        self, image: jax.Array, *, train: bool, valid_size: jax.Array | None
+    ) -> jax.Array:
+        return image
+
+    def _maps(self, image: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
         zeros = nn.initializers.zeros
         maps = (image.shape[0], CELLS, CELLS)
         self.variable("batch_stats", "none", jnp.zeros, ())
-        kinds = self.num_keypoints
+        num_keypoints = self.num_keypoints
         return (
-            self.param("heatmaps", zeros, (*maps, kinds + 1)),
-            self.param("offsets", zeros, (*maps, kinds, 2)),
+            self.param("heatmaps", zeros, (*maps, num_keypoints + 1)),
+            self.param("offsets", zeros, (*maps, num_keypoints, 2)),
             self.param("embedding", zeros, (*maps, self.embedding)),
         )
 
@@ -126,6 +128,7 @@ def batch() -> Batch:
         person=jnp.asarray(person),
         has_center=jnp.asarray(person),
         mirrored=jnp.zeros(2, bool),
+        box=jnp.zeros((2, PEOPLE, 4)),
     )
 
 
@@ -140,19 +143,9 @@ def case(config: LogoCapConfig, batch: Batch, fill: Callable[[Any], Any]) -> Cas
     )
     maps = fill(shapes)
 
-    def targets(*people: jax.Array) -> Any:
-        return dense_loss.dense_targets(
-            *people, height=CELLS, width=CELLS, config=config
-        )
-
-    heatmaps, _, offsets, _ = jax.vmap(targets)(
-        batch.keypoints,
-        batch.labelled,
-        batch.area,
-        batch.person,
-        batch.has_center,
-        batch.mirrored,
-    )
+    heatmaps, _, offsets, _ = jax.vmap(
+        lambda example: dense_loss.dense_targets(example, config)
+    )(batch)
     rng = np.random.default_rng(1)
     stored = {
         "heatmaps": heatmaps + rng.normal(0, 1e-3, heatmaps.shape),

@@ -24,9 +24,8 @@ def test_images_are_normalised_by_imagenets_mean_and_deviation():
 
 
 def _targets(batch, image=0):
-    fields = ("keypoints", "labelled", "area", "person", "has_center", "mirrored")
-    people = (getattr(batch, field)[image] for field in fields)
-    return dense_loss.dense_targets(*people, height=CELLS, width=CELLS, config=CONFIG)
+    example = jax.tree.map(lambda array: array[image], batch)
+    return dense_loss.dense_targets(example, CONFIG)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from logocap_jax.methods.logocap.network import MapPredictor
 from logocap_jax.models.dense import DenseNetwork
@@ -73,6 +74,47 @@ def test_kernel_and_bias_are_those_of_the_equation():
     x = jnp.full((1, 1, 1, 1), 10.0)
     found = ConvNorm(2, kernel=1).apply({"params": folded}, x, train=False)
     np.testing.assert_allclose(found.ravel(), [30.5, -26], rtol=1e-5)
+
+
+def test_the_bias_of_a_convolution_is_folded_too():
+    rng = np.random.default_rng(0)
+    names = ("kernel", "bias", "scale", "shift", "mean", "var")
+    shapes = ((1, 1, 3, 2), *((2,),) * 5)
+    given = {
+        name: jnp.asarray(rng.uniform(0.5, 2, shape), jnp.float32)
+        for name, shape in zip(names, shapes, strict=True)
+    }
+    conv = {"kernel": given["kernel"], "bias": given["bias"]}
+    norm = {"scale": given["scale"], "bias": given["shift"]}
+    moments = {"mean": given["mean"], "var": given["var"]}
+    variables = {
+        "params": {"a_conv": conv, "a_norm": norm},
+        "batch_stats": {"a_norm": moments},
+    }
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Conv(2, (1, 1), name="a_conv")(x)
+            return BatchNorm(name="a_norm")(x, train=False)
+
+    x = jnp.asarray(rng.uniform(0.5, 2, (1, 4, 4, 3)), jnp.float32)
+    folded = fold_batch_norm(variables)
+    assert "mean" not in folded["batch_stats"]
+    with jax.default_matmul_precision("highest"):
+        found, expected = (Net().apply(tree, x) for tree in (folded, variables))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_norm_without_a_convolution_beside_it_stays():
+    norm = {"scale": jnp.ones(2), "bias": jnp.ones(2)}
+    moments = {"mean": jnp.ones(2), "var": jnp.ones(2)}
+    for params in ({"norm": norm}, {"first": norm, "conv": {"kernel": jnp.ones(2)}}):
+        name = next(iter(params))
+        variables = {"params": params, "batch_stats": {name: moments}}
+        jax.tree.map(
+            np.testing.assert_array_equal, fold_batch_norm(variables), variables
+        )
 
 
 def test_folding_once_more_changes_nothing(networks):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from logocap_jax.ops.largest import largest
+from logocap_jax.ops.peaks import largest
 from logocap_jax.sharding import batch_sharding, make_mesh
 
 

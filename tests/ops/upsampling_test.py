@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.ops.upsampling import upsample_bilinear
+from logocap_jax.ops.sampling import upsample_bilinear
 from tests.reference import sampling
 
 

@@ -56,6 +56,7 @@ def _people(arrays, image):
         "area": arrays[f"joint_areas_{image}"][:, 0],
         "person": labelled.any(axis=1),
         "has_center": joints[:, NUM_KEYPOINTS, 2] > 0,
+        "box": np.zeros((len(joints), 4), np.float32),
     }
     padded = {
         name: np.concatenate(

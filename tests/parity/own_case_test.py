@@ -71,7 +71,7 @@ def dump(folder, variables, image, *, short_side):
     initial = InitialPoses(points, jnp.asarray(values), jnp.arange(len(values)) < count)
     heatmaps = stages.merge(raw).heatmaps
     poses = stages.poses["logocap"](heatmaps, initial, slots["kam_raw"])
-    kept = jax.jit(suppress)(poses)
+    kept = jax.jit(suppress)(poses)[0]
     back = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
 
     def triplets(some, keypoints):

@@ -13,8 +13,8 @@ def similarity(point, truth, area, sigma):
 
 def all_similarities(mesh, keypoints, visible, area, sigmas):
     """`mesh` [N, E, E, K, 2], people [P, K, 2] -> [N, E, E, P, K]."""
-    slots, mesh_size, _, kinds, _ = mesh.shape
-    result = np.zeros((slots, mesh_size, mesh_size, len(keypoints), kinds))
+    slots, mesh_size, _, num_keypoints, _ = mesh.shape
+    result = np.zeros((slots, mesh_size, mesh_size, len(keypoints), num_keypoints))
     for n, i, j, g, k in np.ndindex(result.shape):
         if visible[g, k]:
             result[n, i, j, g, k] = similarity(
@@ -26,19 +26,21 @@ def all_similarities(mesh, keypoints, visible, area, sigmas):
 def assign(mesh, keypoints, visible, area, sigmas, threshold=0.5):
     """Person, target, slot similarity, match and gain of each slot, as a dict."""
     oks = all_similarities(mesh, keypoints, visible, area, sigmas)
-    slots, mesh_size, _, kinds, _ = mesh.shape
+    slots, mesh_size, _, num_keypoints, _ = mesh.shape
     center = mesh_size // 2
     result = {
         "person": np.zeros(slots, int),
-        "kam": np.zeros((slots, mesh_size, mesh_size, kinds)),
+        "kam": np.zeros((slots, mesh_size, mesh_size, num_keypoints)),
         "slot_oks": np.zeros(slots),
         "matched": np.zeros(slots, bool),
-        "gain": np.zeros((slots, kinds)),
+        "gain": np.zeros((slots, num_keypoints)),
     }
     for n in range(slots):
         reached = []
         for g in range(len(keypoints)):
-            best = [oks[n, :, :, g, k].max() for k in range(kinds) if visible[g, k]]
+            best = [
+                oks[n, :, :, g, k].max() for k in range(num_keypoints) if visible[g, k]
+            ]
             reached.append(np.mean(best) if best else 0.0)
         person = int(np.argmax(reached))
         seen = visible[person]
@@ -49,6 +51,6 @@ def assign(mesh, keypoints, visible, area, sigmas, threshold=0.5):
         result["slot_oks"][n] = slot_oks
         result["matched"][n] = slot_oks >= threshold
         if slot_oks >= threshold:
-            for k in range(kinds):
+            for k in range(num_keypoints):
                 result["gain"][n, k] = target[..., k].max() - target[center, center, k]
     return result

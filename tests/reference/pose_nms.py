@@ -3,7 +3,7 @@
 import math
 
 
-def _overlaps(one, other):
+def overlaps(one, other):
     """Whether `other` lies on `one`: more than 8 of 17 keypoints are close."""
     width = max(x for x, _ in one) - min(x for x, _ in one)
     height = max(y for _, y in one) - min(y for _, y in one)
@@ -12,16 +12,33 @@ def _overlaps(one, other):
     return sum(close) > 8
 
 
-def kept(keypoints, scores, valid):
-    """The indices of the poses kept, in the order of the walk."""
+def overlap_sets(keypoints, valid):
+    """For each pose the list of poses that lie on it; empty for invalid ones."""
     slots = [i for i in range(len(keypoints)) if valid[i]]
+    return [
+        [j for j in slots if i in slots and overlaps(keypoints[i], keypoints[j])]
+        for i in range(len(keypoints))
+    ]
+
+
+def walk(sets, scores, *, always_absorb=False):
+    """The indices of the poses kept, in the order of the walk.
+
+    `always_absorb`: absorb a set although its best was absorbed, a rule once in use.
+    """
     absorbed, result = set(), []
-    for i in slots:
-        if i in absorbed:
+    for i, rivals in enumerate(sets):
+        if i in absorbed or len(rivals) == 0:
             continue
-        rivals = [j for j in slots if _overlaps(keypoints[i], keypoints[j])]
         best = max(rivals, key=lambda j: scores[j])
         if best not in absorbed:
             result.append(best)
+        elif not always_absorb:
+            continue  # nothing is marked
         absorbed.update(rivals)
     return result
+
+
+def kept(keypoints, scores, valid):
+    """The indices of the poses kept among keypoints `[N, 17, 2]`, in their order."""
+    return walk(overlap_sets(keypoints, valid), scores)

@@ -33,24 +33,34 @@ def heatmaps(points, labelled, height, width, sigmas, background):
 
 def offsets(keypoints, labelled, centers, has_center, area, height, width, radius):
     """`keypoints` [P, K, 2] in cells -> targets [h, w, K, 2], weights [h, w, K]."""
-    kinds = keypoints.shape[1]
-    target = np.zeros((height, width, kinds, 2))
-    weight = np.zeros((height, width, kinds))
-    owner_area = np.full((height, width, kinds), np.inf)
-    for person in range(len(keypoints)):
-        center = centers[person]
-        if not has_center[person] or not _on_map(center, height, width):
+    num_keypoints = keypoints.shape[1]
+    target = np.zeros((height, width, num_keypoints, 2))
+    weight = np.zeros((height, width, num_keypoints))
+    size = np.zeros((height, width), np.float32)  # one for all keypoints
+    for person, (x, y) in enumerate(centers):
+        if not has_center[person] or not _on_map((x, y), height, width):
             continue
-        for row in range(int(center[1]) - radius, int(center[1]) + radius):
-            for column in range(int(center[0]) - radius, int(center[0]) + radius):
-                if not _on_map((column, row), height, width):
-                    continue
-                for k in range(kinds):
-                    point = keypoints[person, k]
-                    if not labelled[person, k] or not _on_map(point, height, width):
+        rows = range(max(int(y) - radius, 0), min(int(y) + radius, height))
+        columns = range(max(int(x) - radius, 0), min(int(x) + radius, width))
+        for k, point in enumerate(keypoints[person]):
+            if not labelled[person, k] or not _on_map(point, height, width):
+                continue
+            for row in rows:
+                for column in columns:
+                    is_written = np.any(target[row, column, k] != 0)
+                    if is_written and size[row, column] < area[person]:
                         continue
-                    if area[person] < owner_area[row, column, k]:
-                        owner_area[row, column, k] = area[person]
-                        target[row, column, k] = (column - point[0], row - point[1])
-                        weight[row, column, k] = 1 / math.sqrt(area[person])
+                    target[row, column, k] = (column - point[0], row - point[1])
+                    weight[row, column, k] = 1 / math.sqrt(area[person])
+                    size[row, column] = area[person]
     return target, weight
+
+
+def centers(keypoints, labelled, middles):
+    """The mean of the labelled keypoints [P, K, 2], else the middle of the box."""
+    return np.array(
+        [
+            points[exists].mean(axis=0) if exists.any() else middle
+            for points, exists, middle in zip(keypoints, labelled, middles, strict=True)
+        ]
+    )

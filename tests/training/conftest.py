@@ -95,6 +95,7 @@ def make_arrays():
             "person": np.ones(shape, bool),
             "has_center": np.ones(shape, bool),
             "mirrored": np.arange(count) % 2 == 0,
+            "box": np.zeros((*shape, 4), np.float32),
         }
 
     return make

@@ -79,15 +79,15 @@ def assign(
         return jnp.where(visible[g], values, 0)
 
     kam = jax.vmap(targets)(mesh_input, person)  # [N, E, E, K]
-    own_visible = visible[person]  # [N, K]
-    poses = _mean_visible(kam, own_visible[:, None, None])  # [N, E, E]
+    slot_visible = visible[person]  # [N, K]
+    poses = _mean_visible(kam, slot_visible[:, None, None])  # [N, E, E]
     slot_oks = jnp.max(poses, axis=(1, 2))
     matched = slot_oks >= threshold
     center = kam.shape[1] // 2
     gain = jnp.max(kam, axis=(1, 2)) - kam[:, center, center]
     gain = gain * matched[:, None]
     return Assignment(
-        keypoints_input[person], own_visible, kam, slot_oks, matched, gain
+        keypoints_input[person], slot_visible, kam, slot_oks, matched, gain
     )
 
 
@@ -98,11 +98,11 @@ def best_of_mesh(
 
     Where the truth is not visible, the mesh's centre, i.e. the initial keypoint.
     """
-    slots, mesh_size, _, kinds, _ = mesh_input.shape
-    flat = assignment.kam.reshape(slots, mesh_size * mesh_size, kinds)
+    slots, mesh_size, _, num_keypoints, _ = mesh_input.shape
+    flat = assignment.kam.reshape(slots, mesh_size * mesh_size, num_keypoints)
     best = jnp.argmax(flat, axis=1)  # [N, K]
     best = jnp.where(assignment.visible, best, (mesh_size * mesh_size) // 2)
-    mesh = mesh_input.reshape(slots, mesh_size * mesh_size, kinds, 2)
+    mesh = mesh_input.reshape(slots, mesh_size * mesh_size, num_keypoints, 2)
     return jnp.take_along_axis(mesh, best[:, None, :, None], axis=1)[:, 0]
 
 

@@ -39,8 +39,6 @@ class LogoCapConfig(InitialPosesConfig):
       refine_with: what refines keypoints at test time: `"both"`, the window convolved
         with the attraction map; or, to see what each of them is worth, `"kem"`, the
         window alone, `"kam"`, the attraction map alone.
-      fused_peaks: at test time on TPUs, sample, adapt and read the windows in one
-        kernel (`ops/window_peaks.py`); other devices do not change.
     """
 
     embedding: int = 64
@@ -56,7 +54,6 @@ class LogoCapConfig(InitialPosesConfig):
     kam_loss_weight: float = 0.01
     slots_per_step: int = dataclasses.field(default=3, metadata=TEST_TIME)
     refine_with: str = dataclasses.field(default="both", metadata=TEST_TIME)
-    fused_peaks: bool = dataclasses.field(default=False, metadata=TEST_TIME)
 
     def __post_init__(self) -> None:
         """Check the settings.

@@ -10,9 +10,6 @@ from logocap_jax.ops.instance_conv import instance_convolution
 from logocap_jax.ops.peaks import top_two
 from logocap_jax.ops.sampling import sample_window
 
-# Below it the Gaussian weights of a window are 0 (reference behaviour).
-CUTOFF = 1e-4
-
 
 def global_windows(
     heatmaps: Float[Array, "h w K1"] | Float[Array, "B h w K1"],
@@ -20,7 +17,7 @@ def global_windows(
     *,
     radius: int = 48,
     sigma: float | None = 16.0,
-    cutoff: float = CUTOFF,
+    cutoff: float = 1e-4,
     valid_size: Int[Array, "2"] | Int[Array, "B 2"] | None = None,
     image: Int[Array, " N"] | None = None,
 ) -> Float[Array, "N K G G"]:
@@ -31,9 +28,8 @@ def global_windows(
         first; the windows are those of the maps upsampled to input px.
       keypoints_input: initial keypoints.
       radius: half the window's side, input px.
-      sigma: sigma of the Gaussian that the window is multiplied with, input px; None:
-        it stays as it is.
-      cutoff: Gaussian values below it are 0.
+      sigma: of the Gaussian that weighs the window, input px; None: no weights.
+      cutoff: Gaussian values below it are 0 (reference behaviour).
       valid_size: height and width of each image, input px; None: all is image.
       image: which of several images each slot is of; None: there is one.
 
@@ -42,43 +38,38 @@ def global_windows(
     """
     cells = None if valid_size is None else valid_size // geometry.STRIDE
 
-    def of_slot(keypoints: Array, image: tuple[Array, ...]) -> Array:
-        own = None if cells is None else cells[image]
+    def slot_windows(keypoints: Array, image: tuple[Array, ...]) -> Array:
+        slot_cells = None if cells is None else cells[image]
 
-        def sample(keypoint: Array, kind: Array) -> Array:
+        def sample(keypoint: Array, channel: Array) -> Array:
             return sample_window(
-                *(heatmaps, keypoint, kind),
+                heatmaps,
+                keypoint,
+                channel,
                 radius=radius,
                 stride=geometry.STRIDE,
-                valid_size=own,
+                valid_size=slot_cells,
                 image=image,
             )
 
         return jax.vmap(sample)(keypoints, jnp.arange(len(keypoints)))
 
-    windows = jax.vmap(of_slot)(keypoints_input, () if image is None else (image,))
-    return windows * reweighing(radius=radius, sigma=sigma, cutoff=cutoff)
-
-
-def reweighing(
-    *, radius: int, sigma: float | None, cutoff: float = CUTOFF
-) -> Float[Array, "G G"]:
-    """What windows are multiplied with; arguments as for `global_windows`."""
+    windows = jax.vmap(slot_windows)(keypoints_input, () if image is None else (image,))
     if sigma is None:
-        return jnp.ones((2 * radius + 1,) * 2)
-    return gaussian.gaussian_window(radius=radius, sigma=sigma, cutoff=cutoff)
+        return windows
+    return windows * gaussian.gaussian_window(radius=radius, sigma=sigma, cutoff=cutoff)
 
 
 def adapt(
     windows: Float[Array, "N K G G"], kam: Float[Array, "N E E K"]
 ) -> Float[Array, "N K G G"]:
     """Convolve each window with its attraction map over the map's size, `KAM / E^2`."""
-    slots, kinds, side, _ = windows.shape
+    slots, num_keypoints, side, _ = windows.shape
     kernel_size = kam.shape[1]
     kernels = jnp.moveaxis(kam, -1, 1) / kernel_size**2  # [N, K, E, E]
     refined = instance_convolution(
-        windows.reshape(slots * kinds, side, side),
-        kernels.reshape(slots * kinds, kernel_size, kernel_size),
+        windows.reshape(slots * num_keypoints, side, side),
+        kernels.reshape(slots * num_keypoints, kernel_size, kernel_size),
     )
     return refined.reshape(windows.shape)
 
@@ -127,22 +118,7 @@ def read_peaks(
       Refined keypoints in input px, and their scores.
     """
     positions, values = jax.vmap(jax.vmap(top_two))(refined)
-    return blend_peaks(
-        *(positions, values, keypoints_input),
-        radius=refined.shape[-1] // 2,
-        first_share=first_share,
-    )
-
-
-def blend_peaks(
-    positions: Float[Array, "N K 2 2"],
-    values: Float[Array, "N K 2"],
-    keypoints_input: Float[Array, "N K 2"],
-    *,
-    radius: int,
-    first_share: float = 0.75,
-) -> tuple[Float[Array, "N K 2"], Float[Array, "N K"]]:
-    """`read_peaks` from the places of the two largest values, as of `top_two`."""
+    radius = refined.shape[-1] // 2
 
     def blend(pair: Array, axis: int) -> Array:
         first, second = jnp.moveaxis(pair, axis, 0)
@@ -164,9 +140,9 @@ def best_of_kam(
       Keypoints in input px, and their scores, the attraction there (the reference
       multiplies them with the pose's centre value, as all keypoint scores).
     """
-    slots, mesh_size, _, kinds = kam.shape
-    flat = kam.reshape(slots, mesh_size * mesh_size, kinds)
+    slots, mesh_size, _, num_keypoints = kam.shape
+    flat = kam.reshape(slots, mesh_size * mesh_size, num_keypoints)
     best = jnp.argmax(flat, axis=1)[:, None]  # [N, 1, K]
-    mesh = mesh_input.reshape(slots, mesh_size * mesh_size, kinds, 2)
+    mesh = mesh_input.reshape(slots, mesh_size * mesh_size, num_keypoints, 2)
     keypoints = jnp.take_along_axis(mesh, best[..., None], axis=1)[:, 0]
     return keypoints, jnp.take_along_axis(flat, best, axis=1)[:, 0]

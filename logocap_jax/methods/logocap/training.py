@@ -11,7 +11,7 @@ from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import Assignment, assign
 from logocap_jax.methods.logocap.config import LogoCapConfig, Model
-from logocap_jax.ops.largest import largest
+from logocap_jax.ops.peaks import largest
 from logocap_jax.structures import Batch, DenseMaps
 
 
@@ -71,7 +71,7 @@ def _slots(
     visible = (
         example.labelled
         & example.person[:, None]
-        & geometry.inside(example.keypoints, height, width)
+        & geometry.contains(example.keypoints, height, width)
     )
     truth = assign(
         expansion.expand(initial.keypoints, model.mesh_offsets),

@@ -39,6 +39,7 @@ def test_batches_have_the_shapes_of_the_batch_structure_and_more(source):
         "person": ((2, 30), "bool"),
         "has_center": ((2, 30), "bool"),
         "mirrored": ((2,), "bool"),
+        "box": ((2, 30, 4), "float32"),
         "image_id": ((2,), "int64"),
         "input_to_image": ((2, 2, 3), "float64"),
         "image_size": ((2, 2), "int32"),

@@ -131,6 +131,7 @@ def test_any_number_of_people_gives_the_same_shapes(count):
         "person": ((5,), "bool"),
         "has_center": ((5,), "bool"),
         "mirrored": ((), "bool"),
+        "box": ((5, 4), "float32"),
     }
 
 

@@ -55,6 +55,7 @@ def test_batches_have_the_shapes_of_the_batch_structure(source):
         "person": ((4, 30), "bool"),
         "has_center": ((4, 30), "bool"),
         "mirrored": ((4,), "bool"),
+        "box": ((4, 30, 4), "float32"),
     }
     assert batch["person"].any(axis=1).all()
 
