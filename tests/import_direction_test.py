@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "atomic": set(),
     "checksums": set(),
     "torch_rows": set(),
+    "tables": set(),
     "device_memory": set(),
     "structures": set(),
     "geometry": NUMERICS,
@@ -42,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "evaluation": {
         *("methods.base", "structures", "inference", "skeletons", "sharding"),
-        *("atomic", "processes"),
+        *("atomic", "processes", "tables"),
     },
     "visualization": {"skeletons", "atomic"},
     "weights": {
@@ -71,6 +72,7 @@ BANNED: dict[str, set[str]] = {
     "visualization": JAX,
     "atomic": JAX,
     "torch_rows": JAX,
+    "tables": JAX,
     "data_pipeline": JAX,
 }
 
