@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "processes": set(),
     "methods": NUMERICS
     | {"codecs", "inference", "models", "methods.base"}
-    | {"methods.initial_poses", "methods.dense_loss", "methods.dense_weights"}
+    | {"methods.stages", "methods.initial_poses", "methods.dense_loss"}
+    | {"methods.dense_weights"}
     | {"torch_rows"},
     "training": {
         *("methods.base", "structures", "sharding", "processes", "atomic"),

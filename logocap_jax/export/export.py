@@ -14,7 +14,7 @@ import logocap_jax
 from data_pipeline.read.images import MAX_SIDE
 from logocap_jax.atomic import replacing
 from logocap_jax.methods import build_config, initial_poses
-from logocap_jax.methods.base import Method, Variables, subtree
+from logocap_jax.methods.base import Method, Variables
 from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.predictor.export_info import ArrayInfo, ExportInfo, write_info
@@ -186,12 +186,7 @@ def dense_function(settings: dict[str, Any], variables: Variables) -> ExportFn:
     config = build_config("center_offset", shared)
 
     def dense(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
-        maps = initial_poses.predict_maps(
-            config.network(),
-            subtree(variables, "dense"),
-            initial_poses.normalise(image),
-            config,
-        )
+        maps = initial_poses.predict_maps(config.network(), variables, image, config)
         return {"heatmaps": maps.heatmaps, "offsets": maps.offsets}
 
     return dense

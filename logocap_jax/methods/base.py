@@ -192,14 +192,19 @@ class Stage(NamedTuple):
       reads: names of the arrays that it takes, in order.
       writes: names of the arrays that it returns, in order.
       run: `(variables, *arrays) -> arrays`, pure, batch axis first.
-      per_slot: the arrays have one row per pose slot, in place of one per image.
+      per_slot: 0: of images. More: of pose slots, so many per image in each step of
+        the loop that `stages.run_stages` runs over them. `run` then takes and returns
+        arrays `[S, ...]`, one row per slot.
+      whole: of a stage of slots, the arrays of `reads` that are of images all the same,
+        `[B, ...]`; the array `stages.SLOT_IMAGE`, int32 `[S]`, tells a slot's image.
     """
 
     name: str
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     run: Callable[..., tuple[Any, ...]]
-    per_slot: bool = False
+    per_slot: int = 0
+    whole: tuple[str, ...] = ()
 
 
 class Method(NamedTuple):

@@ -18,7 +18,7 @@ from logocap_jax.methods.base import Variables
 from logocap_jax.methods.dense_loss import dense_targets
 from logocap_jax.methods.initial_poses import decode_initial
 from logocap_jax.methods.logocap.config import LogoCapConfig, build_model
-from logocap_jax.methods.logocap.prediction import refine_image
+from logocap_jax.methods.logocap.stages import refine_image
 from logocap_jax.structures import Batch, Poses
 
 SIZE = 128  # input px; a multiple of 32

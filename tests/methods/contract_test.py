@@ -86,7 +86,6 @@ def test_prediction_has_fixed_shapes_and_names_its_result(method, variables, siz
             "keypoint_scores": (3, SLOTS, 17),
             "scores": (3, SLOTS),
             "valid": (3, SLOTS),
-            "initial_keypoints": (3, SLOTS, 17, 2),
         }
         assert poses["valid"].dtype == jnp.bool_
 
