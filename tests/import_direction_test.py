@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "methods": NUMERICS
     | {"codecs", "inference", "models", "methods.base"}
     | {"methods.stages", "methods.initial_poses", "methods.dense_loss"}
-    | {"methods.dense_weights"}
+    | {"methods.dense_weights", "methods.scene"}
     | {"torch_rows"},
     "training": {
         *("methods.base", "structures", "sharding", "processes", "atomic"),

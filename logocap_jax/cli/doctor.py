@@ -126,10 +126,9 @@ def check_devices() -> Line:
 
 def check_host_memory() -> Iterator[Line]:
     """Whether the host has memory for an image, where it says."""
-    meminfo = pathlib.Path("/proc/meminfo")  # Linux only
-    if meminfo.is_file():
-        fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
-        free = int(fields["MemAvailable"].split()[0]) * 1024
+    from logocap_jax.device_memory import host_memory
+
+    if free := host_memory():
         yield memory_line("host", free, "end other programs")
 
 

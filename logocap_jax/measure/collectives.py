@@ -110,7 +110,8 @@ def _parse(hlo: str) -> tuple[Mapping[str, list[_Instruction]], str]:
             current = computations[found["name"]] = []
             entry = found["name"] if found["entry"] else entry
         elif found := _INSTRUCTION.match(line):
-            current.append(_Instruction(*found.groups(), line[found.end() :]))
+            rest = line[found.end() :]
+            current.append(_Instruction(found["shape"], found["opcode"], rest))
     if entry is None:
         raise ValueError("got HLO without an ENTRY computation, expected a module")
     return computations, entry

@@ -30,8 +30,8 @@ from logocap_jax.measure.benchmark import (
 )
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
-from logocap_jax.methods import base
-from logocap_jax.methods.base import Stage, Variables
+from logocap_jax.methods import build_config, find_method
+from logocap_jax.methods.base import MethodSpec, Stage, Variables, answer_of
 from logocap_jax.methods.stages import SLOT_IMAGE, VALID, run_stages
 from logocap_jax.models.placement import formats
 from logocap_jax.predictor import Predictor
@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     session = Session(args)
     config, options = session.config, session.options
     only, people = split(args.only, str), split(args.people, positive("--people"))
-    settings = all_settings(args, config, batch=1, side=config.eval.short_side)
-    settings = list(settings)
+    side = config.eval.short_side
+    settings = list(all_settings(args, config, batch=1, side=side))
     shapes = jax.eval_shape(resolve(config).method.init, jax.random.key(0))
     variables = shapes if options.compile_only else fill(shapes)
     if args.weights is not None:
@@ -135,7 +135,8 @@ def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:
       run: with the method.
       scene_names: the arrays that a scene replaces; empty: the method has no scenes.
     """
-    stages = run.spec.stages(run.method_config)
+    spec, config = _find_spec(run)
+    stages = spec.stages(config)
     pieces, of_scene = [], set(scene_names)
     for group in _groups(stages):
         reads: set[str] = set()
@@ -159,6 +160,12 @@ def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:
     return [*pieces, Piece(PREDICT, reads_all, (PREDICT,), whole)]
 
 
+def _find_spec(run: Run) -> tuple[MethodSpec, Any]:
+    """The record of a run's method, and its config."""
+    name = run.values["method"]["name"]
+    return find_method(name), build_config(name, run.method_settings)
+
+
 def _groups(stages: Sequence[Stage]) -> Iterator[tuple[Stage, ...]]:
     """Each stage by itself; after several stages of slots, these in one loop."""
     for per_slot, group in itertools.groupby(stages, key=lambda stage: stage.per_slot):
@@ -177,7 +184,7 @@ def _run_group(
 def _predict(run: Run, variables: Variables, arrays: Arrays) -> dict[str, Any]:
     """From images to the answer."""
     outputs = run.method.predict(variables, View(*(arrays[name] for name in _INPUTS)))
-    return {PREDICT: base.answer_of(run.method, outputs)}
+    return {PREDICT: answer_of(run.method, outputs)}
 
 
 def _run_after(
@@ -186,7 +193,7 @@ def _run_after(
     """From the arrays of a scene to the answer."""
     last = stages[-1].writes[0]
     outputs = run_stages(stages, variables, arrays, (last,))[last]
-    return {AFTER_SCENE: base.answer_of(run.method, outputs)}
+    return {AFTER_SCENE: answer_of(run.method, outputs)}
 
 
 def _predict_scene(
@@ -285,8 +292,9 @@ def _make_starts(
 
     image = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
     valid_size = stacked(np.array(size, np.int32)) if share_canvases else None
-    inputs = {"image": stacked(image), "valid_size": valid_size}
-    scene = run.spec.scene(run.method_config)
+    inputs: dict[str, Any] = {"image": stacked(image), "valid_size": valid_size}
+    spec, config = _find_spec(run)
+    scene = spec.scene(config)
     if scene is None:
         if people:
             raise ValueError(f"--people: got {people[0]}, but the method has no scenes")
@@ -300,8 +308,8 @@ def _make_starts(
     for count in people or [scene.most_people]:
         drawn = scene.draw(count, size)
         arrays = {name: stacked(array) for name, array in drawn.items()}
-        arrays |= {**inputs, _COMPUTED: np.asarray(False)}
-        starts.append(Start(f", {count} people", arrays))
+        arrays |= {_COMPUTED: np.asarray(False)}
+        starts.append(Start(f", {count} people", inputs | arrays))
     return tuple(drawn), starts
 
 

@@ -19,6 +19,7 @@ from logocap_jax.methods.base import (
     subtree,
 )
 from logocap_jax.methods.initial_poses import InitialPosesConfig
+from logocap_jax.methods.scene import make_scene
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.folding import prepare_variables
 from logocap_jax.structures import Batch, Poses, View
@@ -91,4 +92,5 @@ SPEC = MethodSpec(
     make=make_center_offset,
     tiny=initial_poses.TINY,
     stages=make_stages,
+    scene=make_scene,
 )

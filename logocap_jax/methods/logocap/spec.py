@@ -10,6 +10,7 @@ from logocap_jax.methods.base import Method, MethodSpec, Variables
 from logocap_jax.methods.initial_poses import TINY
 from logocap_jax.methods.logocap import stages, training
 from logocap_jax.methods.logocap.config import LogoCapConfig, Model, build_model
+from logocap_jax.methods.scene import make_scene
 from logocap_jax.models.folding import prepare_variables
 
 # The smallest input that every branch of an HRNet accepts; sizes of parameters do
@@ -66,4 +67,5 @@ SPEC = MethodSpec(
         "instance_budget": 3,
     },
     stages=lambda config: stages.make_stages(build_model(config)),
+    scene=lambda config: make_scene(config, embedding=config.embedding),
 )
