@@ -113,9 +113,10 @@ def draw_poses(
         for image in range(images)
         for pose in range(poses)
     ]
+    person = {"id": 1, "name": "person", "keypoints": list(COCO.keypoints)}
     truth = {
         "images": [{"id": image + 1} for image in range(images)],
-        "categories": [{"id": 1, "name": "person"}],
+        "categories": [person],
         "annotations": annotations,
     }
     return truth, results

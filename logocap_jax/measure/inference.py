@@ -373,7 +373,9 @@ def _calls(
         yield call._replace(queued=piece.name != PREDICT)
     if run.method.finish and PREDICT in arrays:
         outputs = jax.device_get(arrays[PREDICT])
-        row = Row(FINISH + start.label, str(setting), setting.batch, remark="on a host")
+        row = Row(
+            FINISH + start.label, str(setting), setting.batch, remark="on the host"
+        )
         yield TimedCall(row, functools.partial(run.method.finish, outputs), False)
 
 
