@@ -10,7 +10,8 @@ from logocap_jax.tables import format_table
 Metrics = Mapping[str, Mapping[str, float | None]]
 
 _HEADER = [
-    *("variant", "what", "paper", "AP", "difference", "initial poses", "bound"),
+    *("variant", "what", "paper", "AP", "difference"),
+    *SIDES.values(),
     "seeds",
 ]
 
