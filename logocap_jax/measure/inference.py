@@ -4,7 +4,7 @@ import argparse
 import copy
 import functools
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ from logocap_jax.measure.pieces import (
     Piece,
     find_spec,
     make_pieces,
+    needed_pieces,
 )
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
@@ -142,7 +143,8 @@ def measure_inference(
     scene_names, starts = _make_starts(run, setting, people, share_canvases)
     pieces = make_pieces(run, scene_names)
     chosen = _choose_rows(run, pieces, only)
-    pieces = _needed(pieces, chosen, starts[0].arrays)
+    asked = chosen | ({PREDICT} if {FINISH, PATH} & chosen else set())
+    pieces = needed_pieces(pieces, asked, starts[0].arrays)
     device = options.device or jax.local_devices()[0]
     prepared = jax.eval_shape(run.method.prepare, variables)
     placed = formats(prepared, device)
@@ -210,20 +212,6 @@ def _choose_rows(
     if unknown := sorted(set(only) - set(names)):
         raise ValueError(f"--only: got {unknown}, expected some of {','.join(names)}")
     return frozenset(only or names)
-
-
-def _needed(
-    pieces: Sequence[Piece], chosen: Collection[str], start: Arrays
-) -> list[Piece]:
-    """The chosen pieces, and those whose results they take."""
-    needed: list[Piece] = []
-    missing: set[str] = set()
-    asked = {*chosen, *({PREDICT} if {FINISH, PATH} & set(chosen) else ())}
-    for piece in reversed(pieces):
-        if piece.name in asked or not missing.isdisjoint(piece.writes):
-            needed.insert(0, piece)
-            missing |= set(piece.reads) - start.keys()
-    return needed
 
 
 def _compile(

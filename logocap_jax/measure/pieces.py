@@ -75,6 +75,25 @@ def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:
     return [*pieces, Piece(PREDICT, reads_all, (PREDICT,), whole)]
 
 
+def needed_pieces(
+    pieces: Sequence[Piece], names: Collection[str], start: Collection[str]
+) -> list[Piece]:
+    """The pieces of these names, and those whose arrays they take.
+
+    Args:
+      pieces: in order.
+      names: of pieces.
+      start: names of the arrays that are there.
+    """
+    needed: list[Piece] = []
+    missing: set[str] = set()
+    for piece in reversed(pieces):
+        if piece.name in names or not missing.isdisjoint(piece.writes):
+            needed.insert(0, piece)
+            missing = (missing - {*piece.writes}) | ({*piece.reads} - {*start})
+    return needed
+
+
 def find_spec(run: Run) -> tuple[MethodSpec, Any]:
     """The record of a run's method, and its config."""
     name = run.values["method"]["name"]
