@@ -84,9 +84,9 @@ class TrainingStages:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions, values, more than there are slots, and the map in input px."""
         given = {"heatmaps": heatmaps, "valid_size": None}
-        found = self._walk(given, "centers", "center_values", "center_map")
-        centers, values, center_map = (np.asarray(x) for x in found.values())
-        return centers, values, center_map
+        names = ("centers", "center_values", "center_map")
+        found = jax.device_get(self._walk(given, *names))
+        return found["centers"], found["center_values"], found["center_map"]
 
     def mesh(
         self,
