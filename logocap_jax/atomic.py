@@ -7,10 +7,17 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """A name to write to, which takes the place of `path` once all is written."""
+def replacing(
+    path: str | os.PathLike[str], *, suffix: str = ".tmp"
+) -> Iterator[pathlib.Path]:
+    """A name to write to, which takes the place of `path` once all is written.
+
+    Args:
+      path: the file; an old one is replaced.
+      suffix: of the name to write to, for a writer that goes by it.
+    """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

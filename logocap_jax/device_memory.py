@@ -1,4 +1,4 @@
-"""Device memory that does not suffice, told in one line."""
+"""One-line out-of-memory errors."""
 
 import contextlib
 import pathlib
@@ -29,9 +29,8 @@ def explaining_memory(advice: str = "", *, needed: str = "") -> Iterator[None]:
     """Turn a device's or compiler's complaint about memory into one line.
 
     Args:
-      advice: which options lower what is needed; empty: the caller says it.
-      needed: what the program needs, where that is known; else it is read off XLA's
-        message.
+      advice: the options that lower the need; empty: the caller adds them.
+      needed: the program's need, where it is known; else XLA's message tells.
 
     Raises:
       DoesNotFitError: says how much is needed, how much is there, and the advice.
@@ -49,10 +48,15 @@ def explaining_memory(advice: str = "", *, needed: str = "") -> Iterator[None]:
 def available_memory() -> int | None:
     """Bytes that the default device has for this process; None: unknown.
 
-    On a CPU that is what the host has left (Linux only).
+    A CPU has those of the host.
     """
     if stats := jax.local_devices()[0].memory_stats():
         return stats.get("bytes_limit")
+    return host_memory()
+
+
+def host_memory() -> int | None:
+    """Bytes that the host has left; None: unknown, as on all systems but Linux."""
     meminfo = pathlib.Path("/proc/meminfo")
     if not meminfo.is_file():
         return None

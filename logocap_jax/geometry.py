@@ -6,16 +6,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from logocap_jax.ops.sampling import resized_position, sample_grid
+from logocap_jax.ops.sampling import sample_grid
 
 STRIDE = 4  # input pixels per cell: two stride-2 convolutions in HRNet's stem
 
 
 class CellRule(NamedTuple):
-    """Where cells lie in the input: cell `i` at pixel `stride * i + middle`."""
+    """Where cells lie in the input: cell `i` at pixel `stride * i + middle`.
+
+    Attributes:
+      stride: input px per cell.
+      middle: input px; half-pixel centres, as LOGO-CAP reads heatmaps.
+    """
 
     stride: int = STRIDE
     middle: float = (STRIDE - 1) / 2
+
+
+HALF_PIXEL = CellRule()
 
 
 def input_to_cell(
@@ -45,27 +53,31 @@ def cell_to_input(points_cell: Float[Array, "*prefix 2"]) -> Float[Array, "*pref
 
 
 def upsample_to_input(
-    maps: Float[Array, "h w C"], valid_size: Int[Array, "2"] | None = None
+    maps: Float[Array, "h w C"],
+    valid_size: Int[Array, "2"] | None = None,
+    *,
+    cells: CellRule = HALF_PIXEL,
 ) -> Float[Array, "H W C"]:
-    """Resize maps from cells to input px, bilinear, with half-pixel centres.
+    """Resize maps from cells to input px, bilinear, edges repeated.
 
-    Note that this places cell `i` at pixel `4 i + 1.5`, unlike `cell_to_input`
-    (reference behaviour; the heads learn the difference). At the border the two
-    outermost pixels are the outermost cell's, exactly.
+    Half-pixel centres place cell `i` at pixel `4 i + 1.5`, unlike `cell_to_input`
+    (reference behaviour; the heads learn the difference).
 
     Args:
       maps: in cells.
       valid_size: height and width of the image in them, input px; None: all.
+      cells: where the cells lie.
     """
     height, width, channels = maps.shape
-    if valid_size is not None:
-        rows, columns = (
-            resized_position(jnp.arange(size * STRIDE), STRIDE)
-            for size in (height, width)
-        )
-        return sample_grid(maps, rows, columns, valid_size // STRIDE)
-    shape = (height * STRIDE, width * STRIDE, channels)
-    return jax.image.resize(maps, shape, "bilinear")
+    stride, middle = cells
+    if valid_size is None and cells == HALF_PIXEL:
+        shape = (height * stride, width * stride, channels)
+        return jax.image.resize(maps, shape, "bilinear")
+    rows, columns = (
+        (jnp.arange(size * stride) - middle) / stride for size in (height, width)
+    )
+    valid_cells = (height, width) if valid_size is None else valid_size // stride
+    return sample_grid(maps, rows, columns, valid_cells)
 
 
 def contains(

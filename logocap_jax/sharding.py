@@ -1,5 +1,6 @@
 """The device mesh: the only place that knows how many devices there are."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,13 +41,17 @@ def check_batch_size(batch_size: int, mesh: Mesh, *, name: str) -> None:
         )
 
 
-def put_batch(arrays: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
-    """Bring this process's share of a batch to its devices, as global arrays."""
-    sharding = batch_sharding(mesh)
-    return {
-        name: jax.make_array_from_process_local_data(sharding, array)
-        for name, array in arrays.items()
-    }
+def put_batch(arrays: Mapping[str, Any], mesh: Mesh) -> dict[str, Any]:
+    """Bring this process's share of a batch to its devices, as global arrays.
+
+    Args:
+      arrays: by name, possibly nested; batch axis first.
+      mesh: devices.
+    """
+    put = functools.partial(
+        jax.make_array_from_process_local_data, batch_sharding(mesh)
+    )
+    return jax.tree.map(put, dict(arrays))
 
 
 def local_rows(array: jax.Array) -> np.ndarray:

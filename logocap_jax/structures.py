@@ -21,7 +21,8 @@ class Batch:
 
     Attributes:
       image: RGB input pixels, not normalised.
-      mask: 1 where the loss counts, 0 on crowds and people without keypoints.
+      masks: by stride, input px per cell: 1 where the loss counts, 0 on crowds and
+        people without keypoints.
       keypoints: ground truth, input px; arbitrary where not `labelled`.
       labelled: keypoint is annotated (it may lie outside the input).
       area: person area, input px^2; 1 for padded slots.
@@ -30,10 +31,13 @@ class Batch:
         keypoints, where the centre is the middle of the box. False for padded slots.
       mirrored: the augmentation mirrored this image.
       box: person box `x0 y0 x1 y1`, input px; 0 for padded slots.
+      content: upright box around the photograph, `x0 y0 x1 y1`, input px: from the
+        outer edges of its pixels, half a pixel beyond their centres.
+      input_to_image: affine transform from input px to image px.
     """
 
     image: UInt8[Array, "*B H W 3"]
-    mask: UInt8[Array, "*B h w"]
+    masks: dict[int, UInt8[Array, "*B _ _"]]
     keypoints: Float[Array, "*B P K 2"]
     labelled: Bool[Array, "*B P K"]
     area: Float[Array, "*B P"]
@@ -41,6 +45,8 @@ class Batch:
     has_center: Bool[Array, "*B P"]
     mirrored: Bool[Array, "*B"]
     box: Float[Array, "*B P 4"]
+    content: Float[Array, "*B 4"]
+    input_to_image: Float[Array, "*B 2 3"]
 
 
 @typing.no_type_check

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
+StateDict = dict[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
 Settings = dict[str, Any]
 
@@ -125,8 +126,8 @@ class WeightFormat:
     rows: tuple[Row, ...]
     recognise: Callable[[Shapes], Settings | None]
     aliases: tuple[tuple[str, str], ...] = ()
-    merge: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = _same
-    split: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = _same
+    merge: Callable[[StateDict], StateDict] = _same
+    split: Callable[[StateDict], StateDict] = _same
     files: tuple[str, ...] = ()
 
     def from_torch(self, state: Arrays) -> PathArrays:
@@ -135,7 +136,7 @@ class WeightFormat:
         Raises:
           ValueError: two arrays have the same key.
         """
-        renamed: dict[str, np.ndarray] = {}
+        renamed: StateDict = {}
         for name, array in state.items():
             key = self._canonical(name)
             if key in renamed:
@@ -150,7 +151,7 @@ class WeightFormat:
                 found.unknown.append(key)
         return found
 
-    def to_torch(self, arrays: Arrays) -> dict[str, np.ndarray]:
+    def to_torch(self, arrays: Arrays) -> StateDict:
         """Undo `from_torch`, bit for bit; constants get their usual values.
 
         Args:
@@ -159,7 +160,7 @@ class WeightFormat:
         Raises:
           ValueError: a path that the table lacks.
         """
-        state: dict[str, np.ndarray] = {}
+        state: StateDict = {}
         for path, array in sorted(arrays.items()):
             entry = self.find_path(path)
             if entry is None:
@@ -177,23 +178,19 @@ class WeightFormat:
         Raises:
           ValueError: several rows match, which is a mistake in the table.
         """
-        return _only(key, list(self._entries(key, "torch")))
+        return self._find(key, "torch", key)
 
     def find_path(self, path: str) -> Entry | None:
         """The entry of a path such as `params/dense/backbone/...`; as `find_key`."""
-        _, _, rest = path.partition("/")
-        entries = self._entries(rest, "path")
-        return _only(path, [entry for entry in entries if entry.path == path])
+        return self._find(path.partition("/")[2], "path", path)
 
     def absent_modules(self, paths: Iterable[str]) -> list[str]:
         """Paths of the table's modules that none of the given paths is in."""
-        entries = [entry for path in paths if (entry := self.find_path(path))]
-        present = {entry.row.path for entry in entries}
-        return [
-            f"{row.leaves[0].collection}/{row.path}"
-            for row in self.rows
-            if row.path not in present
-        ]
+        modules = {row.path: row.leaves[0].collection for row in self.rows}
+        for path in paths:
+            if entry := self.find_path(path):
+                modules.pop(entry.row.path, None)
+        return [f"{collection}/{path}" for path, collection in modules.items()]
 
     def _canonical(self, name: str) -> str:
         for pattern, replacement in ((r"^module\.", ""), *self.aliases):
@@ -206,6 +203,15 @@ class WeightFormat:
             for pattern, constant in self._constants
             if pattern.fullmatch(key)
         )
+
+    def _find(self, name: str, side: str, full_name: str) -> Entry | None:
+        entries = self._entries(name, side)
+        found = [entry for entry in entries if full_name in (entry.key, entry.path)]
+        if len(found) > 1:
+            raise ValueError(
+                f"{full_name}: {len(found)} rows of the table match, expected 1"
+            )
+        return found[0] if found else None
 
     def _entries(self, name: str, side: str) -> Iterator[Entry]:
         for row, pattern in self._patterns[side]:
@@ -221,32 +227,22 @@ class WeightFormat:
     def _patterns(self) -> dict[str, list[tuple[Row, re.Pattern[str]]]]:
         return {
             side: [(row, _row_pattern(row, side, separator)) for row in self.rows]
-            for side, separator in (("torch", r"\."), ("path", "/"))
+            for side, separator in (("torch", "."), ("path", "/"))
         }
 
     @functools.cached_property
     def _constants(self) -> list[tuple[re.Pattern[str], Constant]]:
         return [
-            (
-                re.compile(rf"{_pattern(row.torch)}\.{re.escape(constant.name)}"),
-                constant,
-            )
+            (re.compile(_pattern(f"{row.torch}.{constant.name}")), constant)
             for row in self.rows
             for leaf in row.leaves
             for constant in leaf.constants
         ]
 
 
-def _only(name: str, entries: list[Entry]) -> Entry | None:
-    if len(entries) > 1:
-        raise ValueError(f"{name}: {len(entries)} rows of the table match, expected 1")
-    return entries[0] if entries else None
-
-
 def _row_pattern(row: Row, side: str, separator: str) -> re.Pattern[str]:
     leaves = "|".join(re.escape(getattr(leaf, side)) for leaf in row.leaves)
-    module = _pattern(getattr(row, side))
-    return re.compile(f"{module}{separator}(?P<leaf>{leaves})")
+    return re.compile(f"{_pattern(getattr(row, side) + separator)}(?P<leaf>{leaves})")
 
 
 def _pattern(template: str) -> str:
@@ -263,33 +259,19 @@ def _pattern(template: str) -> str:
     return pattern
 
 
-def _transposing(forward: tuple[int, ...]) -> Layout:
-    """Permute the axes of arrays that have as many."""
-    backward = tuple(np.argsort(forward))
-
-    def transpose(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-        return array.transpose(axes) if array.ndim == len(axes) else array
-
-    return Layout(
-        functools.partial(transpose, axes=forward),
-        functools.partial(transpose, axes=backward),
-    )
+def _oihw_to_hwio(kernel: np.ndarray) -> np.ndarray:
+    return kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel
 
 
-def _pointwise_to_matrix(kernel: np.ndarray) -> np.ndarray:
-    return kernel[:, :, 0, 0].T if kernel.shape[2:] == (1, 1) else kernel
-
-
-def _matrix_to_pointwise(kernel: np.ndarray) -> np.ndarray:
-    return kernel.T[:, :, None, None] if kernel.ndim == 2 else kernel
+def _hwio_to_oihw(kernel: np.ndarray) -> np.ndarray:
+    return kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel
 
 
 SAME = Layout(_same, _same)
-KERNEL = _transposing((2, 3, 1, 0))  # OIHW -> HWIO
-POINTWISE = Layout(_pointwise_to_matrix, _matrix_to_pointwise)
+KERNEL = Layout(_oihw_to_hwio, _hwio_to_oihw)
 
 # Counts training steps; PyTorch reads it only for norms without momentum.
-_STEPS = Constant("num_batches_tracked", np.zeros((), np.int64), exact=False)
+STEPS = Constant("num_batches_tracked", np.zeros((), np.int64), exact=False)
 
 CONV = (Leaf("weight", "params", "kernel", KERNEL),)
 BIASED_CONV = (*CONV, Leaf("bias", "params", "bias", SAME))
@@ -297,22 +279,14 @@ NORM = (
     Leaf("weight", "params", "scale", SAME),
     Leaf("bias", "params", "bias", SAME),
     Leaf("running_mean", "batch_stats", "mean", SAME),
-    Leaf("running_var", "batch_stats", "var", SAME, (_STEPS,)),
-)
-ATTENTIVE_NORM = (
-    Leaf("weight_", "params", "scale", SAME),
-    Leaf("bias_", "params", "bias", SAME),
-    Leaf("attn_weights.attention.0.weight", "params", "attention/kernel", POINTWISE),
-    Leaf("running_mean", "batch_stats", "norm/mean", SAME),
-    Leaf("running_var", "batch_stats", "norm/var", SAME, (_STEPS,)),
+    Leaf("running_var", "batch_stats", "var", SAME, (STEPS,)),
 )
 
 
 def conv_norm(torch: str, path: str) -> tuple[Row, Row]:
     """A `Sequential` of convolution and norm."""
-    return Row(f"{torch}.0", f"{path}/conv", CONV), Row(
-        f"{torch}.1", f"{path}/norm", NORM
-    )
+    conv = Row(f"{torch}.0", f"{path}/conv", CONV)
+    return conv, Row(f"{torch}.1", f"{path}/norm", NORM)
 
 
 def bare_hrnet(prefix: str) -> tuple[str, str]:
@@ -338,13 +312,11 @@ def hrnet_rows(prefix: str, path: str) -> Iterator[Row]:
     yield from _residual_rows(torch, block)
     # Branch 0 is converted at its own stride; branch t > 0 is new at transition t.
     yield from conv_norm(f"{prefix}transition1.0", f"{path}/transition1_branch0")
-    yield from conv_norm(
-        f"{prefix}transition{{t}}.{{t}}.0", f"{path}/transition{{t}}_branch{{t}}"
-    )
+    torch = f"{prefix}transition{{t}}.{{t}}.0"
+    yield from conv_norm(torch, f"{path}/transition{{t}}_branch{{t}}")
     torch, module = f"{prefix}stage{{s}}.{{m}}", f"{path}/stage{{s}}_module{{m}}"
-    yield from _residual_rows(
-        f"{torch}.branches.{{b}}.{{j}}", f"{module}/branch{{b}}_block{{j}}"
-    )
+    branch = f"{module}/branch{{b}}_block{{j}}"
+    yield from _residual_rows(f"{torch}.branches.{{b}}.{{j}}", branch)
     for to in range(4):
         for source in range(4):
             fuse = f"{torch}.fuse_layers.{to}.{source}"

@@ -40,6 +40,28 @@ def test_cell_lies_one_and_a_half_pixels_beyond_its_point():
     np.testing.assert_allclose(between, 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("middle", [0.0, 1.5, 2.25])
+@pytest.mark.parametrize("stride", [2, 4])
+def test_cells_lie_where_their_rule_says(stride, middle):
+    cells = geometry.CellRule(stride, middle)
+    ramp = jnp.tile(jnp.arange(8.0)[None, :, None], (2, 1, 1))
+    upsampled = geometry.upsample_to_input(ramp, cells=cells)[0, :, 0]
+    expected = np.clip((np.arange(8 * stride) - middle) / stride, 0, 7)
+    np.testing.assert_allclose(upsampled, expected, atol=1e-6)
+    part = geometry.upsample_to_input(ramp, jnp.asarray([2, 5]) * stride, cells=cells)
+    np.testing.assert_allclose(part[0, :, 0], np.minimum(expected, 4), atol=1e-6)
+
+
+def test_the_rule_of_half_pixels_is_that_of_resizing():
+    maps = jnp.asarray(np.random.default_rng(0).standard_normal((3, 5, 2)), jnp.float32)
+    whole = jnp.asarray([12, 20])
+    np.testing.assert_allclose(
+        geometry.upsample_to_input(maps, whole, cells=geometry.CellRule(4, 1.5)),
+        geometry.upsample_to_input(maps),
+        atol=1e-6,
+    )
+
+
 @pytest.mark.parametrize(
     ("point", "expected"),
     [

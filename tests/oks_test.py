@@ -33,7 +33,7 @@ def _oks_by_pycocotools(detected, truth, area):
         file = CocoFile()
         file.dataset = {
             "images": [{"id": 1}],
-            "categories": [{"id": 1}],
+            "categories": [{"id": 1, "keypoints": ["nose"]}],
             "annotations": [annotation],
         }
         file.createIndex()

@@ -1,4 +1,4 @@
-"""Similarity transforms between image and input pixels, and what they move.
+"""Similarity transforms between image and input pixels; points and images moved.
 
 Frames: `image` (original pixels), `input` (network pixels); pixel centers at
 integers. A transform is a 2x3 matrix `M` with `x_input = M @ (x_image, 1)`.
@@ -95,6 +95,30 @@ def transform_points(
 ) -> Float64[np.ndarray, "*n 2"]:
     """Move points `(x, y)` by a transform."""
     return points @ affine[:, :2].T + affine[:, 2]
+
+
+def transform_boxes(
+    boxes: Float[np.ndarray, "*n 4"], affine: Float64[np.ndarray, "2 3"]
+) -> Float64[np.ndarray, "*n 4"]:
+    """Smallest upright boxes around moved ones, `x0 y0 x1 y1`; middles stay middles."""
+    middle = transform_points((boxes[..., :2] + boxes[..., 2:]) / 2, affine)
+    half = (boxes[..., 2:] - boxes[..., :2]) / 2 @ abs(affine[:, :2]).T
+    return np.concatenate([middle - half, middle + half], axis=-1)
+
+
+def mirror_affine(
+    affine: Float64[np.ndarray, "2 3"], width: int
+) -> Float64[np.ndarray, "2 3"]:
+    """The transform followed by mirroring an input of `width` px."""
+    mirrored = affine.copy()
+    mirrored[0] = -affine[0]
+    mirrored[0, 2] += width - 1
+    return mirrored
+
+
+def invert_affine(affine: Float64[np.ndarray, "2 3"]) -> Float64[np.ndarray, "2 3"]:
+    """The transform back."""
+    return np.linalg.inv(np.vstack([affine, [0.0, 0.0, 1.0]]))[:2]
 
 
 def warp_image(

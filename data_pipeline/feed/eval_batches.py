@@ -4,12 +4,18 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from data_pipeline.feed.affine import eval_input_size
-from data_pipeline.feed.examples import Example, eval_example
+from data_pipeline.feed.examples import (
+    MASK_STRIDES,
+    Example,
+    eval_example,
+    stack_examples,
+)
+from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.sources import Source, check_share
 
 
@@ -21,15 +27,13 @@ class EvalBatches:
       source: records.
       batches: for each batch the positions of its images in `source`; negative
         numbers are padding (`~position` of the image that is repeated).
-      short_side: input px.
-      max_people: people per image; beyond them the largest stay.
+      load: makes the example of a record.
       num_threads: threads that decode ahead.
     """
 
     source: Source
     batches: Sequence[tuple[int, ...]]
-    short_side: int
-    max_people: int
+    load: Callable[[ImageRecord], Example]
     num_threads: int
 
     def __len__(self) -> int:
@@ -44,21 +48,22 @@ class EvalBatches:
         Raises:
           ValueError: if an image is unreadable; names it.
         """
-        load = functools.partial(
-            _load, self.source, short_side=self.short_side, max_people=self.max_people
-        )
         ahead: collections.deque[list[concurrent.futures.Future[Example]]]
         ahead = collections.deque()
         pool = concurrent.futures.ThreadPoolExecutor(self.num_threads)
         try:
             for batch in self.batches:
-                ahead.append([pool.submit(load, position) for position in batch])
+                ahead.append([pool.submit(self._load, position) for position in batch])
                 if len(ahead) > 2:
                     yield _stacked(ahead.popleft())
             while ahead:
                 yield _stacked(ahead.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _load(self, position: int) -> Example:
+        record = self.source[position if position >= 0 else ~position]
+        return self.load(record) | {"valid": np.asarray(position >= 0)}
 
 
 def make_eval_batches(
@@ -67,6 +72,8 @@ def make_eval_batches(
     short_side: int,
     batch_size: int,
     max_people: int = 30,
+    multiple: int = 64,
+    mask_strides: tuple[int, ...] = MASK_STRIDES,
     num_threads: int = 4,
     host_index: int = 0,
     num_hosts: int = 1,
@@ -79,9 +86,11 @@ def make_eval_batches(
 
     Args:
       source: records.
-      short_side: input px, rounded up to a multiple of 64.
+      short_side: input px, rounded up to a multiple of `multiple`.
       batch_size: images per batch over all hosts.
       max_people: people per image; beyond them the largest stay.
+      multiple: both input sides are multiples of this.
+      mask_strides: input px per cell of the loss masks.
       num_threads: threads that decode ahead.
       host_index: which of the hosts this is.
       num_hosts: number of hosts.
@@ -93,10 +102,13 @@ def make_eval_batches(
     check_share(source, batch_size, host_index, num_hosts)
     if short_side <= 0:
         raise ValueError(f"got short_side={short_side}, expected a positive number")
+    input_size = functools.partial(
+        eval_input_size, short_side=short_side, multiple=multiple
+    )
     groups = collections.defaultdict(list)
     for position, size in enumerate(source.sizes):
         try:
-            groups[eval_input_size(size, short_side=short_side)].append(position)
+            groups[input_size(size)].append(position)
         except ValueError as error:
             raise ValueError(f"{source[position].name}: {error}") from error
     # As devices hold a batch: first those of host 0. So an image has the same
@@ -111,17 +123,15 @@ def make_eval_batches(
             padded[start : start + batch_size][share]
             for start in range(0, len(padded), batch_size)
         )
-    return EvalBatches(source, batches, short_side, max_people, num_threads)
-
-
-def _load(
-    source: Source, position: int, *, short_side: int, max_people: int
-) -> Example:
-    record = source[position if position >= 0 else ~position]
-    example = eval_example(record, short_side=short_side, max_people=max_people)
-    return example | {"valid": np.asarray(position >= 0)}
+    load = functools.partial(
+        eval_example,
+        short_side=short_side,
+        max_people=max_people,
+        multiple=multiple,
+        mask_strides=mask_strides,
+    )
+    return EvalBatches(source, batches, load, num_threads)
 
 
 def _stacked(futures: list[concurrent.futures.Future[Example]]) -> Example:
-    examples = [future.result() for future in futures]
-    return {name: np.stack([each[name] for each in examples]) for name in examples[0]}
+    return stack_examples([future.result() for future in futures])

@@ -4,26 +4,154 @@ Keypoints are shipped in input px also where they lie outside the input, people
 padded to a fixed number; what a method makes of them is not decided here.
 """
 
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
 
 from data_pipeline.feed.affine import (
     area_scale,
     eval_affine,
     eval_input_size,
+    invert_affine,
+    mirror_affine,
+    transform_boxes,
     transform_points,
     warp_image,
 )
 from data_pipeline.feed.augment import Augmentation
-from data_pipeline.feed.ignore_mask import loss_mask
 from data_pipeline.read.images import decode_image
 from data_pipeline.read.records import ImageRecord
+from data_pipeline.read.segmentation import decode_segmentation
 from logocap_jax.skeletons import Skeleton
 
-Example = dict[str, np.ndarray]
+# Arrays by name; `masks` are arrays by stride.
+Example = dict[str, Any]
 
 MIN_CENTER_AREA = 32.0**2
+MASK_STRIDES = (4,)
+
+
+def make_example(
+    image: UInt8[np.ndarray, "H W 3"],
+    *,
+    masks: Mapping[int, UInt8[np.ndarray, "h w"]],
+    keypoints: Float[np.ndarray, "n K 2"],
+    labelled: Bool[np.ndarray, "n K"],
+    area: Float[np.ndarray, " n"],
+    has_center: Bool[np.ndarray, " n"],
+    box: Float[np.ndarray, "n 4"],
+    max_people: int,
+    mirrored: bool = False,
+    content: Float[np.ndarray, "4"] | None = None,
+    input_to_image: Float[np.ndarray, "2 3"] | None = None,
+) -> Example:
+    """The arrays of one example: every field of `structures.Batch`, without `B`.
+
+    All that makes batches goes through this function. Arguments are in input px, as the
+    fields of the same names are.
+
+    Args:
+      image: RGB.
+      masks: by stride.
+      keypoints: of the people in the image.
+      labelled: keypoint is annotated.
+      area: of the people.
+      has_center: person is large enough to own a pose centre.
+      box: `x0 y0 x1 y1`.
+      max_people: P, slots that people are padded to.
+      mirrored: the image was mirrored.
+      content: box of the photograph; the whole input if not given.
+      input_to_image: transform to the image; the identity if not given.
+
+    Raises:
+      ValueError: if there are more people than slots.
+    """
+    count, (height, width) = len(area), image.shape[:2]
+    if count > max_people:
+        raise ValueError(f"got {count} people, expected up to {max_people}")
+    if content is None:
+        content = np.array([-0.5, -0.5, width - 0.5, height - 0.5])
+    if input_to_image is None:
+        input_to_image = np.eye(2, 3)
+
+    def padded(values: np.ndarray, dtype: type, fill: float = 0) -> np.ndarray:
+        array = np.full((max_people, *values.shape[1:]), fill, dtype)
+        array[:count] = values
+        return array
+
+    return {
+        "image": image,
+        "masks": dict(masks),
+        "keypoints": padded(keypoints, np.float32),
+        "labelled": padded(labelled, bool),
+        "area": padded(area, np.float32, fill=1),
+        "person": padded(np.any(labelled, axis=1), bool),
+        "has_center": padded(has_center, bool),
+        "mirrored": np.asarray(mirrored),
+        "box": padded(box, np.float32),
+        "content": np.asarray(content, np.float32),
+        "input_to_image": np.asarray(input_to_image, np.float32),
+    }
+
+
+def empty_example(
+    size: tuple[int, int],
+    *,
+    num_keypoints: int,
+    max_people: int,
+    mask_strides: tuple[int, ...] = MASK_STRIDES,
+) -> Example:
+    """A black image without people, to plan and to measure with.
+
+    Args:
+      size: `(width, height)` of the input, px.
+      num_keypoints: K.
+      max_people: P.
+      mask_strides: of the masks, which are all 1.
+    """
+    width, height = size
+    return make_example(
+        np.zeros((height, width, 3), np.uint8),
+        masks=full_masks(size, mask_strides),
+        keypoints=np.zeros((0, num_keypoints, 2)),
+        labelled=np.zeros((0, num_keypoints), bool),
+        area=np.zeros(0),
+        has_center=np.zeros(0, bool),
+        box=np.zeros((0, 4)),
+        max_people=max_people,
+    )
+
+
+def full_masks(
+    size: tuple[int, int], strides: tuple[int, ...] = MASK_STRIDES
+) -> dict[int, UInt8[np.ndarray, "h w"]]:
+    """Masks by stride in which every cell of an input `(width, height)` counts."""
+    width, height = size
+    return {
+        stride: np.ones((height // stride, width // stride), np.uint8)
+        for stride in strides
+    }
+
+
+def map_example(
+    function: Callable[..., np.ndarray], example: Example, *others: Example
+) -> Example:
+    """Apply a function to each array of an example, with those of others beside."""
+    return {
+        name: map_example(function, value, *(other[name] for other in others))
+        if isinstance(value, dict)
+        else function(value, *(other[name] for other in others))
+        for name, value in example.items()
+    }
+
+
+def stack_examples(examples: list[Example]) -> Example:
+    """One batch of some examples."""
+    return map_example(lambda *arrays: np.stack(arrays), *examples)
 
 
 def train_example(
@@ -34,6 +162,7 @@ def train_example(
     input_size: int,
     augmentation: Augmentation,
     max_people: int,
+    mask_strides: tuple[int, ...] = MASK_STRIDES,
 ) -> Example:
     """Decode, augment and pack a record into a square training example.
 
@@ -43,12 +172,12 @@ def train_example(
       skeleton: which keypoints a mirror swaps.
       input_size: side of the input, input px.
       augmentation: ranges of the random similarity.
-      max_people: slots; beyond them the largest people stay.
+      max_people: slots, see `make_example`; the largest people stay, those with
+        keypoints first.
+      mask_strides: input px per cell of the masks.
 
     Returns:
-      `image` uint8 [H, W, 3], `mask` uint8 [h, w], `keypoints` float32 [P, K, 2]
-      (input px), `labelled` bool [P, K], `area` float32 [P] (input px^2), `person`
-      and `has_center` bool [P], `mirrored` bool [], `box` float32 [P, 4].
+      The arrays of `make_example`.
 
     Raises:
       ValueError: if the image or a segmentation is unusable; names the record.
@@ -56,27 +185,39 @@ def train_example(
     affine, mirrored = augmentation.draw(
         rng, image_size=(record.width, record.height), input_size=input_size
     )
-    size = (input_size, input_size)
-    example = _warped(record, affine, size=size, max_people=max_people)
+    example = _warped(
+        record,
+        affine,
+        size=(input_size, input_size),
+        max_people=max_people,
+        mask_strides=mask_strides,
+        mirrored=mirrored,
+    )
     if mirrored:
         _mirror(example, skeleton)
     return example
 
 
 def eval_example(
-    record: ImageRecord, *, short_side: int, max_people: int, multiple: int = 64
+    record: ImageRecord,
+    *,
+    short_side: int,
+    max_people: int,
+    multiple: int = 64,
+    mask_strides: tuple[int, ...] = MASK_STRIDES,
 ) -> Example:
-    """Decode and pack a record as it is seen at test time.
+    """Decode and pack a record at test time.
 
     Args:
       record: image and people.
       short_side: input px, rounded up to a multiple of `multiple`.
-      max_people: slots; beyond them the largest people stay.
+      max_people: as in `train_example`.
       multiple: both input sides are multiples of this.
+      mask_strides: input px per cell of the masks.
 
     Returns:
-      The arrays of `train_example`, and `image_id` int64 [], `input_to_image`
-      float64 [2, 3] and `image_size` int32 [2] (width, height).
+      The arrays of `make_example`, but `input_to_image` in float64; and `image_id`
+      int64 [], `image_size` int32 [2] (width, height).
 
     Raises:
       ValueError: if the image or a segmentation is unusable; names the record.
@@ -84,10 +225,13 @@ def eval_example(
     image_size = (record.width, record.height)
     size = eval_input_size(image_size, short_side=short_side, multiple=multiple)
     affine = eval_affine(image_size, size)
-    inverse = np.linalg.inv(np.vstack([affine, [0.0, 0.0, 1.0]]))[:2]
-    return _warped(record, affine, size=size, max_people=max_people) | {
+    example = _warped(
+        record, affine, size=size, max_people=max_people, mask_strides=mask_strides
+    )
+    return example | {
         "image_id": np.asarray(record.image_id, np.int64),
-        "input_to_image": inverse,
+        # Poses go back to the image by it, on the host.
+        "input_to_image": invert_affine(affine),
         "image_size": np.asarray(image_size, np.int32),
     }
 
@@ -98,54 +242,111 @@ def _warped(
     *,
     size: tuple[int, int],
     max_people: int,
+    mask_strides: tuple[int, ...],
+    mirrored: bool = False,
 ) -> Example:
-    people = _people(record, affine, max_people=max_people)
-    return people | {
-        "image": warp_image(decode_image(record), affine, size=size),
-        "mask": loss_mask(record, affine, size=size),
-        "mirrored": np.asarray(False),
-    }
+    """The example of a warped record; pixels and keypoints are not mirrored yet."""
+    people = _chosen_people(record, max_people)
+    # Between the outer edges of its pixels.
+    photograph = np.array([-0.5, -0.5, record.width - 0.5, record.height - 0.5])
+    corner, sides = np.split(record.bbox[people].astype(np.float64), 2, axis=1)
+    boxes = np.concatenate([corner, corner + sides], axis=1)
+    to_input = mirror_affine(affine, size[0]) if mirrored else affine
+    return make_example(
+        warp_image(decode_image(record), affine, size=size),
+        masks=loss_masks(record, affine, size=size, strides=mask_strides),
+        keypoints=transform_points(record.keypoints[people], affine),
+        labelled=record.visibility[people] > 0,
+        area=record.area[people] * area_scale(affine),
+        has_center=record.area[people] >= MIN_CENTER_AREA,
+        box=transform_boxes(boxes, to_input),
+        max_people=max_people,
+        mirrored=mirrored,
+        content=transform_boxes(photograph, to_input),
+        input_to_image=invert_affine(to_input),
+    )
 
 
-def _people(
-    record: ImageRecord,
-    affine: Float64[np.ndarray, "2 3"],
-    *,
-    max_people: int,
-    min_center_area: float = MIN_CENTER_AREA,
-) -> Example:
-    """People with a labelled keypoint, in annotation order, padded."""
-    labelled = record.visibility > 0
-    chosen = _largest(np.flatnonzero(labelled.any(axis=1)), record.area, max_people)
-    count, num_keypoints = len(chosen), record.visibility.shape[1]
-    example = {
-        "keypoints": np.zeros((max_people, num_keypoints, 2), np.float32),
-        "labelled": np.zeros((max_people, num_keypoints), bool),
-        "area": np.ones(max_people, np.float32),
-        "person": np.arange(max_people) < count,
-        "has_center": np.zeros(max_people, bool),
-        "box": np.zeros((max_people, 4), np.float32),
-    }
-    example["keypoints"][:count] = transform_points(record.keypoints[chosen], affine)
-    example["labelled"][:count] = labelled[chosen]
-    example["area"][:count] = record.area[chosen] * area_scale(affine)
-    example["has_center"][:count] = record.area[chosen] >= min_center_area
-    return example
+def _chosen_people(record: ImageRecord, max_people: int) -> Int[np.ndarray, " n"]:
+    """People with a labelled keypoint, then all others but crowds.
+
+    The largest if they are too many; those of a kind in annotation order.
+    """
+    first = _largest(record.has_keypoints, record.area, max_people)
+    is_other = ~record.has_keypoints & ~record.iscrowd
+    rest = _largest(is_other, record.area, max_people - len(first))
+    return np.concatenate([first, rest])
 
 
 def _largest(
-    people: np.ndarray, area: Float32[np.ndarray, " n"], count: int
-) -> np.ndarray:
+    candidates: Bool[np.ndarray, " n"], area: Float32[np.ndarray, " n"], count: int
+) -> Int[np.ndarray, " m"]:
+    people = np.flatnonzero(candidates)
     by_area = people[np.argsort(-area[people], kind="stable")]
     return np.sort(by_area[:count])
 
 
 def _mirror(example: Example, skeleton: Skeleton) -> None:
-    """Mirror an example in place: pixels, points, and which side they are of."""
-    width = example["image"].shape[1]
-    for name in ("image", "mask"):
-        example[name] = cv2.flip(example[name], 1)  # around the vertical axis
-    example["keypoints"][..., 0] = width - 1 - example["keypoints"][..., 0]
-    example["keypoints"] = example["keypoints"][:, skeleton.flip_index]
-    example["labelled"] = example["labelled"][:, skeleton.flip_index]
-    example["mirrored"] = np.asarray(True)
+    """Mirror pixels and keypoints in place, and which side these are of."""
+
+    def flip(pixels: np.ndarray) -> np.ndarray:
+        return cv2.flip(pixels, 1)  # around the vertical axis
+
+    example["image"] = flip(example["image"])
+    example["masks"] = map_example(flip, example["masks"])
+    last = example["image"].shape[1] - 1
+    example["keypoints"][..., 0] = last - example["keypoints"][..., 0]
+    for name in ("keypoints", "labelled"):
+        example[name] = example[name][:, skeleton.flip_index]
+
+
+def loss_masks(
+    record: ImageRecord,
+    affine: Float64[np.ndarray, "2 3"],
+    *,
+    size: tuple[int, int],
+    strides: tuple[int, ...] = MASK_STRIDES,
+) -> dict[int, UInt8[np.ndarray, "h w"]]:
+    """Warp the mask of a record to the cells of its input: 1 counts, 0 does not.
+
+    The loss leaves out crowds, people without labelled keypoints, and everything
+    outside the image (reference behaviour: the mask is warped like the image, with
+    zeros around it).
+
+    Args:
+      record: image and people.
+      affine: image px to input px.
+      size: `(width, height)` of the input, multiples of the strides.
+      strides: input px per cell.
+
+    Returns:
+      A mask for each stride.
+
+    Raises:
+      ValueError: if a segmentation cannot be decoded.
+    """
+    counts = ~ignored_region(record) * np.uint8(255)
+    masks = {}
+    for stride in strides:
+        cells = (size[0] // stride, size[1] // stride)
+        # Reference behaviour: bilinear on 0..255, then more than half counts.
+        warped = cv2.warpAffine(counts, affine / stride, cells, flags=cv2.INTER_LINEAR)
+        masks[stride] = (warped > 127).astype(np.uint8)
+    return masks
+
+
+def ignored_region(record: ImageRecord) -> Bool[np.ndarray, "H0 W0"]:
+    """Union of the segmentations of crowds and people without labelled keypoints.
+
+    Raises:
+      ValueError: if a segmentation cannot be decoded.
+    """
+    region = np.zeros((record.height, record.width), bool)
+    for person in np.flatnonzero(record.is_ignored):
+        text = record.segmentation[person]
+        if text:
+            try:
+                region |= decode_segmentation(json.loads(text), region.shape)
+            except ValueError as error:
+                raise ValueError(f"{record.name}: person {person}: {error}") from error
+    return region

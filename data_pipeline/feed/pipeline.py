@@ -6,20 +6,28 @@ state of the loader is ever saved.
 """
 
 import functools
-from collections.abc import Generator
+import logging
+from collections.abc import Callable, Generator
 
 import grain
 import numpy as np
 
 from data_pipeline.feed.augment import Augmentation
-from data_pipeline.feed.bad_records import Substituting
-from data_pipeline.feed.examples import Example, train_example
+from data_pipeline.feed.examples import (
+    MASK_STRIDES,
+    Example,
+    map_example,
+    train_example,
+)
 from data_pipeline.feed.workers import batches_of_workers, in_workers
 from data_pipeline.read.images import MAX_SIDE
+from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.sources import Source, check_share
 
-# Places for people in an image: all of them take memory, used or not.
+# Slots for people in an image: all of them take memory, used or not.
 MAX_PEOPLE = 10_000
+
+_LOG = logging.getLogger(__name__)
 
 
 def make_train_dataset(
@@ -30,6 +38,7 @@ def make_train_dataset(
     seed: int,
     augmentation: Augmentation,
     max_people: int = 30,
+    mask_strides: tuple[int, ...] = MASK_STRIDES,
     start_step: int = 0,
     num_workers: int = 0,
     num_threads: int = 4,
@@ -47,13 +56,14 @@ def make_train_dataset(
       seed: of order and augmentation.
       augmentation: ranges of the random similarity.
       max_people: people per image; beyond them the largest stay.
+      mask_strides: input px per cell of the loss masks.
       start_step: the first batch is the one of this step.
       num_workers: processes that load; 0 loads in threads of this one.
       num_threads: threads that load, in each process.
       host_index: which of the hosts this is; it gets its share of each batch.
       num_hosts: number of hosts.
-      max_bad_records: unreadable records to put others in place of, in each process;
-        0: the first one ends the iteration.
+      max_bad_records: unreadable records to replace by others, in each process; 0: the
+        first one ends the iteration.
       stall_s: seconds without a batch after which workers count as stuck.
 
     Yields:
@@ -84,8 +94,9 @@ def make_train_dataset(
         input_size=input_size,
         augmentation=augmentation,
         max_people=max_people,
+        mask_strides=mask_strides,
     )
-    load = Substituting(source, augment, max_bad=max_bad_records)
+    load = SkipBadRecords(source, augment, max_bad=max_bad_records)
     # Load before the slices, so that they do not move the random numbers; batch
     # before workers, so that their number does not change which images meet.
     dataset = (
@@ -104,6 +115,66 @@ def make_train_dataset(
     return _closing(iterable, stall_s=stall_s if num_workers else None)
 
 
+class SkipBadRecords:
+    """Makes examples of positions; a bad record gives way to the next good one.
+
+    Which one that is depends on the position and on the disk alone: not on what was
+    read before, so neither workers nor restarts change a batch. Bad records are
+    counted by position, each once, in each process by itself.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        make: Callable[[ImageRecord, np.random.Generator], Example],
+        *,
+        max_bad: int,
+    ) -> None:
+        """Set up.
+
+        Args:
+          source: records.
+          make: makes the example of a record; `ValueError` if it is bad.
+          max_bad: number of bad records to tolerate.
+        """
+        self._source = source
+        self._make = make
+        self._max_bad = max_bad
+        self._bad: dict[int, object] = {}
+
+    def __call__(self, position: int, rng: np.random.Generator) -> Example:
+        """Make the example of a record, or of the next good one, in cyclic order.
+
+        Raises:
+          ValueError: if there are more bad records than may be, or no good one.
+        """
+        count = len(self._source)
+        for candidate in range(position, position + count):
+            try:
+                return self._make(self._source[candidate % count], rng)
+            except ValueError as error:
+                if self._max_bad == 0:
+                    raise
+                self._note(candidate % count, error)
+        raise ValueError(f"got {count} bad records, expected a good one among them")
+
+    def _note(self, position: int, error: ValueError) -> None:
+        mine = object()
+        # Threads share this: one of them is first to set it.
+        is_new = self._bad.setdefault(position, mine) is mine
+        count = len(self._bad)
+        if count > self._max_bad:
+            raise ValueError(
+                f"got {count} bad records, expected at most {self._max_bad} "
+                f"(max_bad_records), the last one: {error}"
+            ) from error
+        if is_new:
+            _LOG.warning(
+                "bad record %d, of %d that may be; others take its place: %s",
+                *(count, self._max_bad, error),
+            )
+
+
 def _closing(
     iterable: grain.IterDataset, *, stall_s: float | None
 ) -> Generator[Example, None, None]:
@@ -112,6 +183,6 @@ def _closing(
     try:
         for batch in batches:
             # Copies: a worker's arrays are views of shared memory that it reuses.
-            yield {name: np.array(values) for name, values in batch.items()}
+            yield map_example(np.array, batch)
     finally:
         iterator.close()

@@ -13,17 +13,17 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data_pipeline.read import coco
+from data_pipeline.prepare.tfds_builder import to_example
+from data_pipeline.read.coco import read_coco_split
 from data_pipeline.read.images import decode_image
 from data_pipeline.read.records import ImageRecord
-from data_pipeline.read.tfds_builder import to_example
 from logocap_jax.skeletons import Skeleton
 
 _Load = Callable[[], Mapping[int, ImageRecord]]
 
 
 class BeamJobs:
-    """What preparing one data set asks of Beam."""
+    """The Beam jobs that prepare one data set."""
 
     def __init__(
         self, coco_dir: pathlib.Path, skeleton: Skeleton, options: Sequence[str]
@@ -42,11 +42,14 @@ class BeamJobs:
     def checker(
         self, split: str, folder: pathlib.Path
     ) -> Callable[[ImageRecord], None]:
-        """Decode all images of a split; returns what says of a record what was found.
+        """Decode all images of a split.
 
         Args:
           split: `train` or `val`.
-          folder: where workers leave what they find.
+          folder: where workers leave the faults.
+
+        Returns:
+          A function that raises `ValueError` for a record whose image is bad.
         """
         reasons = self._unreadable(split, folder)
 
@@ -99,5 +102,5 @@ def _example(load: _Load, place: tuple[int, int]) -> tuple[int, dict[str, Any]]:
 def _records(
     coco_dir: pathlib.Path, split: str, skeleton: Skeleton
 ) -> Mapping[int, ImageRecord]:
-    read = coco.read_coco_split(coco_dir, split, skeleton)
+    read = read_coco_split(coco_dir, split, skeleton)
     return {record.image_id: record for record in read.records}

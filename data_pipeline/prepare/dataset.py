@@ -2,50 +2,51 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import io
+import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_pipeline.prepare.staging import staging
-from data_pipeline.read import coco
-from data_pipeline.read.faults import Fault, image_fault, raise_faults
-from data_pipeline.read.ground_truth import prepared_ground_truth, write_ground_truth
+from data_pipeline.prepare.tfds_builder import PersonKeypoints
+from data_pipeline.read.coco import AnnotationFile, CocoSplit, read_coco_split
+from data_pipeline.read.coco_checks import integer_field
 from data_pipeline.read.images import decode_image
-from data_pipeline.read.layouts import SPLITS
-from data_pipeline.read.records import ImageRecord
-from data_pipeline.read.tfds_builder import PersonKeypoints
+from data_pipeline.read.layouts import (
+    SPLITS,
+    annotation_file,
+    is_prepared,
+    prepared_annotations,
+)
+from data_pipeline.read.records import Fault, ImageRecord, image_fault, raise_faults
 from logocap_jax.skeletons import Skeleton
 
 if TYPE_CHECKING:
     from data_pipeline.prepare.beam_jobs import BeamJobs
 
-INFO_FILE = "dataset_info.json"
-
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """What became of a `prepare_coco`.
+    """The outcome of `prepare_coco`.
 
     Attributes:
       written: images written, per split; empty where nothing was to be done.
       left_out: images left out, per split.
-      faults: why.
+      other: annotations of categories without keypoints, per split; left out.
+      faults: why images were left out.
     """
 
     written: dict[str, int]
     left_out: dict[str, int]
+    other: dict[str, int]
     faults: tuple[Fault, ...]
-
-
-def is_prepared(folder: pathlib.Path) -> bool:
-    """Whether the folder holds a finished data set written by `prepare_coco`."""
-    return (folder / INFO_FILE).is_file()
 
 
 def prepare_coco(
@@ -75,7 +76,7 @@ def prepare_coco(
         a whole is unusable.
     """
     if is_prepared(out):
-        return Prepared(written={}, left_out={}, faults=())
+        return Prepared(written={}, left_out={}, other={}, faults=())
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ValueError(f"{out}: got something else there, expected an empty folder")
     splits = _read_splits(coco_dir, skeleton)
@@ -113,13 +114,63 @@ def prepare_coco(
         if not skip_bad:
             raise_faults(faults)
         for name, image_ids in kept_ids.items():
-            target = prepared_ground_truth(pathlib.Path(builder.data_path), name)
-            write_ground_truth(coco.annotation_file(coco_dir, name), target, image_ids)
+            target = prepared_annotations(pathlib.Path(builder.data_path), name)
+            write_annotations(annotation_file(coco_dir, name), target, image_ids)
         os.replace(builder.data_path, out)
     listed = {name: len(s.records) + s.left_out for name, s in splits.items()}
     written = {name: len(image_ids) for name, image_ids in kept_ids.items()}
     left_out = {name: listed[name] - written[name] for name in splits}
-    return Prepared(written, left_out, tuple(faults))
+    other = {name: split.num_other for name, split in splits.items()}
+    return Prepared(written, left_out, other, tuple(faults))
+
+
+@contextlib.contextmanager
+def staging(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder to write in before it takes its name; removes what a kill left.
+
+    Raises:
+      ValueError: if another process prepares `out`.
+    """
+    folder = out.with_name(f".{out.name}.incomplete")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        try:
+            yield folder / "data"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"{out}: got another process that prepares it, expected none; wait for it"
+        ) from error
+    finally:
+        os.close(lock)
+
+
+def write_annotations(
+    annotations: pathlib.Path, target: pathlib.Path, image_ids: Collection[int]
+) -> None:
+    """Copy the annotations of people in some images: numbers as they are.
+
+    Segmentations and annotations of categories without keypoints are left out.
+
+    Args:
+      annotations: COCO-style JSON.
+      target: the file to write.
+      image_ids: images to keep, all sound.
+    """
+    truth, kept = AnnotationFile(annotations).truth, set(image_ids)
+    truth["images"] = [
+        image for image in truth["images"] if integer_field(image, "id") in kept
+    ]
+    truth["annotations"] = [
+        person
+        for person in truth["annotations"]
+        if integer_field(person, "image_id") in kept
+    ]
+    target.write_text(json.dumps(truth))
 
 
 def _beam_jobs(
@@ -135,14 +186,12 @@ def _beam_jobs(
     return BeamJobs(coco_dir, skeleton, options)
 
 
-def _read_splits(
-    coco_dir: pathlib.Path, skeleton: Skeleton
-) -> dict[str, coco.CocoSplit]:
-    names = [n for n in SPLITS if coco.annotation_file(coco_dir, n).is_file()]
+def _read_splits(coco_dir: pathlib.Path, skeleton: Skeleton) -> dict[str, CocoSplit]:
+    names = [name for name in SPLITS if annotation_file(coco_dir, name).is_file()]
     if not names:
-        expected = str(coco.annotation_file(coco_dir, "train"))
+        expected = str(annotation_file(coco_dir, "train"))
         raise ValueError(f"{coco_dir}: got no annotations, expected {expected!r}")
-    return {name: coco.read_coco_split(coco_dir, name, skeleton) for name in names}
+    return {name: read_coco_split(coco_dir, name, skeleton) for name in names}
 
 
 def _readable(

@@ -1,24 +1,96 @@
-"""Downloading a data set, by TFDS's download manager, and unpacking it.
+"""COCO's archives: download them, by TFDS's download manager, and unpack them.
 
 TFDS checks sums and keeps what is complete. It unpacks with TensorFlow, and holds all
 files of an archive in memory meanwhile; so Python's `zipfile` unpacks here.
 """
 
+import dataclasses
 import os
 import pathlib
 import shutil
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import tensorflow_datasets as tfds
 import tqdm
 from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
-from data_pipeline.prepare.archives import Archive
-from data_pipeline.prepare.staging import staging
+from data_pipeline.prepare.dataset import staging
 
+COCO_ADDRESS = "http://images.cocodataset.org"
 CACHE = "downloads"  # below the data set's folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A zip file.
+
+    Attributes:
+      path: below the address of the data set.
+      size: bytes.
+      sha256: of the file, hexadecimal.
+      holds: by split, the file or folder in it that is needed; it has the same path
+        in the data set's own folder.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    holds: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return self.path.rpartition("/")[2]
+
+    def lacking(self, folder: pathlib.Path, splits: Collection[str]) -> list[str]:
+        """Paths that the splits need and the data set's folder lacks."""
+        held = [path for split, path in self.holds.items() if split in splits]
+        places = ("", "images")
+        return [
+            path
+            for path in held
+            if not any((folder / place / path).exists() for place in places)
+        ]
+
+
+# Sizes and sums: those that TFDS 4.9.10 registers for its own `coco`.
+COCO_ARCHIVES = (
+    Archive(
+        path="annotations/image_info_test2017.zip",
+        size=1_144_034,
+        sha256="e52f412dd7195ac8f98d782b44c6dd30ea10241e9f42521f67610fbe055a74f8",
+        holds={"test-dev": "annotations/image_info_test-dev2017.json"},
+    ),
+    Archive(
+        path="annotations/annotations_trainval2017.zip",
+        size=252_907_541,
+        sha256="113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+        holds={
+            "train": "annotations/person_keypoints_train2017.json",
+            "val": "annotations/person_keypoints_val2017.json",
+        },
+    ),
+    Archive(
+        path="zips/val2017.zip",
+        size=815_585_330,
+        sha256="4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+        holds={"val": "val2017"},
+    ),
+    Archive(
+        path="zips/test2017.zip",
+        size=6_646_970_404,
+        sha256="c7908c3c9f94ba2f3340ebbeec58c25db6be8774f18d68c2f15d0e369d95baba",
+        holds={"test-dev": "test2017"},
+    ),
+    Archive(
+        path="zips/train2017.zip",
+        size=19_336_861_798,
+        sha256="69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+        holds={"train": "train2017"},
+    ),
+)
 
 
 def lacking_archives(
@@ -31,20 +103,20 @@ def lacking_archives(
     Raises:
       ValueError: if a split is in none.
     """
-    known = {split for archive in archives for split in archive.holds}
-    unknown = sorted(set(splits) - known)
+    all_splits = {split for archive in archives for split in archive.holds}
+    unknown = sorted(set(splits) - all_splits)
     if unknown or not splits:
         raise ValueError(
-            f"got splits {unknown} to download, expected some of {sorted(known)}"
+            f"got splits {unknown} to download, expected some of {sorted(all_splits)}"
         )
-    found = [archive for archive in archives if archive.lacking(folder, splits)]
-    return sorted(found, key=lambda archive: archive.size)
+    lacking = [archive for archive in archives if archive.lacking(folder, splits)]
+    return sorted(lacking, key=lambda archive: archive.size)
 
 
 def require_space(
     folder: pathlib.Path, out: pathlib.Path, archives: Sequence[Archive]
 ) -> str:
-    """What disk space archives need that are downloaded, unpacked and prepared.
+    """Check that there is disk space to download, unpack and prepare archives.
 
     Photographs do not get smaller in a zip file, and are kept as they are in
     ArrayRecord: so each of the three takes as much as the archive.
@@ -53,6 +125,9 @@ def require_space(
       folder: of the data set; it may not be there yet.
       out: where it will be prepared.
       archives: those that the folder lacks; some may be there, but not unpacked.
+
+    Returns:
+      The space needed, in words.
 
     Raises:
       ValueError: if a disk has less.
@@ -94,17 +169,17 @@ def download(
     *,
     address: str,
 ) -> None:
-    """Bring a data set's folder what it lacks of some splits, file by file.
+    """Download the files of some splits that a data set's folder lacks.
 
     Archives stay in `folder/downloads`, those that are complete; one that breaks off
     is begun anew next time. One of the same name in the folder itself is taken as it
-    is, if it has the right sum. What is unpacked takes its name when it is whole.
+    is, if it has the right sum. Unpacked files take their names when they are whole.
 
     Args:
       folder: of the data set; it is made.
       splits: such as `train`.
-      archives: what there is.
-      address: what the paths of the archives are below.
+      archives: all that exist.
+      address: URL that the paths of the archives are below.
 
     Raises:
       ValueError: if a file is not there, breaks off, or is another one than expected,

@@ -7,87 +7,168 @@ once: who repairs a file wants the whole list.
 import collections
 import dataclasses
 import functools
+import hashlib
 import json
+import logging
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from data_pipeline.feed.ignore_mask import is_ignored
 from data_pipeline.read.coco_checks import (
+    CheckedEntries,
     annotation_faults,
+    check_entries,
+    check_parts,
     image_faults,
     integer_field,
+    keypoint_truth,
+    training_faults,
     with_area,
 )
-from data_pipeline.read.faults import Fault
 from data_pipeline.read.layouts import find_layout
-from data_pipeline.read.records import ImageRecord
+from data_pipeline.read.records import Fault, ImageRecord
 from logocap_jax.skeletons import Skeleton
+
+_LOG = logging.getLogger(__name__)
+
+
+class AnnotationFile:
+    """A COCO-style annotation file, read when it is first asked for, and once."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        """Read nothing yet."""
+        self.path = path
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The path alone: input workers need nothing else."""
+        return {"path": self.path}
+
+    @functools.cached_property
+    def content(self) -> Any:
+        """The parsed file.
+
+        Raises:
+          ValueError: if it is not there, or is no JSON.
+        """
+        if not self.path.is_file():
+            raise ValueError(
+                f"{self.path}: got no such file, expected COCO-style annotations"
+            )
+        encoded = self.path.read_bytes()
+        self.fingerprint = _fingerprint(encoded)
+        try:
+            return json.loads(encoded)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{self.path}: got no JSON: {error!s:.200}") from error
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The first 16 hexadecimal digits of the file's SHA-256.
+
+        Raises:
+          OSError: if it is not there.
+        """
+        return _fingerprint(self.path.read_bytes())
+
+    @functools.cached_property
+    def truth(self) -> dict[str, Any]:
+        """The people with keypoints, to score against: numbers as in the file.
+
+        As `coco_checks.keypoint_truth`, without segmentations; `content` is freed.
+
+        Raises:
+          ValueError: if the file is not there, no JSON, or lacks a part.
+        """
+        truth = keypoint_truth(self.content, str(self.path))
+        self.forget()
+        truth["annotations"] = [
+            {name: value for name, value in person.items() if name != "segmentation"}
+            if isinstance(person, dict)
+            else person
+            for person in truth["annotations"]
+        ]
+        return truth
+
+    def forget(self) -> None:
+        """Free `content`: of COCO's training set it takes more than a gigabyte."""
+        self.__dict__.pop("content", None)
 
 
 @dataclasses.dataclass(frozen=True)
 class CocoSplit:
-    """The good records of one annotation file, in its order, and what was bad.
+    """The good records of one annotation file, in its order, and its faults.
 
     Attributes:
       records: images whose every annotation is sound.
-      faults: what was bad.
+      faults: all faults.
       left_out: number of images that are listed but not in `records`.
+      num_other: number of annotations of categories without keypoints; left out.
     """
 
     records: tuple[ImageRecord, ...]
     faults: tuple[Fault, ...]
     left_out: int
+    num_other: int = 0
 
 
-def annotation_file(root: pathlib.Path, split: str) -> pathlib.Path:
-    """Where the folder of a data set keeps the annotations of a split."""
-    return find_layout(root, split).annotation_file(root, split)
-
-
-def read_coco_split(root: pathlib.Path, split: str, skeleton: Skeleton) -> CocoSplit:
+def read_coco_split(
+    root: pathlib.Path,
+    split: str,
+    skeleton: Skeleton,
+    annotations: AnnotationFile | None = None,
+) -> CocoSplit:
     """Read a split of a folder in a layout of `layouts`; see `read_coco`.
+
+    Args:
+      root: the folder.
+      split: of the data set.
+      skeleton: what `keypoints` must hold.
+      annotations: of the split, where they are open.
 
     Raises:
       ValueError: if the folder or the annotation file as a whole is unusable.
     """
     layout = find_layout(root, split)
     images = layout.image_folder(root, split)
-    annotations = layout.annotation_file(root, split)
+    if annotations is None:
+        annotations = AnnotationFile(layout.annotation_file(root, split))
     if split in layout.unlabelled:
         return read_image_list(annotations, images, skeleton)
     return read_coco(annotations, images, skeleton, area_of_box=layout.area_of_box)
 
 
 def read_image_list(
-    path: pathlib.Path, images: pathlib.Path, skeleton: Skeleton
+    annotations: AnnotationFile, images: pathlib.Path, skeleton: Skeleton
 ) -> CocoSplit:
     """Read a list of images without annotations, such as COCO's test-dev.
 
     Args:
-      path: COCO-style JSON of which only `images` counts.
+      annotations: COCO-style JSON of which only `images` counts.
       images: folder that `file_name`s are relative to.
-      skeleton: of people that are not there; sets the arrays' shape.
+      skeleton: sets the shape of the empty arrays of people.
 
     Raises:
       ValueError: if the file is not JSON, or lists no images.
     """
-    content = _load(path, parts=("images",))
-    folder = images.resolve()
-    good, _, found = _checked(
-        "image", content["images"], functools.partial(image_faults, folder=folder)
+    source = str(annotations.path)
+    check_parts(annotations.content, ("images",), source)
+    entries, folder = annotations.content["images"], images.resolve()
+    checked = check_entries(
+        "image", entries, functools.partial(image_faults, folder=folder)
     )
     return CocoSplit(
-        tuple(_record(entry, [], folder, skeleton.num_keypoints) for entry in good),
-        tuple(Fault(str(path), *fault) for fault in found),
-        left_out=len(content["images"]) - len(good),
+        tuple(
+            _record(entry, [], folder, skeleton.num_keypoints) for entry in checked.good
+        ),
+        tuple(Fault(source, *fault) for fault in checked.faults),
+        left_out=len(entries) - len(checked.good),
     )
 
 
 def read_coco(
-    annotations: pathlib.Path,
+    annotations: AnnotationFile,
     images: pathlib.Path,
     skeleton: Skeleton,
     *,
@@ -96,7 +177,8 @@ def read_coco(
     """Read and check an annotation file; faulty records are reported, not raised.
 
     An image with one bad annotation is left out as a whole: without that person the
-    loss would teach that nobody is there.
+    loss would teach that nobody is there. Annotations of categories without keypoints
+    are left out and counted.
 
     Args:
       annotations: COCO-style JSON.
@@ -108,108 +190,83 @@ def read_coco(
     Raises:
       ValueError: if the file is not JSON, lacks a part, or holds other keypoints.
     """
-    content = _load(annotations)
+    source, folder = str(annotations.path), images.resolve()
+    truth = keypoint_truth(annotations.content, source)
+    _check_keypoints(truth["categories"][0]["keypoints"], skeleton, source)
     if area_of_box is not None:
-        content["annotations"] = [
-            with_area(entry, area_of_box) for entry in content["annotations"]
+        truth["annotations"] = [
+            with_area(entry, area_of_box) for entry in truth["annotations"]
         ]
-    folder = images.resolve()
-    good_images, _, image_found = _checked(
-        "image", content["images"], functools.partial(image_faults, folder=folder)
+    sound = check_entries(
+        "image", truth["images"], functools.partial(image_faults, folder=folder)
     )
-    by_id = {entry["id"]: entry for entry in good_images}
-    check_annotation = functools.partial(
-        annotation_faults,
-        images=by_id,
-        listed={_id(entry) for entry in content["images"]},
-        category=_keypoint_category(annotations, content["categories"], skeleton),
-        num_keypoints=skeleton.num_keypoints,
-    )
-    good, bad, found = _checked("annotation", content["annotations"], check_annotation)
-    spoiled = {integer_field(entry, "image_id") for entry in bad}
-    people = collections.defaultdict(list)
-    for entry in good:
-        people[entry["image_id"]].append(entry)
-    records = tuple(
-        _record(entry, people[number], folder, skeleton.num_keypoints)
-        for number, entry in by_id.items()
-        if number not in spoiled
-    )
+    people = _check_people(truth, sound.good, skeleton.num_keypoints)
+    records = _records(sound.good, people, folder, skeleton.num_keypoints)
+    num_other = len(annotations.content["annotations"]) - len(truth["annotations"])
+    if num_other:
+        _LOG.info(
+            "%s: left out %d annotations of categories without keypoints",
+            *(source, num_other),
+        )
     return CocoSplit(
         records=records,
-        faults=tuple(Fault(str(annotations), *fault) for fault in image_found + found),
-        left_out=len(content["images"]) - len(records),
+        faults=tuple(Fault(source, *fault) for fault in sound.faults + people.faults),
+        left_out=len(truth["images"]) - len(records),
+        num_other=num_other,
     )
 
 
-def _load(
-    path: pathlib.Path,
-    *,
-    parts: Sequence[str] = ("images", "annotations", "categories"),
-) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path}: got no such file, expected COCO-style annotations")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: got no JSON: {error!s:.200}") from error
-    for part in parts:
-        if not isinstance(content, dict) or not isinstance(content.get(part), list):
-            raise ValueError(f"{path}: got no list `{part}`, expected COCO-style JSON")
-    return content
+def _check_people(
+    truth: dict[str, Any], images: Sequence[dict[str, Any]], num_keypoints: int
+) -> CheckedEntries:
+    listed = {integer_field(entry, "id") for entry in truth["images"]}
+    by_id = {entry["id"]: entry for entry in images}
+    category = truth["categories"][0]["id"]
 
-
-def _keypoint_category(
-    path: pathlib.Path, categories: Iterable[Any], skeleton: Skeleton
-) -> int:
-    """The id of the one category with keypoints."""
-    found = [entry for entry in categories if isinstance(entry, dict)]
-    found = [entry for entry in found if isinstance(entry.get("keypoints"), list)]
-    if len(found) != 1 or type(found[0].get("id")) is not int:
-        raise ValueError(
-            f"{path}: got {len(found)} `categories` with `keypoints`, expected one "
-            "that has an `id`"
+    def find_faults(entry: Any) -> list[str]:
+        faults = annotation_faults(
+            entry, images=listed, category=category, num_keypoints=num_keypoints
         )
-    names = found[0]["keypoints"]
+        return faults or list(training_faults(entry, by_id))
+
+    return check_entries("annotation", truth["annotations"], find_faults)
+
+
+def _records(
+    images: Sequence[dict[str, Any]],
+    people: CheckedEntries,
+    folder: pathlib.Path,
+    num_keypoints: int,
+) -> tuple[ImageRecord, ...]:
+    """Records of the images without a bad annotation."""
+    spoiled = {integer_field(entry, "image_id") for entry in people.bad}
+    people_of = collections.defaultdict(list)
+    for entry in people.good:
+        people_of[entry["image_id"]].append(entry)
+    return tuple(
+        _record(entry, people_of[entry["id"]], folder, num_keypoints)
+        for entry in images
+        if entry["id"] not in spoiled
+    )
+
+
+def _fingerprint(encoded: bytes) -> str:
+    return hashlib.sha256(encoded).hexdigest()[:16]
+
+
+def _check_keypoints(names: Sequence[str], skeleton: Skeleton, source: str) -> None:
     if len(names) != skeleton.num_keypoints:
         raise ValueError(
-            f"{path}: got {len(names)} keypoints in `categories`, expected the "
+            f"{source}: got {len(names)} keypoints in `categories`, expected the "
             f"{skeleton.num_keypoints} of skeleton {skeleton.name!r}; keypoints of "
             "your own need a skeleton.toml beside `annotations`: docs/own_data.md"
         )
     for got, expected in zip(names, skeleton.keypoints, strict=True):
         if got != expected:
             raise ValueError(
-                f"{path}: got keypoint {got!r:.40} in `categories`, expected "
+                f"{source}: got keypoint {got!r:.40} in `categories`, expected "
                 f"{expected!r} as in skeleton {skeleton.name!r}"
             )
-    return found[0]["id"]
-
-
-def _checked(
-    kind: str, entries: list[Any], find_faults: Callable[[Any], list[str]]
-) -> tuple[list[dict[str, Any]], list[Any], list[tuple[str, str]]]:
-    """Split entries into sound and unsound ones; what is wrong with which."""
-    times = collections.Counter(_id(entry) for entry in entries)
-    good: list[dict[str, Any]] = []
-    bad: list[Any] = []
-    found: list[tuple[str, str]] = []
-    for index, entry in enumerate(entries):
-        number = _id(entry)
-        faults = find_faults(entry)
-        if number is not None and times[number] > 1:
-            faults.append(f"got this id {times[number]} times, expected it once")
-        name = f"{kind}s[{index}]" if number is None else f"{kind} {number!r:.40}"
-        found.extend((name, fault) for fault in faults)
-        if faults:
-            bad.append(entry)
-        else:
-            good.append(entry)
-    return good, bad, found
-
-
-def _id(entry: Any) -> int | None:
-    return integer_field(entry, "id")
 
 
 def _record(
@@ -220,27 +277,25 @@ def _record(
 ) -> ImageRecord:
     packed = np.array([person["keypoints"] for person in people], np.float32)
     packed = packed.reshape(len(people), num_keypoints, 3)
-    visibility = packed[:, :, 2].astype(np.int8)
-    iscrowd = np.array([person["iscrowd"] for person in people], bool)
     bbox = np.array([person["bbox"] for person in people], np.float32)
-    return ImageRecord(
+    record = ImageRecord(
         image_id=image["id"],
         file_name=image["file_name"],
         width=image["width"],
         height=image["height"],
         keypoints=packed[:, :, :2],
-        visibility=visibility,
+        visibility=packed[:, :, 2].astype(np.int8),
         bbox=bbox.reshape(len(people), 4),
         area=np.array([person["area"] for person in people], np.float32),
-        iscrowd=iscrowd,
-        # Nobody else needs theirs, and they are most of the file.
-        segmentation=tuple(
-            json.dumps(person["segmentation"])
-            if ignored and person.get("segmentation")
-            else ""
-            for person, ignored in zip(
-                people, is_ignored(visibility, iscrowd), strict=True
-            )
-        ),
+        iscrowd=np.array([person["iscrowd"] for person in people], bool),
+        segmentation=("",) * len(people),
         image=folder / image["file_name"],
     )
+    # Segmentations are most of the file; only the loss mask needs some.
+    segmentation = tuple(
+        json.dumps(person["segmentation"])
+        if ignored and person.get("segmentation")
+        else ""
+        for person, ignored in zip(people, record.is_ignored, strict=True)
+    )
+    return dataclasses.replace(record, segmentation=segmentation)

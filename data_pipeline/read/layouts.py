@@ -1,4 +1,4 @@
-"""Where data sets keep their annotations and images, as they are downloaded."""
+"""Where data sets keep annotations and images: as downloaded, and as prepared."""
 
 import dataclasses
 import pathlib
@@ -9,6 +9,7 @@ from logocap_jax.skeletons import Skeleton
 
 # The splits of labelled people, in the order in which they are prepared.
 SPLITS = ("train", "val", "test")
+_INFO_FILE = "dataset_info.json"  # TFDS's name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Layout:
       annotations: by split, the annotation file.
       annotation_folders: where it may be, below the data set's folder.
       image_folders: by split, where its images may be.
-      area_of_box: the area of a person, as a share of the box, where annotations lack
+      area_of_box: area of a person as a share of the box, where annotations have no
         areas.
       unlabelled: splits that only list images.
     """
@@ -35,7 +36,7 @@ class Layout:
     unlabelled: frozenset[str] = frozenset()
 
     def annotation_file(self, root: pathlib.Path, split: str) -> pathlib.Path:
-        """The annotations of a split; where they would be, if they are nowhere."""
+        """Path of a split's annotations; the first candidate if none exists."""
         tried = [
             root / folder / self.annotations[split]
             for folder in self.annotation_folders
@@ -97,7 +98,27 @@ LAYOUTS = (COCO, OCHUMAN, CROWDPOSE)
 
 
 def find_layout(root: pathlib.Path, split: str) -> Layout:
-    """The layout of which the folder has the split; COCO's if it has none."""
-    known = [layout for layout in LAYOUTS if split in layout.annotations]
-    found = [each for each in known if each.annotation_file(root, split).is_file()]
-    return next(iter(found or known), COCO)
+    """The layout whose annotations of the split are there; else COCO's."""
+    layouts = [layout for layout in LAYOUTS if split in layout.annotations]
+    present = [
+        layout for layout in layouts if layout.annotation_file(root, split).is_file()
+    ]
+    return next(iter(present or layouts), COCO)
+
+
+def is_prepared(folder: pathlib.Path) -> bool:
+    """The folder holds a finished data set written by `prepare_coco`."""
+    return (folder / _INFO_FILE).is_file()
+
+
+def prepared_annotations(folder: pathlib.Path, split: str) -> pathlib.Path:
+    """Path of a split's annotations in a prepared data set."""
+    return folder / f"ground_truth_{split}.json"
+
+
+def annotation_file(folder: pathlib.Path, split: str) -> pathlib.Path:
+    """Path of a split's annotations, prepared or as downloaded; need not exist."""
+    prepared = prepared_annotations(folder, split)
+    if prepared.is_file():
+        return prepared
+    return find_layout(folder, split).annotation_file(folder, split)

@@ -1,7 +1,9 @@
-"""The one record that every source yields: an encoded image and its people."""
+"""The record that every source yields, and faults of records, reported all at once."""
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int8
@@ -22,7 +24,7 @@ class ImageRecord:
       area: area of the person as annotated, image px^2.
       iscrowd: the annotation covers a group of people.
       segmentation: per person COCO's `segmentation` (polygons or run lengths) as
-        JSON text, empty where the loss mask does not need it or there is none.
+        JSON text; empty where the loss mask needs none.
       image: the encoded image, or the file that holds it.
     """
 
@@ -40,10 +42,62 @@ class ImageRecord:
 
     @property
     def name(self) -> str:
-        """How error messages call this record."""
+        """Name of this record in error messages."""
         return f"image {self.image_id} ({self.file_name!r})"
 
     @property
     def has_people(self) -> bool:
-        """At least one person has a labelled keypoint."""
-        return bool((self.visibility > 0).any())
+        """At least one person is annotated, be it a crowd or without keypoints."""
+        return len(self.area) > 0
+
+    @property
+    def has_keypoints(self) -> Bool[np.ndarray, " n"]:
+        """People with a labelled keypoint."""
+        return np.any(self.visibility > 0, axis=1)
+
+    @property
+    def is_ignored(self) -> Bool[np.ndarray, " n"]:
+        """Crowds, and people without labelled keypoints: the loss leaves them out."""
+        return self.iscrowd | ~self.has_keypoints
+
+
+class Fault(NamedTuple):
+    """One fault of one record.
+
+    Attributes:
+      file: the file that holds the record.
+      record: its name, e.g. `annotation 7`.
+      reason: got and expected.
+    """
+
+    file: str
+    record: str
+    reason: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.file}: {self.record}: {self.reason}"
+
+
+def image_fault(record: ImageRecord, folder: pathlib.Path, error: ValueError) -> Fault:
+    """The fault that `decode_image` raised.
+
+    Args:
+      record: whose image it is.
+      folder: the data set.
+      error: what was raised; it names the record itself.
+    """
+    file = record.image if isinstance(record.image, pathlib.Path) else folder
+    return Fault(str(file), record.name, str(error).removeprefix(f"{record.name}: "))
+
+
+def raise_faults(faults: Sequence[Fault], *, shown: int = 20) -> None:
+    """Report all bad records at once, the first `shown` in words.
+
+    Raises:
+      ValueError: unless `faults` is empty.
+    """
+    if faults:
+        more = [f"... and {len(faults) - shown} more"] if len(faults) > shown else []
+        lines = [f"{len(faults)} bad records:", *map(str, faults[:shown]), *more]
+        raise ValueError("\n  ".join(lines))

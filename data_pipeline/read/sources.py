@@ -1,34 +1,46 @@
-"""Random-access sources of records, whatever a folder holds them as."""
+"""Where records come from: one interface to data as downloaded and as prepared."""
 
+import json
 import pathlib
 import pickle
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 
-from data_pipeline.prepare.dataset import is_prepared
-from data_pipeline.read import coco
-from data_pipeline.read.faults import raise_faults
+from data_pipeline.read.coco import AnnotationFile, read_coco_split
 from data_pipeline.read.find_skeleton import find_skeleton
-from data_pipeline.read.layouts import LAYOUTS
-from data_pipeline.read.records import ImageRecord
-from data_pipeline.read.tfds_builder import from_example
+from data_pipeline.read.layouts import LAYOUTS, annotation_file, is_prepared
+from data_pipeline.read.records import ImageRecord, raise_faults
 from logocap_jax.skeletons import Skeleton
+
+# Fields of a record as a prepared data set keeps them.
+ARRAYS = ("keypoints", "visibility", "bbox", "area", "iscrowd")
+NUMBERS = ("image_id", "width", "height")
+# From this version on the index counts the people of an image, with keypoints or not.
+PREPARED_VERSION = "1.1.0"
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Records by position, and what their keypoints are."""
+    """Records by position, and what is known of all of them."""
 
     skeleton: Skeleton
 
     @property
     def sizes(self) -> Sequence[tuple[int, int]]:
         """`(width, height)` of each image, known without reading any."""
+
+    @property
+    def truth(self) -> dict[str, Any]:
+        """Annotations to score against, see `AnnotationFile.truth`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells data from others: of the annotations, see `AnnotationFile`."""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -37,21 +49,46 @@ class Source(Protocol):
         """One record."""
 
 
-class RecordSource:
-    """Records that are at hand; their images stay in files until decoded."""
+class _Annotated:
+    """Part of a source that its annotation file holds."""
 
-    def __init__(self, records: Sequence[ImageRecord], skeleton: Skeleton) -> None:
+    def __init__(self, skeleton: Skeleton, annotations: AnnotationFile) -> None:
+        self.skeleton = skeleton
+        self._annotations = annotations
+
+    @property
+    def truth(self) -> dict[str, Any]:
+        """Annotations to score against, see `AnnotationFile.truth`."""
+        return self._annotations.truth
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells data from others: of the annotations, see `AnnotationFile`."""
+        return self._annotations.fingerprint
+
+
+class RecordSource(_Annotated):
+    """Records at hand; their images stay in files until decoded."""
+
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        skeleton: Skeleton,
+        annotations: AnnotationFile,
+    ) -> None:
+        """Take records, in order."""
+        super().__init__(skeleton, annotations)
         self._records = records
         self._pickled: bytes | None = None
         self._lock = threading.Lock()
-        self.skeleton = skeleton
         self.sizes = [(record.width, record.height) for record in records]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle once for all input workers: COCO's records take seconds each time."""
         with self._lock:
             if self._pickled is None:
-                self._pickled = pickle.dumps((self._records, self.skeleton))
+                parts = (self._records, self.skeleton, self._annotations)
+                self._pickled = pickle.dumps(parts)
         return _unpickle_records, (self._pickled,)
 
     def __len__(self) -> int:
@@ -67,7 +104,7 @@ def _unpickle_records(pickled: bytes) -> RecordSource:
     return RecordSource(*pickle.loads(pickled))
 
 
-class PreparedSource:
+class PreparedSource(_Annotated):
     """One split of a data set that `prepare_coco` wrote."""
 
     def __init__(
@@ -82,21 +119,28 @@ class PreparedSource:
         Raises:
           ValueError: if the folder holds another kind of data set, or lacks the split.
         """
-        self.skeleton = find_skeleton(folder)
+        annotations = AnnotationFile(annotation_file(folder, split))
+        super().__init__(find_skeleton(folder), annotations)
         builder = _open_builder(folder)
         if split not in builder.info.splits:
             raise ValueError(
                 f"{folder}: got no split {split!r}, expected one of "
                 f"{sorted(builder.info.splits)}"
             )
+        if with_people_only and builder.version < PREPARED_VERSION:
+            raise ValueError(
+                f"{folder}: got a data set prepared as version {builder.version}, "
+                "whose index leaves out people without keypoints, expected "
+                f"{PREPARED_VERSION} to train on; remove it and prepare it again"
+            )
         index = np.array(builder.info.metadata["index"][split]).reshape(-1, 3)
-        wanted = index[:, 2] > 0 if with_people_only else np.ones(len(index), bool)
-        self._positions = np.flatnonzero(wanted)
+        is_wanted = index[:, 2] > 0 if with_people_only else np.ones(len(index), bool)
+        self._positions = np.flatnonzero(is_wanted)
         self._folder = folder
         self._records = builder.as_data_source(
             split, decoders={"image": tfds.decode.SkipDecoding()}
         )
-        self.sizes = [(int(w), int(h)) for w, h, _ in index[wanted]]
+        self.sizes = [(int(w), int(h)) for w, h, _ in index[is_wanted]]
 
     def __len__(self) -> int:
         """Number of images."""
@@ -129,6 +173,14 @@ def _open_builder(folder: pathlib.Path) -> tfds.core.DatasetBuilder:
         ) from error
 
 
+def from_example(example: Mapping[str, Any]) -> ImageRecord:
+    """Turn an example that TFDS reads, its image not decoded, into a record."""
+    fields = {name: example[name] for name in (*ARRAYS, *NUMBERS, "image")}
+    fields["file_name"] = example["file_name"].decode()
+    fields["segmentation"] = tuple(json.loads(example["segmentation"]))
+    return ImageRecord(**fields)
+
+
 def check_share(
     source: Source, batch_size: int, host_index: int, num_hosts: int
 ) -> None:
@@ -149,47 +201,66 @@ def check_share(
 
 
 def open_source(
-    folder: pathlib.Path, split: str, *, with_people_only: bool = False
+    folder: pathlib.Path,
+    split: str,
+    *,
+    with_people_only: bool = False,
+    skeleton: Skeleton | None = None,
 ) -> Source:
     """Open a split of a prepared data set, or of one as it is downloaded.
 
-    The data set says what its keypoints are: see `find_skeleton`.
+    Its annotation file is parsed once: skeleton, records, `truth` and `fingerprint`
+    all come of that.
 
     Args:
       folder: what `prepare_coco` wrote, or a folder in a layout of `layouts`.
-      split: `train`, `val`, `test`, or COCO's `test-dev`, of which nobody has the
-        annotations.
-      with_people_only: only images in which a person has a labelled keypoint, as
-        training wants them.
+      split: `train`, `val`, `test`, or COCO's `test-dev`, whose annotations are secret.
+      with_people_only: only images with at least one annotated person, be it a crowd
+        or without keypoints: those to train on. What was parsed is freed then.
+      skeleton: of the data set, where another split's source has it; by default
+        `find_skeleton` finds it, maybe in the annotations of another split.
 
     Raises:
       ValueError: if the folder holds neither, has bad records (all are named), or
         nobody is there to train on.
     """
-    known = {name for layout in LAYOUTS for name in layout.annotations}
-    if split not in known:
-        raise ValueError(f"got split {split!r}, expected one of {sorted(known)}")
-    source = _open(folder, split, with_people_only)
+    splits = {name for layout in LAYOUTS for name in layout.annotations}
+    if split not in splits:
+        raise ValueError(f"got split {split!r}, expected one of {sorted(splits)}")
+    source: Source
+    if is_prepared(folder):
+        source = PreparedSource(folder, split, with_people_only=with_people_only)
+    else:
+        source = _open_downloaded(folder, split, with_people_only, skeleton)
     if with_people_only and len(source) == 0:
         raise ValueError(
-            f"{folder}: got no image in split {split!r} in which a person has a "
-            "labelled keypoint, expected at least one"
+            f"{folder}: got no image in split {split!r} in which a person is "
+            "annotated, expected at least one"
         )
     return source
 
 
-def _open(folder: pathlib.Path, split: str, with_people_only: bool) -> Source:
-    if is_prepared(folder):
-        return PreparedSource(folder, split, with_people_only=with_people_only)
-    if not coco.annotation_file(folder, split).is_file():
-        known = [each.annotations for each in LAYOUTS if split in each.annotations]
-        names = " or ".join(f"annotations/{files[split]}" for files in known)
+def _open_downloaded(
+    folder: pathlib.Path,
+    split: str,
+    with_people_only: bool,
+    skeleton: Skeleton | None,
+) -> RecordSource:
+    annotations = AnnotationFile(annotation_file(folder, split))
+    if not annotations.path.is_file():
+        layouts = [layout for layout in LAYOUTS if split in layout.annotations]
+        names = " or ".join(
+            f"annotations/{each.annotations[split]}" for each in layouts
+        )
         raise ValueError(
             f"{folder}: got neither a prepared data set nor COCO's layout, expected "
             f"the output of `logocap prepare` or {names}"
         )
-    skeleton = find_skeleton(folder)
-    read = coco.read_coco_split(folder, split, skeleton)
+    skeleton = skeleton or find_skeleton(folder, annotations)
+    read = read_coco_split(folder, split, skeleton, annotations)
     raise_faults(read.faults)
-    records = [r for r in read.records if r.has_people or not with_people_only]
-    return RecordSource(records, skeleton)
+    records = read.records
+    if with_people_only:
+        records = tuple(record for record in records if record.has_people)
+        annotations.forget()
+    return RecordSource(records, skeleton, annotations)

@@ -5,31 +5,31 @@ import pathlib
 
 import tqdm
 
-from data_pipeline.prepare.dataset import is_prepared
-from data_pipeline.read import coco
-from data_pipeline.read.faults import Fault, image_fault
+from data_pipeline.read.coco import AnnotationFile, CocoSplit, read_coco_split
 from data_pipeline.read.find_skeleton import find_skeleton
-from data_pipeline.read.ground_truth import prepared_ground_truth
 from data_pipeline.read.images import decode_image
-from data_pipeline.read.layouts import SPLITS
-from data_pipeline.read.records import ImageRecord
+from data_pipeline.read.layouts import SPLITS, annotation_file, is_prepared
+from data_pipeline.read.records import Fault, ImageRecord, image_fault
 from data_pipeline.read.sources import PreparedSource, RecordSource, Source
+from logocap_jax.skeletons import Skeleton
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitReport:
-    """What was found in a split.
+    """The state of a split.
 
     Attributes:
-      images: images that are listed.
-      good: images of which all is sound.
-      people: people in these.
-      faults: what is wrong with the others.
+      images: number of listed images.
+      good: number of sound images, their people included.
+      people: number of people in these.
+      other: number of annotations of categories without keypoints; left out.
+      faults: all faults.
     """
 
     images: int
     good: int
     people: int
+    other: int
     faults: tuple[Fault, ...]
 
 
@@ -46,43 +46,51 @@ def validate(folder: pathlib.Path, *, progress: bool = True) -> dict[str, SplitR
     Raises:
       ValueError: if the folder, or a file as a whole, is unusable.
     """
-    annotations = prepared_ground_truth if is_prepared(folder) else coco.annotation_file
-    splits = [split for split in SPLITS if annotations(folder, split).is_file()]
+    splits = [split for split in SPLITS if annotation_file(folder, split).is_file()]
     if not splits:
         raise ValueError(
             f"{folder}: got neither a prepared data set nor COCO's layout, expected "
-            f"{str(coco.annotation_file(folder, 'train'))!r}"
+            f"{str(annotation_file(folder, 'train'))!r}"
         )
+    skeleton = find_skeleton(folder)
     return {
-        split: _report(folder, split, title=split if progress else None)
+        split: _report(folder, split, skeleton, title=split if progress else None)
         for split in splits
     }
 
 
-def _report(folder: pathlib.Path, split: str, *, title: str | None) -> SplitReport:
-    source: Source
-    if is_prepared(folder):
-        source, faults = PreparedSource(folder, split), []
-        images = len(source)
-    else:
-        skeleton = find_skeleton(folder)
-        read = coco.read_coco_split(folder, split, skeleton)
-        source, faults = RecordSource(read.records, skeleton), list(read.faults)
-        images = len(source) + read.left_out
+def _report(
+    folder: pathlib.Path, split: str, skeleton: Skeleton, *, title: str | None
+) -> SplitReport:
+    source, read = _open(folder, split, skeleton)
+    faults = list(read.faults)
     good = people = 0
     bar = tqdm.trange(len(source), desc=title, unit="image", disable=title is None)
     for position in bar:
-        found = _read(source, position, folder)
-        if isinstance(found, Fault):
-            faults.append(found)
+        outcome = _read(source, position, folder)
+        if isinstance(outcome, Fault):
+            faults.append(outcome)
         else:
             good += 1
-            people += len(found.visibility)
-    return SplitReport(images, good, people, tuple(faults))
+            people += len(outcome.area)
+    images = len(source) + read.left_out
+    return SplitReport(images, good, people, read.num_other, tuple(faults))
+
+
+def _open(
+    folder: pathlib.Path, split: str, skeleton: Skeleton
+) -> tuple[Source, CocoSplit]:
+    """The sound records, and what was wrong with the others."""
+    if is_prepared(folder):
+        return PreparedSource(folder, split), CocoSplit((), (), left_out=0)
+    annotations = AnnotationFile(annotation_file(folder, split))
+    read = read_coco_split(folder, split, skeleton, annotations)
+    annotations.forget()
+    return RecordSource(read.records, skeleton, annotations), read
 
 
 def _read(source: Source, position: int, folder: pathlib.Path) -> ImageRecord | Fault:
-    """A record whose image decodes, or what is wrong with it."""
+    """A record whose image decodes, or its fault."""
     try:
         record = source[position]
     except ValueError as error:

@@ -1,7 +1,7 @@
 """Check that this machine is ready: versions, devices, memory, a short self-test.
 
-Prints a line per check: ok and what was found, or what to do. The exit code is 1 if a
-line is not ok.
+Prints a line per check: ok and the finding, or advice. The exit code is 1 if a line is
+not ok.
 """
 
 import argparse
@@ -23,9 +23,9 @@ class Line(NamedTuple):
     """The result of a check.
 
     Attributes:
-      ok: whether all is well.
-      name: what was checked.
-      text: what was found and, if not all is well, what to do.
+      ok: False if something is to be done.
+      name: of the check.
+      text: its finding and, if it is not ok, advice.
     """
 
     ok: bool
@@ -65,21 +65,21 @@ def _check_all() -> Iterator[Line]:
 
 
 def check_packages() -> Line:
-    """Whether the installed packages are those that this project asks for."""
+    """Compare the installed packages with the requirements of this project."""
     try:
         requirements = metadata.requires("logocap-jax") or []
     except metadata.PackageNotFoundError:
         return Line(False, "packages", "logocap-jax is not installed: pip install .")
     if faults := package_faults(requirements):
         advice = f"pip install {' '.join(repr(wanted) for wanted, _ in faults)}"
-        found = ", ".join(found for _, found in faults)
-        return Line(False, "packages", f"{found}: {advice}")
+        installed = ", ".join(version for _, version in faults)
+        return Line(False, "packages", f"{installed}: {advice}")
     shown = ", ".join(f"{name} {metadata.version(name)}" for name in _SHOWN)
     return Line(True, "packages", shown)
 
 
 def package_faults(requirements: Iterable[str]) -> list[tuple[str, str]]:
-    """Requirements that are not met, and what was found instead.
+    """Requirements that are not met, and the installed versions.
 
     Args:
       requirements: as in `pyproject.toml`; those of extras are passed over.
@@ -102,7 +102,7 @@ def package_faults(requirements: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def check_devices() -> Line:
-    """Whether JAX starts, and sees the GPU if there is one."""
+    """Start JAX, and see that it finds the GPU if there is one."""
     import jax
 
     try:
@@ -113,28 +113,27 @@ def check_devices() -> Line:
         advice = f"JAX_PLATFORMS={asked} may be wrong" if asked else "see jax.dev"
         return Line(False, "devices", f"JAX does not start ({reason}): {advice}")
     kinds = sorted({device.device_kind for device in devices})
-    found = f"{len(devices)} {jax.default_backend()} ({', '.join(kinds)})"
+    text = f"{len(devices)} {jax.default_backend()} ({', '.join(kinds)})"
     asked = os.environ.get("JAX_PLATFORMS", "")
     if jax.default_backend() == "cpu" and not asked and shutil.which("nvidia-smi"):
         return Line(
             False,
             "devices",
-            f"{found}, but nvidia-smi is here: pip install 'logocap-jax[cuda]'",
+            f"{text}, but nvidia-smi is here: pip install 'logocap-jax[cuda]'",
         )
-    return Line(True, "devices", found)
+    return Line(True, "devices", text)
 
 
 def check_host_memory() -> Iterator[Line]:
-    """Whether the host has memory for an image, where it says."""
-    meminfo = pathlib.Path("/proc/meminfo")  # Linux only
-    if meminfo.is_file():
-        fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
-        free = int(fields["MemAvailable"].split()[0]) * 1024
+    """Compare the free memory of the host, where it is known, with an image's need."""
+    from logocap_jax.device_memory import host_memory
+
+    if (free := host_memory()) is not None:
         yield memory_line("host", free, "end other programs")
 
 
 def check_device_memory() -> Iterator[Line]:
-    """Whether each device with memory of its own has enough for an image."""
+    """Compare the free memory of each device that has its own with an image's need."""
     import jax
 
     for device in jax.local_devices():
@@ -154,7 +153,7 @@ def memory_line(place: str, free: int, advice: str) -> Line:
 
 
 def check_cache() -> Line:
-    """Whether compiled programs can be kept between runs."""
+    """See that compiled programs can be kept between runs."""
     import jax
 
     from logocap_jax.predictor.compiled import default_folder
@@ -171,7 +170,7 @@ def check_cache() -> Line:
 
 
 def check_computing() -> Iterator[Line]:
-    """Whether JAX compiles, differentiates and computes what it should."""
+    """Compile, differentiate and compute with JAX."""
     from logocap_jax.predictor import self_test
 
     try:

@@ -1,39 +1,28 @@
 """Export a model as StableHLO or ONNX, to run without this project.
 
-Writes one file with the weights inside, and a JSON beside it that says what goes in and
-comes out. StableHLO is for CPU, CUDA and TPU together: `jax.export.deserialize` reads
+Writes one file with the weights inside, and a JSON beside it that describes its inputs
+and outputs. StableHLO is for CPU, CUDA and TPU together: `jax.export.deserialize` reads
 it in any process, and so does `Predictor.from_export`. ONNX (a target that ends in
 `.onnx`) has one size. See docs/export.md.
 """
 
 import argparse
-import dataclasses
 import pathlib
 import time
 
 from logocap_jax.atomic import check_writable
-from logocap_jax.cli.settings import (
-    add_settings,
-    add_skeleton,
-    find_skeleton_option,
-    parse_settings,
-)
+from logocap_jax.cli.settings import add_model_options, parse_model_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap export` takes."""
+    """Declare the arguments of `logocap export`."""
     parser.add_argument("out", type=pathlib.Path, metavar="OUT")
-    parser.add_argument(
-        "--weights",
-        type=pathlib.Path,
-        required=True,
-        help="a run of train.py, or any file that `logocap convert` reads",
-    )
+    add_model_options(parser)
     parser.add_argument(
         "--what",
         choices=("full", "dense"),
         default="full",
-        help="full: to poses after NMS; dense: to heatmaps and offsets",
+        help="full: to poses after NMS; dense: to the maps of the network",
     )
     parser.add_argument(
         "--format",
@@ -55,13 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images, or `dynamic`; by default dynamic in StableHLO, 1 in ONNX",
     )
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--no-flip-test", action="store_true", help="half the work")
     parser.add_argument(
         "--platforms", metavar="NAME,...", help="StableHLO: cpu,cuda,tpu by default"
     )
-    add_settings(parser)
-    add_skeleton(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,10 +66,7 @@ def run(args: argparse.Namespace) -> int:
             f"--platforms {args.platforms}: ONNX is not made for some only"
         )
     batch = args.batch or ("1" if file_format == "onnx" else "dynamic")
-    changes = {"flip_test": not args.no_flip_test, "dtype": args.dtype}
-    changes |= parse_settings(args.set)
-    if skeleton := find_skeleton_option(args):
-        changes["skeleton"] = dataclasses.asdict(skeleton)
+    model_options = parse_model_options(args)
 
     from logocap_jax.export import export
 
@@ -96,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         platforms=tuple((args.platforms or "cpu,cuda,tpu").split(",")),
         file_format=file_format,
     )
-    info = export.export_weights(args.weights, args.out, options, changes)
+    info = export.export_weights(args.weights, args.out, options, **model_options)
     for kind, arrays in (("in", info.inputs), ("out", info.outputs)):
         for array in arrays:
             shape = ", ".join(map(str, array.shape))

@@ -3,7 +3,7 @@
 Takes images (JPEG, PNG), films, folders, patterns, and the number of a camera. With
 `--out` it draws the poses over each image or film, with `--json` it writes them as COCO
 keypoint results, with `--csv` as a table; `--show` shows them as they come; `--track`
-gives the people of a film ids. What cannot be read is named and left out; the exit code
+gives the people of a film ids. Unreadable inputs are named and left out; the exit code
 is then 1. Ctrl-C stops after the image under way, and leaves complete files.
 """
 
@@ -12,37 +12,26 @@ import os
 import pathlib
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from logocap_jax.atomic import check_writable
-from logocap_jax.cli.settings import (
-    add_settings,
-    add_skeleton,
-    find_skeleton_option,
-    parse_settings,
-)
+from logocap_jax.cli.settings import add_model_options, parse_model_options
 
 if TYPE_CHECKING:
     from logocap_jax.media.output import Output
     from logocap_jax.media.pictures import Pictures
-
-_VIEWS = ("refined", "initial", "heatmaps", "kam")
+    from logocap_jax.predictor import Predictor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap predict` takes."""
+    """Declare the arguments of `logocap predict`."""
     parser.add_argument(
         "inputs",
         nargs="+",
         metavar="INPUT",
         help="image, film, folder, pattern ('*.jpg', '**/*.jpg'), number of a camera",
     )
-    parser.add_argument(
-        "--weights",
-        type=pathlib.Path,
-        required=True,
-        help="a run of train.py, or any file that `logocap convert` reads",
-    )
+    add_model_options(parser)
     parser.add_argument("--out", type=pathlib.Path, help="folder for the drawn poses")
     parser.add_argument("--json", type=pathlib.Path, help="COCO keypoint results")
     parser.add_argument(
@@ -66,8 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="images that run together; by default 1 on a CPU, else 8",
     )
-    parser.add_argument("--no-flip-test", action="store_true", help="half the work")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument(
         "--track", action="store_true", help="give the people of a film ids"
     )
@@ -77,16 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compile for each size of image, as for films, in place of a few that all "
         "share: faster where many images have one size",
     )
-    add_settings(parser)
-    add_skeleton(parser)
     parser.add_argument(
         "--draw",
         default="refined",
         metavar="VIEW[,VIEW...]",
-        help=f"of {', '.join(_VIEWS)}: initial draws the poses before refinement, thin "
-        "where the refined ones are drawn, too; heatmaps (which keypoint fires where) "
-        "and kam (the attraction maps of each person) are pictures of their own, and "
-        "take one image at a time",
+        help="refined; initial draws the poses before refinement, thin where the "
+        "refined ones are drawn, too; names of the method's layers (such as heatmaps) "
+        "are pictures of their own, and take one image at a time",
     )
 
 
@@ -99,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       ValueError: no images, unusable weights, or nowhere to write.
     """
-    views, outputs = _parse_views(args.draw), _outputs(args)
-    settings = parse_settings(args.set)
+    views, outputs = args.draw.split(","), _outputs(args)
+    options = parse_model_options(args)
     # Films and cameras that cannot be read are told below, in a line each.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # nothing
@@ -114,17 +98,28 @@ def run(args: argparse.Namespace) -> int:
         is_image,
         path_of,
     )
+    from logocap_jax.media.views import POSE_VIEWS, check_views
+    from logocap_jax.predictor import Predictor
     from logocap_jax.visualization.window import Window
 
     sources = find_sources(args.inputs)
     window = Window("logocap predict") if args.show else None
-    # The frames of a film have one size: worth a program of their own.
-    share_canvases = not args.exact_sizes and any(map(is_image, sources))
-    model = _load(args, views, settings, share_canvases)
+    predictor = Predictor.from_weights(
+        args.weights,
+        short_side=args.short_side,
+        score_threshold=args.score_threshold,
+        batch_size=args.batch_size,
+        # The frames of a film have one size: worth a program of their own.
+        share_canvases=not args.exact_sizes and any(map(is_image, sources)),
+        **options,
+    )
+    explain = not set(views) <= set(POSE_VIEWS)
+    if explain:  # listing the layers takes a trace of the network
+        check_views(views, predictor.layers)
     print(
         f"{len(sources)} inputs, {len(jax.devices())} {jax.default_backend()} devices"
     )
-    pictures = Pictures(sources, check=model.input_size)
+    pictures = Pictures(sources, check=predictor.input_size)
     output = Output(
         [path_of(source) for source in sources],
         folder=args.out,
@@ -136,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
         window=window,
     )
     with output:
-        stopped = _process(model, pictures, output)
+        stopped = _process(predictor, pictures, output, explain=explain)
     for line in (*(f"left out: {fault}" for fault in pictures.faults), *output.notes):
         print(line, file=sys.stderr)
     print(
@@ -149,16 +144,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if pictures.faults else 0
 
 
-def _parse_views(text: str) -> list[str]:
-    views = text.split(",")
-    unknown = sorted(set(views) - set(_VIEWS))
-    if unknown:
-        raise ValueError(f"--draw: got {unknown}, expected some of {', '.join(_VIEWS)}")
-    return views
-
-
 def _outputs(args: argparse.Namespace) -> list[str]:
-    """What will be written; checked now, so that no work is lost later."""
+    """Names of the targets; checked now, so that no work is lost later."""
     for path in filter(None, (args.json, args.csv)):
         if not path.absolute().parent.is_dir():
             raise ValueError(f"{path}: no such folder")
@@ -173,52 +160,19 @@ def _outputs(args: argparse.Namespace) -> list[str]:
     return outputs
 
 
-def _load(
-    args: argparse.Namespace,
-    views: list[str],
-    settings: dict[str, object],
-    share_canvases: bool,
-) -> Any:
-    """A `Predictor`, or an `Explainer` where a view needs one."""
-    from logocap_jax.media.views import EXPLAINING
-    from logocap_jax.predictor import Predictor
-    from logocap_jax.predictor.explainer import Explainer
-
-    shared: dict[str, Any] = {
-        "short_side": args.short_side,
-        "score_threshold": args.score_threshold,
-        "flip_test": not args.no_flip_test,
-        "dtype": args.dtype,
-        "settings": settings,
-        "skeleton": find_skeleton_option(args),
-    }
-    if set(views) & set(EXPLAINING):
-        explainer = Explainer.from_weights(args.weights, **shared)
-        if "kam" in views and not explainer.has_kam:
-            raise ValueError(
-                f"--draw kam: {args.weights} has no attraction maps, as only weights "
-                "of logocap have; leave kam out"
-            )
-        return explainer
-    return Predictor.from_weights(
-        args.weights,
-        batch_size=args.batch_size,
-        share_canvases=share_canvases,
-        **shared,
-    )
-
-
-def _process(model: Any, pictures: "Pictures", output: "Output") -> bool:
-    """Take pictures through the model to the output; whether Ctrl-C ended it."""
+def _process(
+    predictor: "Predictor", pictures: "Pictures", output: "Output", *, explain: bool
+) -> bool:
+    """Take pictures through the model to the output; True if Ctrl-C ended it."""
     import tqdm
 
-    from logocap_jax.media.results import find_people
+    from logocap_jax.media.output import find_people
     from logocap_jax.training.signals import stop_on_signals
 
     progress = tqdm.tqdm(total=pictures.most, unit=" images", disable=None)
     with stop_on_signals() as stop, progress as bar:
-        for picture, poses, explained in find_people(model, pictures):
-            output.add(picture, poses, explained)
+        for result in find_people(predictor, pictures, explain=explain):
+            output.add(result)
             bar.update()
             if stop.signal is not None or output.window_closed:
                 break

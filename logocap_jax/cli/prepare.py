@@ -62,8 +62,6 @@ def _add_folder_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
-    from data_pipeline.prepare.archives import COCO_ADDRESS
-
     parser.add_argument(
         "--download",
         nargs="?",
@@ -73,9 +71,7 @@ def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
         "none is named; test-dev is another. Archives are checked by their SHA-256 "
         "and kept in its downloads/ (those in the folder itself are taken as well)",
     )
-    parser.add_argument(
-        "--base-url", default=COCO_ADDRESS, help="of a mirror; default: %(default)s"
-    )
+    parser.add_argument("--base-url", help="of a mirror; by default COCO's own server")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,9 +85,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare_folder(args: argparse.Namespace) -> None:
-    from data_pipeline.prepare.dataset import is_prepared, prepare_coco
+    from data_pipeline.prepare.dataset import prepare_coco
     from data_pipeline.read.find_skeleton import find_skeleton
-    from data_pipeline.read.layouts import LAYOUTS
+    from data_pipeline.read.layouts import LAYOUTS, is_prepared
 
     if args.download and not is_prepared(args.out):
         _download(args)
@@ -109,20 +105,22 @@ def _prepare_folder(args: argparse.Namespace) -> None:
     for fault in result.faults:
         print(f"left out: {fault}", file=sys.stderr)
     for split, count in result.written.items():
-        left_out = result.left_out[split]
+        left_out, other = result.left_out[split], result.other[split]
         print(f"{split}: {count} images written, {left_out} left out")
+        if other:
+            print(f"{split}: {other} annotations without keypoints left out")
     print(f"wrote {args.out}")
 
 
 def _download(args: argparse.Namespace) -> None:
-    from data_pipeline.prepare import archives
-    from data_pipeline.prepare.download import download, lacking_archives, require_space
+    from data_pipeline.prepare import download
 
     splits = args.download.split(",")
-    lacking = lacking_archives(args.folder, splits, archives.COCO_ARCHIVES)
+    lacking = download.lacking_archives(args.folder, splits, download.COCO_ARCHIVES)
     if lacking:
-        print(require_space(args.folder, args.out, lacking), flush=True)
-        download(args.folder, splits, lacking, address=args.base_url)
+        print(download.require_space(args.folder, args.out, lacking), flush=True)
+        address = args.base_url or download.COCO_ADDRESS
+        download.download(args.folder, splits, lacking, address=address)
 
 
 def _prepare_drawn(args: argparse.Namespace) -> None:

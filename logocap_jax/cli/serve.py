@@ -1,8 +1,8 @@
 """Serve a local page that shows the people in a photograph, and why.
 
-Drop an image to see skeletons, initial poses and heatmaps, and the attraction maps of a
-person clicked. Only this machine can reach the page, unless --host says otherwise; it
-asks no other host for anything. Needs the `[demo]` extra.
+Drop an image to see skeletons, initial poses and the method's maps; click a person to
+see the small maps around its keypoints. Only this machine can reach the page, unless
+--host says otherwise; it asks no other host for anything. Needs the `[demo]` extra.
 """
 
 import argparse
@@ -12,23 +12,14 @@ import pathlib
 import signal
 import sys
 import tempfile
+from typing import Any
 
-from logocap_jax.cli.settings import (
-    add_settings,
-    add_skeleton,
-    find_skeleton_option,
-    parse_settings,
-)
+from logocap_jax.cli.settings import add_model_options, parse_model_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap serve` takes."""
-    parser.add_argument(
-        "--weights",
-        type=pathlib.Path,
-        required=True,
-        help="a run of train.py, or any file that `logocap convert` reads",
-    )
+    """Declare the arguments of `logocap serve`."""
+    add_model_options(parser)
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -37,10 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=7860, help="0: any free one")
     parser.add_argument("--short-side", type=int, default=512, help="input px")
     parser.add_argument("--score-threshold", type=float, default=0.02)
-    parser.add_argument("--no-flip-test", action="store_true", help="half the work")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    add_settings(parser)
-    add_skeleton(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
       ValueError: unusable weights, or gradio is not installed.
       OSError: if the port is taken.
     """
-    settings = parse_settings(args.set)
+    options = parse_model_options(args)
     if not is_loopback(args.host):
         print(
             f"warning: {args.host}: whoever reaches this machine can use the page; it "
@@ -62,11 +49,11 @@ def run(args: argparse.Namespace) -> int:
         )
     with tempfile.TemporaryDirectory(prefix="logocap-serve-") as folder:
         _set_up_gradio(folder)
-        return _serve(args, settings, pathlib.Path(folder))
+        return _serve(args, options, pathlib.Path(folder))
 
 
 def _serve(
-    args: argparse.Namespace, settings: dict[str, object], folder: pathlib.Path
+    args: argparse.Namespace, options: dict[str, Any], folder: pathlib.Path
 ) -> int:
     try:
         import gradio  # noqa: F401
@@ -75,30 +62,28 @@ def _serve(
             "got no gradio; pip install 'logocap-jax[demo]' brings it"
         ) from error
 
-    from logocap_jax.predictor.explainer import Explainer
-    from logocap_jax.serving.finding import Finder
+    from logocap_jax.predictor import Predictor
     from logocap_jax.serving.page import build_page, launch
+    from logocap_jax.serving.session import TimedPredictor
 
-    explainer = Explainer.from_weights(
-        args.weights,
-        short_side=args.short_side,
-        score_threshold=args.score_threshold,
-        flip_test=not args.no_flip_test,
-        dtype=args.dtype,
-        settings=settings,
-        skeleton=find_skeleton_option(args),
+    predictor = TimedPredictor(
+        Predictor.from_weights(
+            args.weights,
+            short_side=args.short_side,
+            score_threshold=args.score_threshold,
+            **options,
+        )
     )
-    finder = Finder(explainer)
-    page = build_page(finder, folder)
+    page = build_page(predictor, folder)
     # As Ctrl-C does, so that the folder is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     launch(page, host=args.host, port=args.port)
-    finder.finish()
+    predictor.finish()
     return 0
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address or a name."""
+    """True if only this machine can reach an address or a name."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,9 +1,9 @@
-"""Settings of a method on the command line."""
+"""Options of all commands that take a config or load a model."""
 
 import argparse
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from logocap_jax.skeletons import Skeleton
@@ -75,8 +75,17 @@ def _parse_setting(text: str) -> tuple[str, object]:
     return name.removeprefix("method."), parsed
 
 
-def add_skeleton(parser: argparse.ArgumentParser) -> None:
-    """Declare `--skeleton DIR`."""
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the weights, and the settings that they run with."""
+    parser.add_argument(
+        "--weights",
+        type=pathlib.Path,
+        required=True,
+        help="a run of train.py, or any file that `logocap convert` reads",
+    )
+    parser.add_argument("--no-flip-test", action="store_true", help="half the work")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    add_settings(parser)
     parser.add_argument(
         "--skeleton",
         type=pathlib.Path,
@@ -86,14 +95,23 @@ def add_skeleton(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def find_skeleton_option(args: argparse.Namespace) -> "Skeleton | None":
-    """What was given with `--skeleton`, if it was.
+def parse_model_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_model_options`, but the weights, by name in Python.
 
     Raises:
-      ValueError: if it is no data set.
+      ValueError: if a setting is not `KEY=VALUE`, or the skeleton is no data set.
     """
-    if args.skeleton is None:
+    return {
+        "flip_test": not args.no_flip_test,
+        "dtype": args.dtype,
+        "settings": parse_settings(args.set),
+        "skeleton": _find_skeleton(args.skeleton),
+    }
+
+
+def _find_skeleton(folder: pathlib.Path | None) -> "Skeleton | None":
+    if folder is None:
         return None
     from data_pipeline.read.find_skeleton import find_skeleton
 
-    return find_skeleton(args.skeleton)
+    return find_skeleton(folder)

@@ -35,12 +35,15 @@ def run(args: argparse.Namespace) -> int:
             f"{split}: {report.good} of {report.images} images are sound, with "
             f"{report.people} people; {len(report.faults)} faults"
         )
+        if report.other:
+            print(f"{split}: {report.other} annotations without keypoints left out")
     if args.json is not None:
         content = {
             split: {
                 "images": report.images,
                 "good": report.good,
                 "people": report.people,
+                "other": report.other,
                 "faults": [fault._asdict() for fault in report.faults],
             }
             for split, report in reports.items()

@@ -1,5 +1,8 @@
 """Heatmaps: people -> target maps and weights; a centre map -> pose centres."""
 
+import operator
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -61,19 +64,30 @@ def _in_box(
 
 
 def decode_centers(
-    center_map: Float[Array, "H W"], *, count: int, threshold: float = 0.01
+    center_map: Float[Array, "H W"],
+    *,
+    count: int,
+    threshold: float = 0.01,
+    passes: Callable[[Array, float], Array] = operator.ge,
+    keep_one: bool = True,
+    window: int = 3,
 ) -> tuple[Float[Array, "N 2"], Float[Array, " N"], Bool[Array, " N"]]:
     """Find pose centres on a centre map at input resolution.
 
     Args:
       center_map: centre heatmap, upsampled to input px.
       count: N, the number of pose slots.
-      threshold: least value of a valid centre.
+      threshold: of valid centres' values.
+      passes: how values compare with the threshold, `operator.ge` or `operator.gt`.
+      keep_one: if no centre is valid, count the first one as valid (reference
+        behaviour).
+      window: a centre is no smaller than its `window x window` neighbours.
 
     Returns:
-      Centres in input px, their values, best first, and which are valid. If none
-      is, the first one counts as valid (reference behaviour).
+      Centres in input px, their values, best first, and which are valid.
     """
-    centers, values = peaks.top_peaks(center_map, count=count)
-    valid = values >= threshold
-    return centers, values, valid.at[0].set(valid[0] | ~jnp.any(valid))
+    centers, values = peaks.top_peaks(center_map, count=count, window=window)
+    valid = passes(values, threshold)
+    if keep_one:
+        valid = valid.at[0].set(valid[0] | ~jnp.any(valid))
+    return centers, values, valid

@@ -3,9 +3,9 @@
 import contextlib
 import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
+from data_pipeline.read import coco_checks
 from logocap_jax import skeletons
 from logocap_jax.evaluation.checks import check_ground_truth
 from logocap_jax.evaluation.crowdpose import with_areas
@@ -17,7 +17,6 @@ from logocap_jax.evaluation.inputs import (
     load_results,
 )
 from logocap_jax.evaluation.matching import Evaluator, score_poses
-from logocap_jax.evaluation.results import read_json
 from logocap_jax.skeletons import Skeleton
 
 # What pycocotools computes for keypoints, in its order.
@@ -25,7 +24,7 @@ METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL
 
 
 def load_ground_truth(
-    path: Path,
+    ground_truth: GroundTruth,
     *,
     skeleton: Skeleton = skeletons.COCO,
     image_ids: Iterable[int] | None = None,
@@ -33,18 +32,21 @@ def load_ground_truth(
     """Read annotations and find out now, not after hours, whether they can be scored.
 
     Args:
-      path: a `person_keypoints_*.json`, or another in its format.
-      skeleton: what the keypoints are; people of CrowdPose get areas.
+      ground_truth: a `person_keypoints_*.json`, another in its format, or its content,
+        such as `Source.truth`.
+      skeleton: of the keypoints; people of CrowdPose get areas.
       image_ids: the images that will be scored; all if not given.
 
     Raises:
       ValueError: as `evaluate_coco` does for annotations and images.
     """
-    truth = read_json(path)
+    source, truth = load(ground_truth, "ground truth")
     if skeleton == skeletons.CROWDPOSE:
         truth = with_areas(truth)
-    check_ground_truth(truth, num_keypoints=skeleton.num_keypoints, source=str(path))
-    images_to_score(truth, image_ids, str(path))
+    truth = check_ground_truth(
+        truth, num_keypoints=skeleton.num_keypoints, source=source
+    )
+    images_to_score(truth, image_ids, source)
     return truth
 
 
@@ -52,15 +54,9 @@ def keypoint_category(truth: dict[str, Any]) -> int:
     """The id of the category that has keypoints, which results must carry.
 
     Raises:
-      ValueError: if none has.
+      ValueError: unless exactly one has.
     """
-    for category in truth["categories"]:
-        if category.get("keypoints"):
-            return category["id"]
-    raise ValueError(
-        f"ground truth: got {len(truth['categories'])} categories without keypoints, "
-        "expected one with them"
-    )
+    return coco_checks.keypoint_category(truth["categories"], "ground truth")["id"]
 
 
 def evaluate_coco(
@@ -99,7 +95,7 @@ def evaluate_coco(
     """
     sigmas = skeletons.COCO.sigmas if sigmas is None else sigmas
     source, truth = load(ground_truth, "ground truth")
-    check_ground_truth(truth, num_keypoints=len(sigmas), source=source)
+    truth = check_ground_truth(truth, num_keypoints=len(sigmas), source=source)
     scored = images_to_score(truth, image_ids, source)
     poses = load_results(results, truth, num_keypoints=len(sigmas))
     scoring = score_poses(

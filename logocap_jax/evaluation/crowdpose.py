@@ -62,7 +62,9 @@ def evaluate_crowdpose(
     skeleton = skeletons.CROWDPOSE
     source, truth = load(ground_truth, "ground truth")
     truth = with_areas(truth)
-    check_ground_truth(truth, num_keypoints=skeleton.num_keypoints, source=source)
+    truth = check_ground_truth(
+        truth, num_keypoints=skeleton.num_keypoints, source=source
+    )
     scored = images_to_score(truth, image_ids, source)
     crowd_index = _crowd_indices(truth, source)
     poses = load_results(results, truth, num_keypoints=skeleton.num_keypoints)

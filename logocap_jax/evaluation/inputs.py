@@ -1,4 +1,4 @@
-"""What is to be scored, from files or as content, and checked."""
+"""Annotations and results to score, from files or as content."""
 
 import logging
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ _logger = logging.getLogger(__name__)
 
 
 def load(content: Any, name: str) -> tuple[str, Any]:
-    """Return what to call some content in an error, and the content.
+    """Return the name of some content in an error, and the content.
 
     Args:
-      content: a JSON file, or what it would hold.
-      name: what to call content that comes from no file.
+      content: a JSON file, or its parsed content.
+      name: of content that comes from no file.
 
     Raises:
       ValueError: if a file is not JSON.
@@ -33,11 +33,11 @@ def load(content: Any, name: str) -> tuple[str, Any]:
 def load_results(
     results: Results, truth: dict[str, Any], *, num_keypoints: int
 ) -> list[dict[str, Any]]:
-    """Read and check results; none at all are logged, and an error in a file.
+    """Read and check results; an empty list is logged, an empty file is an error.
 
     Args:
       results: a COCO keypoint result file or its content.
-      truth: the annotations they are to be scored against, checked.
+      truth: the annotations to score against, checked.
       num_keypoints: K.
 
     Raises:
@@ -63,18 +63,18 @@ def images_to_score(
 
     Args:
       truth: COCO annotations, checked.
-      image_ids: the images asked for; all if not given.
-      source: what to call the annotations in an error.
+      image_ids: the images wanted; all if not given.
+      source: name of the annotations in an error.
 
     Raises:
       ValueError: if one is unknown, or nobody is in them who could be found.
     """
-    known = {image["id"] for image in truth["images"]}
-    scored = known if image_ids is None else set(image_ids)
-    if scored - known:
+    listed = {image["id"] for image in truth["images"]}
+    scored = listed if image_ids is None else set(image_ids)
+    if scored - listed:
         raise ValueError(
-            f"{source}: got image id {min(scored - known)} to score, expected ids of "
-            f"its {len(known)} images"
+            f"{source}: got image id {min(scored - listed)} to score, expected ids of "
+            f"its {len(listed)} images"
         )
     counts = [
         person["image_id"] in scored

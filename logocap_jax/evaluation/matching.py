@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from pycocotools.coco import COCO
 
-from logocap_jax.evaluation.checks import PERSON_FIELDS
+from data_pipeline.read.coco_checks import ANNOTATION_FIELDS
 from logocap_jax.evaluation.pycocotools_eval import ArrayEval
 
 Evaluator = Literal["pycocotools", "faster-coco-eval"]
@@ -95,7 +95,7 @@ def mean_where_known(values: Float[np.ndarray, "..."]) -> float | None:
 
 def _people(truth: dict[str, Any]) -> list[dict[str, Any]]:
     # pycocotools writes into them.
-    return [{name: a[name] for name in PERSON_FIELDS} for a in truth["annotations"]]
+    return [{name: a[name] for name in ANNOTATION_FIELDS} for a in truth["annotations"]]
 
 
 def _poses(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

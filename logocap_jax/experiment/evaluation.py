@@ -20,8 +20,7 @@ from logocap_jax.evaluation.submission import check_algorithm_name, write_submis
 from logocap_jax.evaluation.table import format_table, write_metrics
 from logocap_jax.experiment.inference import Predictions, find_poses, score
 from logocap_jax.experiment.run import Run
-from logocap_jax.visualization.curves import draw_curves
-from logocap_jax.visualization.error_chart import draw_error_chart
+from logocap_jax.visualization.charts import draw_curves, draw_error_chart
 from logocap_jax.visualization.overlay import draw_poses, write_image
 
 _LOG = logging.getLogger(__name__)

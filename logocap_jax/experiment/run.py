@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ from ml_collections import ConfigDict
 
 from data_pipeline.feed.eval_batches import EvalBatches, make_eval_batches
 from data_pipeline.read.find_skeleton import find_skeleton
-from data_pipeline.read.ground_truth import ground_truth_file
 from data_pipeline.read.sources import Source, open_source
 from logocap_jax import skeletons
 from logocap_jax.evaluation.coco import load_ground_truth
 from logocap_jax.experiment.settings import Settings, read_settings
-from logocap_jax.methods import build_method, marked_settings
-from logocap_jax.methods.base import Method, Variables
+from logocap_jax.methods import build_config, find_method, marked_settings
+from logocap_jax.methods.base import InputSpec, Method, Variables
 from logocap_jax.processes import check_same
 from logocap_jax.sharding import check_batch_size, make_mesh, replicated
 from logocap_jax.skeletons import Skeleton
@@ -57,6 +55,7 @@ class Run:
       skeleton: that of the data set; COCO's without one, to plan or measure.
       method_settings: as `build_config` takes them, with the skeleton.
       method: built from them.
+      inputs: the input that it needs.
       mesh: all devices, or those to plan for.
       split: the one that is evaluated, where that was asked for.
       train_source: the images that are trained on, where that was asked for.
@@ -71,6 +70,7 @@ class Run:
     skeleton: Skeleton
     method_settings: Mapping[str, Any]
     method: Method
+    inputs: InputSpec
     mesh: Mesh
     split: str | None
     train_source: Source | None
@@ -177,16 +177,13 @@ class Run:
 
     def truth(self) -> dict[str, Any]:
         """The annotations of the evaluated split, checked for what scoring needs."""
-        assert self.split is not None
-        path = ground_truth_file(Path(self.settings.data.dir), self.split)
-        return load_ground_truth(path, skeleton=self.skeleton)
+        assert self.eval_source is not None
+        return load_ground_truth(self.eval_source.truth, skeleton=self.skeleton)
 
     def fingerprint(self) -> str:
         """A hash of the annotations that are trained on."""
-        data = self.settings.data
-        path = ground_truth_file(Path(data.dir), data.train_split)
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        assert self.train_source is not None
+        return self.train_source.fingerprint
 
     def eval_batches(self) -> EvalBatches:
         """The batches of the evaluated split, at the test size."""
@@ -196,6 +193,8 @@ class Run:
             short_side=self.settings.eval.short_side,
             batch_size=self.settings.eval.batch_size,
             max_people=self.settings.data.max_people,
+            multiple=self.inputs.multiple,
+            mask_strides=self.inputs.mask_strides,
             host_index=jax.process_index(),
             num_hosts=jax.process_count(),
         )
@@ -232,7 +231,8 @@ def resolve(
         train_source = _open(settings, settings.data.train_split, people_only=True)
     if split is not None:
         check_batch_size(settings.eval.batch_size, mesh, name="eval.batch_size")
-        eval_source = _open(settings, split)
+        known = train_source.skeleton if train_source else None
+        eval_source = _open(settings, split, skeleton=known)
     source = eval_source if train_source is None else train_source
     skeleton = source.skeleton if source else _find_skeleton(settings.data.dir)
     images = 0 if train_source is None else len(train_source)
@@ -240,13 +240,15 @@ def resolve(
     method = {**values["method"], "skeleton": dataclasses.asdict(skeleton)}
     name = method.pop("name")
     rate = learning_rate(settings, steps_per_epoch)
-    built = build_method(name, method)
+    spec, method_config = find_method(name), build_config(name, method)
+    built = spec.make(method_config)
     return Run(
         values=values,
         settings=settings,
         skeleton=skeleton,
         method_settings=method,
         method=built,
+        inputs=spec.inputs(method_config),
         mesh=mesh,
         split=split,
         train_source=train_source,
@@ -264,10 +266,21 @@ def resolve(
     )
 
 
-def _open(settings: Settings, split: str, *, people_only: bool = False) -> Source:
+def _open(
+    settings: Settings,
+    split: str,
+    *,
+    people_only: bool = False,
+    skeleton: Skeleton | None = None,
+) -> Source:
     if not settings.data.dir:
         raise ValueError("got no data folder; set --config.data.dir=DIR")
-    return open_source(Path(settings.data.dir), split, with_people_only=people_only)
+    return open_source(
+        Path(settings.data.dir),
+        split,
+        with_people_only=people_only,
+        skeleton=skeleton,
+    )
 
 
 def _find_skeleton(folder: str) -> Skeleton:

@@ -110,6 +110,7 @@ def _make_batches(
         seed=run.settings.seed,
         augmentation=data.augmentation,
         max_people=data.max_people,
+        mask_strides=run.inputs.mask_strides,
         start_step=start_step,
         num_workers=data.num_workers,
         host_index=jax.process_index(),

@@ -1,6 +1,7 @@
 """Export a model: weights, network and decoding in one file."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,13 @@ from jaxtyping import Array, UInt8
 import logocap_jax
 from data_pipeline.read.images import MAX_SIDE
 from logocap_jax.atomic import replacing
-from logocap_jax.methods import build_config, initial_poses
-from logocap_jax.methods.base import Method, Variables
-from logocap_jax.methods.initial_poses import InitialPosesConfig
-from logocap_jax.methods.logocap.config import LogoCapConfig
-from logocap_jax.predictor.export_info import ArrayInfo, ExportInfo, write_info
+from logocap_jax.methods import find_method
+from logocap_jax.methods.base import MapLayer, Method, Variables
+from logocap_jax.predictor.compiled import load_for_inference
+from logocap_jax.predictor.exported import ArrayInfo, ExportInfo, write_info
+from logocap_jax.predictor.inputs import MULTIPLE
 from logocap_jax.structures import View
-from logocap_jax.weights.settings import (
-    build_fitting,
-    load_settings,
-    skeleton_of,
-)
+from logocap_jax.weights.settings import build_fitting, config_of
 
 WHAT = ("full", "dense")
 FILE_FORMATS = ("stablehlo", "onnx")
@@ -31,9 +28,6 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 # Arrays by name: any process can read a dict, only this project knows its own types.
 ExportFn = Callable[[UInt8[Array, "B H W 3"]], dict[str, Array]]
-
-# Sides of an input are multiples of it, as for `Predictor`.
-_MULTIPLE = 64
 
 _IMAGE = "RGB, 0..255, not normalised; input px"
 _MEANINGS = {
@@ -45,18 +39,18 @@ _MEANINGS = {
     "heatmaps": "a map per keypoint and, last, the pose centre's; cells of 4 input px",
     "offsets": "cell - keypoint, (dx, dy), in cells of 4 input px",
 }
+_MAPS = "maps of the method, cell by cell"
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """What to export.
+    """Options of an export.
 
     Attributes:
-      what: `full`: images to poses after pose NMS; `dense`: images to heatmaps and
-        offsets.
+      what: `full`: images to poses after pose NMS; `dense`: images to dense maps.
       size: `(height, width)` of the input, multiples of 64; None: dynamic.
       batch: images that go in together; None: dynamic.
-      platforms: what StableHLO shall run on, of `PLATFORMS`; ONNX asks its runtime.
+      platforms: of StableHLO, of `PLATFORMS`; ONNX asks its runtime.
       file_format: of `FILE_FORMATS`; in ONNX size and batch are fixed.
     """
 
@@ -75,10 +69,10 @@ class ExportOptions:
         if self.what not in WHAT:
             raise ValueError(f"got what={self.what!r}, expected one of {WHAT}")
         for side in self.size or ():
-            if side % _MULTIPLE or not 0 < side <= MAX_SIDE:
+            if side % MULTIPLE or not 0 < side <= MAX_SIDE:
                 raise ValueError(
-                    f"got a side of {side} px, expected a multiple of {_MULTIPLE} from "
-                    f"{_MULTIPLE} to {MAX_SIDE}"
+                    f"got a side of {side} px, expected a multiple of {MULTIPLE} from "
+                    f"{MULTIPLE} to {MAX_SIDE}"
                 )
         if self.batch is not None and self.batch < 1:
             raise ValueError(f"got a batch of {self.batch}, expected 1 or more")
@@ -95,52 +89,62 @@ class ExportOptions:
         if self.file_format == "onnx" and None in (self.size, self.batch):
             raise ValueError("got a dynamic size or batch, ONNX needs fixed ones")
 
-    @property
-    def image(self) -> jax.ShapeDtypeStruct:
-        """Shape and dtype of the input."""
-        batch, size = self.batch, self.size
-        axes = [
-            "batch" if batch is None else str(batch),
-            *(("64*height", "64*width") if size is None else map(str, size)),
-            "3",
-        ]
-        shape = jax.export.symbolic_shape(", ".join(axes))
+    def image(self, multiple: int) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of the input, whose sides are multiples of a number.
+
+        Raises:
+          ValueError: if the size is not.
+        """
+        if any(side % multiple for side in self.size or ()):
+            raise ValueError(
+                f"got a size of {self.size} px, expected multiples of {multiple}"
+            )
+        sides = self.size or (f"{multiple}*height", f"{multiple}*width")
+        axes = (self.batch or "batch", *sides, 3)
+        shape = jax.export.symbolic_shape(", ".join(map(str, axes)))
         return jax.ShapeDtypeStruct(shape, jnp.uint8)
 
 
 def export_weights(
-    weights: Path, out: Path, options: ExportOptions, changes: dict[str, Any]
+    weights: Path, out: Path, options: ExportOptions, **model: Any
 ) -> ExportInfo:
-    """Export the model that weights are of.
+    """Export the model that weights belong to.
 
     Args:
       weights: a run of `train.py`, or any file that `logocap convert` reads or writes.
       out: the file to write; its JSON goes beside it.
-      options: what to export.
-      changes: settings of the method that replace those found, such as `flip_test`.
+      options: of the export.
+      **model: options of `compiled.load_for_inference`.
 
     Returns:
-      What was written beside the export.
+      The description of the export.
 
     Raises:
-      ValueError: unreadable weights, or settings that do not fit them.
+      ValueError: unreadable weights, settings that do not fit them, or a full model
+        with a step on the host.
     """
-    settings, variables = load_settings(weights, changes)
-    if options.file_format == "onnx" and settings["name"] == "logocap":
+    settings, variables = load_for_inference(weights, **model)
+    config = config_of(settings)
+    if options.file_format == "onnx" and hasattr(config, "slots_per_step"):
         # All slots at once: ONNX gets no loop whose length depends on the image.
-        every = settings.get("num_slots", LogoCapConfig.num_slots)
-        settings = settings | {"slots_per_step": every}
+        settings = settings | {"slots_per_step": config.num_slots}
     method = build_fitting(weights, settings, variables)
+    if options.what == "full" and method.finish:
+        raise ValueError(
+            f"{weights}: method {settings['name']!r} ends with a step on the host, "
+            "which no export holds; export its maps: --what dense"
+        )
     variables = jax.jit(method.prepare)(variables)
-    dense = options.what == "dense"
     # Jitted, so that it is traced once.
     function = jax.jit(
-        dense_function(settings, variables)
-        if dense
+        dense_function(settings, method, variables)
+        if options.what == "dense"
         else full_function(method, variables)
     )
-    data = _serialized(function, options, settings)
-    info = _describe(function, options, settings)
+    multiple = math.lcm(MULTIPLE, find_method(settings["name"]).inputs(config).multiple)
+    image = options.image(multiple)
+    data = _serialized(function, image, options, settings)
+    info = _describe(function, image, options, settings, multiple)
     with replacing(out) as temporary:
         temporary.write_bytes(data)
     write_info(out, info, data)
@@ -148,19 +152,22 @@ def export_weights(
 
 
 def _serialized(
-    function: ExportFn, options: ExportOptions, settings: dict[str, Any]
+    function: ExportFn,
+    image: jax.ShapeDtypeStruct,
+    options: ExportOptions,
+    settings: dict[str, Any],
 ) -> bytes:
     """Trace and lower a function of images; what it closes over becomes constants."""
     if options.file_format == "stablehlo":
         export = jax.export.export(jax.jit(function), platforms=options.platforms)
-        return bytes(export(options.image).serialize())
+        return bytes(export(image).serialize())
     if (dtype := settings.get("dtype", "float32")) != "float32":
         raise ValueError(f"got dtype={dtype!r}, expected float32 for ONNX")
     try:
         from logocap_jax.export.to_onnx import to_onnx
     except ImportError as error:
         raise ValueError(f"{error}: pip install 'logocap-jax[onnx]'") from error
-    return to_onnx(function, options.image).SerializeToString()
+    return to_onnx(function, image).SerializeToString()
 
 
 def full_function(method: Method, variables: Variables) -> ExportFn:
@@ -168,53 +175,58 @@ def full_function(method: Method, variables: Variables) -> ExportFn:
 
     def full(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
         poses = method.predict(variables, View(image))[method.answer]
-        names = [field.name for field in dataclasses.fields(poses)]
-        return {name: getattr(poses, name) for name in names}
+        return {name: x for name, x in vars(poses).items() if x is not None}
 
     return full
 
 
-def dense_function(settings: dict[str, Any], variables: Variables) -> ExportFn:
-    """Images to heatmaps and offsets.
+def dense_function(
+    settings: dict[str, Any], method: Method, variables: Variables
+) -> ExportFn:
+    """Images to dense maps: those that the method names, else the layers it explains.
 
     Args:
       settings: of the method, as `load_settings` returns them.
+      method: built from them.
       variables: its variables.
     """
-    names = {field.name for field in dataclasses.fields(InitialPosesConfig)}
-    shared = {name: value for name, value in settings.items() if name in names}
-    config = build_config("center_offset", shared)
+    spec = find_method(settings["name"])
 
     def dense(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
-        maps = initial_poses.predict_maps(config.network(), variables, image, config)
-        return {"heatmaps": maps.heatmaps, "offsets": maps.offsets}
+        if spec.dense:
+            from logocap_jax.methods.stages import run_stages
+
+            given = {"image": image, "valid_size": None}
+            stages = spec.stages(config_of(settings))
+            return run_stages(stages, variables, given, spec.dense)
+        layers = method.explain(variables, View(image)).layers.items()
+        return {name: x.values for name, x in layers if isinstance(x, MapLayer)}
 
     return dense
 
 
 def _describe(
-    function: ExportFn, options: ExportOptions, settings: dict[str, Any]
+    function: ExportFn,
+    image: jax.ShapeDtypeStruct,
+    options: ExportOptions,
+    settings: dict[str, Any],
+    multiple: int,
 ) -> ExportInfo:
     stablehlo = options.file_format == "stablehlo"
-    outputs = jax.eval_shape(function, options.image)
+    outputs = jax.eval_shape(function, image)
     return ExportInfo(
         what=options.what,
         file_format=options.file_format,
         platforms=tuple(options.platforms) if stablehlo else (),
-        inputs=(_describe_array("image", options.image, _IMAGE),),
+        inputs=(_describe_array("image", image, _IMAGE),),
         outputs=tuple(
-            _describe_array(name, array, _MEANINGS[name])
+            _describe_array(name, array, _MEANINGS.get(name, _MAPS))
             for name, array in sorted(outputs.items())
         ),
-        size_multiple=_MULTIPLE,
-        normalisation={
-            "inside": True,
-            "rule": "(image / 255 - mean) / std",
-            "mean": initial_poses.IMAGE_MEAN,
-            "std": initial_poses.IMAGE_STD,
-        },
+        size_multiple=multiple,
+        normalisation={"inside": True},
         settings={key: settings[key] for key in settings if key != "skeleton"},
-        skeleton=skeleton_of(settings),
+        skeleton=config_of(settings).skeleton,
         versions={"logocap_jax": logocap_jax.__version__, "jax": jax.__version__},
     )
 

@@ -11,11 +11,11 @@ from logocap_jax.structures import DenseMaps
 def mirror(
     maps: Float[Array, "B h w *channels"], width: Int[Array, " B"] | None = None
 ) -> Float[Array, "B h w *channels"]:
-    """Mirror images or maps; where only `width` columns are image, those."""
+    """Mirror images or maps, or only their first `width` columns."""
     if width is None:
         return maps[:, :, ::-1]
     columns = (width[:, None] - 1 - jnp.arange(maps.shape[2])) % maps.shape[2]
-    return jax.vmap(lambda one, order: jnp.take(one, order, axis=1))(maps, columns)
+    return jax.vmap(lambda rows, order: jnp.take(rows, order, axis=1))(maps, columns)
 
 
 def mirror_heatmaps(
@@ -50,7 +50,7 @@ def merge(
       maps: predicted from the images.
       mirrored: predicted from the mirrored images, not mirrored back.
       flip_index: for each keypoint its mirror image.
-      width: cells of each image that are image, from the first column on; None: all.
+      width: valid columns of each image, from the first on, in cells; None: all.
 
     Returns:
       The averages; the embedding is that of the images (reference behaviour).

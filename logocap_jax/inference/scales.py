@@ -39,7 +39,7 @@ class Scaled(NamedTuple):
 
 
 def are_scales(value: object) -> bool:
-    """Whether these can be the scales of a test: different, above 0, 1 among them."""
+    """Check scales of a test: different numbers above 0, 1 among them."""
     return (
         isinstance(value, tuple)
         and all(type(scale) in (int, float) for scale in value)
@@ -73,8 +73,8 @@ def average(
     for scale in scales:
         if scale != 1:
             scaled = scale_images(image, scale, valid_size)
-            found = predict(scaled.image, scaled.valid_size)
-            maps = to_base(found, scaled, base.heatmaps.shape[1:3])
+            scaled_maps = predict(scaled.image, scaled.valid_size)
+            maps = to_base(scaled_maps, scaled, base.heatmaps.shape[1:3])
             heatmaps.append(maps.heatmaps)
             offsets.append(maps.offsets)
     if len(heatmaps) == 1:
@@ -97,13 +97,13 @@ def scaled_length(length: Any, scale: int | float) -> int:
       ValueError: if the length is not known when this is compiled.
     """
     try:
-        known = operator.index(length)
+        size = operator.index(length)
     except TypeError as error:
         raise ValueError(
             f"test_scales: got scale {scale} of an input of any size, expected one of "
             "a fixed size; export with --size HxW, or at scale 1 alone"
         ) from error
-    return max(math.floor(known * scale / MULTIPLE + 0.5), 1) * MULTIPLE
+    return max(math.floor(size * scale / MULTIPLE + 0.5), 1) * MULTIPLE
 
 
 def scale_images(
@@ -153,24 +153,23 @@ def to_base(maps: DenseMaps, scaled: Scaled, size: tuple[int, ...]) -> DenseMaps
       size: height and width at scale 1, cells.
 
     Returns:
-      Heatmaps and offsets, both in cells of scale 1; the embedding as it was.
+      Heatmaps and offsets, both in cells of scale 1; the embedding unchanged.
     """
     valid_size = scaled.valid_size
     within = jnp.asarray(scaled.image.shape[1:3]) if valid_size is None else valid_size
 
-    def resize(one: Array, factor: Array, within: Array) -> Array:
+    def resize(maps: Array, factor: Array, within: Array) -> Array:
         rows, columns = (
             (factor[axis] * (STRIDE * jnp.arange(length) + 0.5) - 0.5) / STRIDE
             for axis, length in enumerate(size)
         )
-        channels = one.reshape(*one.shape[:2], -1)
+        channels = maps.reshape(*maps.shape[:2], -1)
         resized = sample_grid(channels, rows, columns, within // STRIDE)
-        return resized.reshape(*size, *one.shape[2:])
+        return resized.reshape(*size, *maps.shape[2:])
 
     axis = None if valid_size is None else 0
-    resize_each = jax.vmap(resize, (0, axis, axis))
-    heatmaps, offsets = (
-        resize_each(one, scaled.factor, within) for one in (maps.heatmaps, maps.offsets)
-    )
+    resize_batch = jax.vmap(resize, (0, axis, axis))
+    heatmaps = resize_batch(maps.heatmaps, scaled.factor, within)
+    offsets = resize_batch(maps.offsets, scaled.factor, within)
     in_xy = scaled.factor[..., None, None, None, ::-1]
     return DenseMaps(heatmaps, offsets / in_xy, maps.embedding)

@@ -6,12 +6,11 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from logocap_jax import geometry
+from data_pipeline.feed.examples import empty_example
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.experiment.run import TRAINING_ADVICE, resolve
 from logocap_jax.measure.collectives import (
@@ -113,24 +112,18 @@ def batch_shapes(config: ConfigDict, mesh: Mesh) -> Batch:
         config.data.input_size,
         config.data.max_people,
     )
-    kinds = resolve(config, mesh=mesh).skeleton.num_keypoints
-    cells = side // geometry.STRIDE
+    example = empty_example(
+        (side, side),
+        num_keypoints=resolve(config, mesh=mesh).skeleton.num_keypoints,
+        max_people=people,
+    )
     sharding = batch_sharding(mesh)
 
-    def shaped(dtype: Any, *shape: int) -> Any:
-        return jax.ShapeDtypeStruct((count, *shape), dtype, sharding=sharding)
+    def shaped(array: np.ndarray) -> Any:
+        shape = (count, *array.shape)
+        return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding)
 
-    return Batch(
-        image=shaped(jnp.uint8, side, side, 3),
-        mask=shaped(jnp.uint8, cells, cells),
-        keypoints=shaped(jnp.float32, people, kinds, 2),
-        labelled=shaped(jnp.bool, people, kinds),
-        area=shaped(jnp.float32, people),
-        person=shaped(jnp.bool, people),
-        has_center=shaped(jnp.bool, people),
-        mirrored=shaped(jnp.bool),
-        box=shaped(jnp.float32, people, 4),
-    )
+    return Batch(**jax.tree.map(shaped, example))
 
 
 def state_sizes(state: TrainState) -> dict[str, int]:

@@ -26,8 +26,10 @@ from logocap_jax.measure.stages import TO_POSES, Stage, make_stages
 from logocap_jax.methods.base import Variables
 from logocap_jax.models.placement import formats
 from logocap_jax.predictor import Predictor
-from logocap_jax.predictor.fitting import letterbox
+from logocap_jax.predictor.compiled import Model
+from logocap_jax.predictor.inputs import letterbox
 from logocap_jax.skeletons import Skeleton
+from logocap_jax.structures import View
 
 WHOLE_PATH = "whole-path"
 ADVICE = "a smaller --batch or --size lowers it, and so does --dtype bfloat16"
@@ -197,15 +199,14 @@ def _whole_path(
     """From JPEG files to poses in image px, as `Predictor` goes."""
     variables, maps, own = values["variables"], values["maps"], values["own"]
 
-    def predict(pixels: np.ndarray, valid_size: np.ndarray | None) -> Any:
-        return program.run(variables, pixels, valid_size, maps, own)
+    def predict(view: View) -> Any:
+        return program.run(variables, view.image, view.valid_size, maps, own)
 
     height, width = setting.size
     predictor = Predictor(
-        predict,
+        Model(predict, skeleton),
         letterbox((width, height)),
         canvas=(lambda size: size) if share_canvases else None,
-        skeleton=skeleton,
         batch_size=setting.batch,
     )
     row = Row(

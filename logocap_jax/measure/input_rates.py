@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from data_pipeline.feed.affine import warp_image
 from data_pipeline.feed.augment import Augmentation
-from data_pipeline.feed.examples import Example, train_example
-from data_pipeline.feed.ignore_mask import loss_mask
+from data_pipeline.feed.examples import Example, loss_masks, train_example
 from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.images import decode_image, read_encoded
 from data_pipeline.read.sources import Source, open_source
@@ -119,7 +119,7 @@ def measure_stages(
         "read": lambda i: read_encoded(records[i].image),
         "decode": lambda i: decode_image(in_memory[i]),
         "warp image": lambda i: warp_image(images[i], affines[i], size=size),
-        "warp mask": lambda i: loss_mask(records[i], affines[i], size=size),
+        "warp mask": lambda i: loss_masks(records[i], affines[i], size=size),
         "example": example,
     }
 
@@ -182,7 +182,7 @@ def measure_pipeline(
     timing = Timing(tuple(seconds))
     images = batches * config.batch_size
     per_worker = images / timing.median / max(num_workers, 1)
-    bytes_of = {name: a.nbytes / config.batch_size for name, a in batch.items()}
+    image_and_masks = [batch["image"], *batch["masks"].values()]
     return Pipeline(
         Row(
             f"pipeline, {num_workers} workers",
@@ -193,9 +193,13 @@ def measure_pipeline(
         ),
         [reading for reading in readings if reading is not None],
         batches,
-        bytes_per_image=sum(bytes_of.values()),
-        image_and_mask_bytes=bytes_of["image"] + bytes_of["mask"],
+        bytes_per_image=_count_bytes(jax.tree.leaves(batch)) / config.batch_size,
+        image_and_mask_bytes=_count_bytes(image_and_masks) / config.batch_size,
     )
+
+
+def _count_bytes(arrays: Sequence[np.ndarray]) -> int:
+    return sum(array.nbytes for array in arrays)
 
 
 def _take(pipeline: Iterator[Example], count: int) -> Example:

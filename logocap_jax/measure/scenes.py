@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from data_pipeline.drawn.background import draw_background
+from data_pipeline.feed.examples import full_masks, make_example
 from logocap_jax.geometry import STRIDE
 from logocap_jax.structures import Batch, DenseMaps
 
@@ -117,19 +118,18 @@ def draw_truth(
     rng = np.random.default_rng(0)
     height, width = size
     points = rng.uniform(0, 1, (max_people, kinds, 2)) * (width - 1, height - 1)
-    present = np.arange(max_people) < people
-    arrays: dict[str, Any] = {
-        "image": rng.integers(0, 255, (height, width, 3), np.uint8),
-        "mask": np.ones((height // STRIDE, width // STRIDE), np.uint8),
-        "keypoints": points.astype(np.float32),
-        "labelled": np.repeat(present[:, None], kinds, axis=1),
-        "area": np.where(present, np.float32(height * width / 4), np.float32(1)),
-        "person": present,
-        "has_center": present.copy(),
-        "mirrored": np.asarray(False),
-        "box": np.zeros((max_people, 4), np.float32),
-    }
-    return Batch(**arrays)
+    points = points[:people]
+    example = make_example(
+        rng.integers(0, 255, (height, width, 3), np.uint8),
+        masks=full_masks((width, height)),
+        keypoints=points,
+        labelled=np.ones((people, kinds), bool),
+        area=np.full(people, height * width / 4),
+        has_center=np.ones(people, bool),
+        box=np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1),
+        max_people=max_people,
+    )
+    return Batch(**example)
 
 
 def write_photographs(folder: Path, count: int, *, size: tuple[int, int]) -> list[Path]:

@@ -1,20 +1,27 @@
-"""Films and cameras: frames in, frames out."""
+"""Films and cameras: frames in, frames out, and their sound."""
 
-import os
+import contextlib
+import heapq
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from data_pipeline.read.images import check_size
+from logocap_jax.atomic import replacing
 
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
+_MISSING = (
+    "films are written without their sound; pip install 'logocap-jax[video]' keeps it"
+)
+
 
 class Film:
-    """A film, or what a camera sees, that is read frame by frame, once.
+    """A film or a camera, read frame by frame, once.
 
     Attributes:
       frames_per_second: as the file says; 25 where it does not.
@@ -43,12 +50,14 @@ class Film:
             raise ValueError(
                 f"{self._name}: got nothing that OpenCV can read, expected {expected}"
             )
-        width, height, count, rate = (
-            self._capture.get(which)
-            for which in (
-                *(cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT),
-                *(cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS),
-            )
+        width, height, count, rate = map(
+            self._capture.get,
+            (
+                cv2.CAP_PROP_FRAME_WIDTH,
+                cv2.CAP_PROP_FRAME_HEIGHT,
+                cv2.CAP_PROP_FRAME_COUNT,
+                cv2.CAP_PROP_FPS,
+            ),
         )
         try:
             check_size(int(width), int(height))
@@ -92,13 +101,13 @@ class FilmWriter:
     """An MP4 that takes its name when it is closed, whole.
 
     Attributes:
-      path: that name.
+      path: the name.
     """
 
     def __init__(self, path: Path, *, frames_per_second: float) -> None:
         """Write nothing yet; the first frame sets the size."""
         self.path = path
-        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+        self._file = contextlib.ExitStack()
         self._size: tuple[int, int] | None = None
         self._rate = frames_per_second
         self._writer: cv2.VideoWriter | None = None
@@ -111,10 +120,9 @@ class FilmWriter:
         """
         size = (frame.shape[1], frame.shape[0])
         if self._writer is None:
+            temporary = self._file.enter_context(replacing(self.path, suffix=".mp4"))
             codec = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(
-                str(self._temporary), codec, self._rate, size
-            )
+            self._writer = cv2.VideoWriter(str(temporary), codec, self._rate, size)
             self._size = size
             if not self._writer.isOpened():
                 raise ValueError(f"{self.path}: got a film that cannot be written")
@@ -128,4 +136,62 @@ class FilmWriter:
         """Finish the file."""
         if self._writer is not None:
             self._writer.release()
-            os.replace(self._temporary, self.path)
+        self._file.close()
+
+
+def copy_sound(source: Path, drawn: Path) -> str | None:
+    """Add the sound of a film to another of the same rate, cut to its length.
+
+    Packets are copied: nothing is decoded, no quality is lost. Needs PyAV, the
+    `[video]` extra; OpenCV knows no sound.
+
+    Args:
+      source: the film with the sound.
+      drawn: an MP4 without sound; replaced by one with it, whole.
+
+    Returns:
+      One line, if the film may lack sound.
+    """
+    try:
+        import av
+    except ModuleNotFoundError:
+        return _MISSING
+    try:
+        with av.open(source) as given, av.open(drawn) as pictures:
+            if not given.streams.audio:
+                return None
+            with (
+                replacing(drawn) as temporary,
+                av.open(temporary, "w", format="mp4") as result,
+            ):
+                _copy(given, pictures, result)
+    except (av.FFmpegError, ValueError):  # the latter for a codec no MP4 holds
+        return f"{drawn}: without sound; that of {source} does not fit into an MP4"
+    return None
+
+
+def _copy(given: Any, pictures: Any, result: Any) -> None:
+    """Copy packets of pictures and sound in the order of their times."""
+    video, audio = pictures.streams.video[0], given.streams.audio[0]
+    end = float(video.duration * video.time_base)
+    packets = heapq.merge(
+        _packets(pictures, video, result.add_stream_from_template(video)),
+        _packets(given, audio, result.add_stream_from_template(audio), end),
+        key=lambda item: item[0],
+    )
+    for _, packet in packets:
+        result.mux(packet)
+
+
+def _packets(
+    container: Any, stream: Any, copy: Any, end: float = float("inf")
+) -> Iterator[tuple[float, Any]]:
+    """Packets of a stream up to a time, in seconds, with theirs."""
+    for packet in container.demux(stream):
+        if packet.dts is None:  # what demuxing ends with
+            continue
+        seconds = float(packet.dts * packet.time_base)
+        if seconds >= end:
+            return
+        packet.stream = copy
+        yield seconds, packet

@@ -1,23 +1,51 @@
 """Poses of many images, as they come: drawn, written, shown."""
 
-from collections.abc import Collection, Sequence
+import collections
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from jaxtyping import UInt8
 
-from logocap_jax.media.gallery import Gallery
+from logocap_jax.media.films import FilmWriter, copy_sound
 from logocap_jax.media.pictures import Picture
-from logocap_jax.media.results_files import CsvTable, Found, JsonResults
+from logocap_jax.media.results_files import CsvTable, FrameResult, JsonResults
 from logocap_jax.media.views import draw_views
-from logocap_jax.predictor.explainer import Explained
-from logocap_jax.predictor.poses import Poses
+from logocap_jax.predictor.predictor import Predictor
 from logocap_jax.predictor.tracking import Tracker
+from logocap_jax.visualization.overlay import write_image
 from logocap_jax.visualization.window import Window
 
 
+def find_people(
+    predictor: Predictor, pictures: Iterable[Picture], *, explain: bool = False
+) -> Iterator[FrameResult]:
+    """Find the people in pictures, in order; of many, only a few are in memory.
+
+    Args:
+      predictor: finds them.
+      pictures: images and frames.
+      explain: keep the layers behind the poses, one picture at a time.
+    """
+    if explain:
+        for picture in pictures:
+            explained = predictor.explain(picture.pixels)
+            yield FrameResult(picture, explained.poses, explained)
+        return
+    waiting: collections.deque[Picture] = collections.deque()
+
+    def pixels() -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        for picture in pictures:
+            waiting.append(picture)
+            yield picture.pixels
+
+    for poses in predictor.stream(pixels()):
+        yield FrameResult(waiting.popleft(), poses)
+
+
 class Output:
-    """Where poses go; leaving the context finishes the files, also after Ctrl-C.
+    """The targets of poses; leaving the context finishes the files, also after Ctrl-C.
 
     Nothing is kept of a picture once it is added, so films may be long.
 
@@ -47,7 +75,7 @@ class Output:
           json_file: for COCO keypoint results.
           category_id: of those results.
           csv_file: for a table with a row per pose.
-          views: what to draw, of `views.VIEWS`.
+          views: as for `views.draw_views`.
           track: give the people of a film ids, that are drawn and written.
           window: shows the first view of each picture.
 
@@ -66,31 +94,33 @@ class Output:
 
     @property
     def window_closed(self) -> bool:
-        """Whether the user has closed the window."""
+        """True once the user has closed the window."""
         return self._window is not None and self._window.closed
 
     @property
     def notes(self) -> list[str]:
-        """What was left undone, one line each."""
+        """Work left undone, one line each."""
         return [] if self._gallery is None else self._gallery.notes
 
-    def add(
-        self, picture: Picture, poses: Poses, explained: Explained | None = None
-    ) -> None:
+    def add(self, result: FrameResult) -> None:
         """Take the poses of a picture. Frames of a film come in order.
 
         Raises:
           ValueError: if a frame cannot be written, or a pose is no number.
         """
+        picture, poses = result.picture, result.poses
         self.num_images += 1
         self.num_people += len(poses)
-        ids = self._ids(picture, poses)
+        ids = self._ids(result)
         for file in self._files:
-            file.add(Found(picture.path, picture.frame, poses, ids))
+            file.add(result._replace(ids=ids))
         if self._gallery is None and self._window is None:
             return
         drawn = draw_views(
-            *(self._views, picture.pixels, poses, explained),
+            self._views,
+            picture.pixels,
+            poses,
+            result.explained,
             labels=None if ids is None else [str(number) for number in ids],
             film=picture.frame is not None,
         )
@@ -100,12 +130,13 @@ class Output:
             if self._window is not None and index == 0:
                 self._window.show(image)
 
-    def _ids(self, picture: Picture, poses: Poses) -> np.ndarray | None:
+    def _ids(self, result: FrameResult) -> np.ndarray | None:
+        picture = result.picture
         if not self._track or picture.frame is None:
             return None
         if self._tracker is None or self._tracker[0] != picture.path:
             self._tracker = (picture.path, Tracker())
-        return self._tracker[1].update(poses)
+        return self._tracker[1].update(result.poses)
 
     def __enter__(self) -> "Output":
         """Nothing to set up."""
@@ -117,8 +148,72 @@ class Output:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the files with what was taken so far."""
+        """Finish the files with the results so far."""
         if self._gallery is not None:
             self._gallery.finish_film()
         for file in self._files:
             file.close()
+
+
+class Gallery:
+    """The drawn pictures of a run in a folder: PNGs of images, MP4s of films."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder if need be.
+
+        Raises:
+          OSError: if it cannot be made.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._stems: dict[Path, str] = {}
+        self._films: dict[str, FilmWriter] = {}
+        self._film: Path | None = None
+        self.notes: list[str] = []
+
+    def add(
+        self, picture: Picture, view: str, drawn: UInt8[np.ndarray, "H W 3"]
+    ) -> None:
+        """Write a drawn image, or append to a film.
+
+        Args:
+          picture: the original. The frames of a film come one after the other.
+          view: suffix of the file's name; may be empty.
+          drawn: RGB.
+
+        Raises:
+          ValueError: if a frame cannot be written.
+        """
+        if self._film != picture.path:
+            self.finish_film()
+        name = self._stem(picture.path) + (f".{view}" if view else "")
+        if picture.frame is None:
+            write_image(self._folder / f"{name}.png", drawn)
+            return
+        if name not in self._films:
+            self._film = picture.path
+            self._films[name] = FilmWriter(
+                self._folder / f"{name}.mp4",
+                frames_per_second=picture.frames_per_second,
+            )
+        self._films[name].add(drawn)
+
+    def finish_film(self) -> None:
+        """Close the film under way, if there is one; its sound is added."""
+        for writer in self._films.values():
+            writer.close()
+            if self._film is not None and self._film.is_file():
+                note = copy_sound(self._film, writer.path)
+                if note and note not in self.notes:
+                    self.notes.append(note)
+        self._films, self._film = {}, None
+
+    def _stem(self, path: Path) -> str:
+        """The file's name; a number follows where two files have the same."""
+        if path not in self._stems:
+            stem, count = path.stem, 1
+            while stem in self._stems.values():
+                count += 1
+                stem = f"{path.stem}_{count}"
+            self._stems[path] = stem
+        return self._stems[path]

@@ -1,4 +1,4 @@
-"""Images and frames of films and cameras, from what a person names."""
+"""Images and frames of films and cameras, from names on the command line."""
 
 import glob
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from logocap_jax.media import films
-from logocap_jax.predictor.images import read_image
+from logocap_jax.predictor.inputs import read_image
 
 # A file, or the number of a camera.
 Source: TypeAlias = Path | int
@@ -54,7 +54,7 @@ class Pictures:
         Args:
           sources: images, films (by their suffix) and cameras.
           check: takes the `(width, height)` of an image or a film; raises `ValueError`
-            if it is none to go on with.
+            if it cannot be used.
         """
         self._sources, self._check = sources, check
         self.faults: list[str] = []
@@ -90,7 +90,7 @@ class Pictures:
 
 
 def is_image(source: Source) -> bool:
-    """Whatever is neither a camera nor called a film."""
+    """True unless it is a camera or has the suffix of a film."""
     return isinstance(source, Path) and source.suffix.lower() not in films.SUFFIXES
 
 
@@ -109,26 +109,26 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
       ValueError: if one of them stands for no file.
     """
     suffixes = (*IMAGE_SUFFIXES, *films.SUFFIXES)
-    found: dict[Source, None] = {}
+    sources: dict[Source, None] = {}
     for text in inputs:
         path = Path(text)
-        inside: list[Source]
+        matches: list[Source]
         if path.is_dir():
-            inside = [
-                each
-                for each in sorted(path.iterdir())
-                if each.suffix.lower() in (*suffixes, *_OTHER_IMAGES)
+            matches = [
+                file
+                for file in sorted(path.iterdir())
+                if file.suffix.lower() in (*suffixes, *_OTHER_IMAGES)
             ]
         elif path.exists():
-            inside = [path]
+            matches = [path]
         elif text.isdecimal():
-            inside = [int(text)]
+            matches = [int(text)]
         else:
-            inside = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
-        if not inside:
+            matches = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
+        if not matches:
             raise ValueError(
                 f"{text}: no image, expected a file, a pattern, a folder of "
                 f"{', '.join(suffixes)}, or the number of a camera"
             )
-        found |= dict.fromkeys(inside)
-    return list(found)
+        sources |= dict.fromkeys(matches)
+    return list(sources)

@@ -3,9 +3,9 @@
 Both files take their names when they are closed, whole.
 """
 
+import contextlib
 import csv
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,36 +13,40 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from logocap_jax.atomic import replacing
 from logocap_jax.media import films
+from logocap_jax.media.pictures import Picture
 from logocap_jax.predictor.poses import Poses
+from logocap_jax.predictor.predictor import Explained
 
 
-class Found(NamedTuple):
-    """The poses of a picture.
+class FrameResult(NamedTuple):
+    """The people in an image, or in a frame of a film.
 
     Attributes:
-      path: its file.
-      frame: number of the frame, from 1 on; None for an image.
+      picture: the image or frame.
       poses: the people.
+      explained: the same people, with the layers behind them, if they were asked for.
       ids: of the people of a film that are tracked.
     """
 
-    path: Path
-    frame: int | None
+    picture: Picture
     poses: Poses
-    ids: Int[np.ndarray, " n"] | None
+    explained: Explained | None = None
+    ids: Int[np.ndarray, " n"] | None = None
 
 
 class _File:
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        self._stream = self._temporary.open("w", encoding="utf-8", newline="")
+        self._file = contextlib.ExitStack()
+        temporary = self._file.enter_context(replacing(path))
+        self._stream = self._file.enter_context(
+            temporary.open("w", encoding="utf-8", newline="")
+        )
 
     def close(self) -> None:
         """Finish the file."""
-        self._stream.close()
-        os.replace(self._temporary, self._path)
+        self._file.close()
 
 
 class JsonResults(_File):
@@ -61,7 +65,7 @@ class JsonResults(_File):
         Args:
           path: the JSON file; an old one is replaced.
           inputs: all files whose poses may come.
-          category_id: that of the annotations that the results will be held against.
+          category_id: of the annotations that the results will be compared with.
 
         Raises:
           OSError: if it cannot be written.
@@ -72,22 +76,23 @@ class JsonResults(_File):
         self._position = 0
         self._separator = "["
 
-    def add(self, found: Found) -> None:
+    def add(self, result: FrameResult) -> None:
         """Append the poses of the next picture.
 
         Raises:
           ValueError: if one has a NaN or infinity.
         """
         self._position += 1
-        number = int(found.path.stem) if self._numbered else self._position
-        results = found.poses.to_coco(number, category_id=self._category_id)
-        for person, result in enumerate(results):
-            result["file_name"] = found.path.name
-            if found.frame is not None:
-                result["frame"] = found.frame
-            if found.ids is not None:
-                result["track_id"] = int(found.ids[person])
-            text = json.dumps(result, allow_nan=False)
+        path, frame = result.picture.path, result.picture.frame
+        number = int(path.stem) if self._numbered else self._position
+        people = result.poses.to_coco(number, category_id=self._category_id)
+        for index, person in enumerate(people):
+            person["file_name"] = path.name
+            if frame is not None:
+                person["frame"] = frame
+            if result.ids is not None:
+                person["track_id"] = int(result.ids[index])
+            text = json.dumps(person, allow_nan=False)
             self._stream.write(f"{self._separator}{text}")
             self._separator = ",\n"
 
@@ -113,25 +118,25 @@ class CsvTable(_File):
         self._writer = csv.writer(self._stream)
         self._has_header = False
 
-    def add(self, found: Found) -> None:
+    def add(self, result: FrameResult) -> None:
         """Append the poses of the next picture."""
-        poses = found.poses
+        poses, picture = result.poses, result.picture
         if not self._has_header:
             columns = [
-                f"{name}_{what}"
+                f"{name}_{value}"
                 for name in poses.skeleton.keypoints
-                for what in ("x", "y", "score")
+                for value in ("x", "y", "score")
             ]
             self._writer.writerow(["file", "frame", "track", "score", *columns])
             self._has_header = True
-        frame = "" if found.frame is None else found.frame
+        frame = "" if picture.frame is None else picture.frame
         for number, score in enumerate(poses.scores):
-            track = "" if found.ids is None else int(found.ids[number])
+            track = "" if result.ids is None else int(result.ids[number])
             triplets = np.column_stack(
                 [poses.keypoints[number], poses.keypoint_scores[number]]
             )
             numbers = map(float, (score, *triplets.ravel()))
-            self._writer.writerow([str(found.path), frame, track, *numbers])
+            self._writer.writerow([str(picture.path), frame, track, *numbers])
 
 
 def _are_numbered(inputs: Sequence[Path]) -> bool:

@@ -1,25 +1,35 @@
-"""The pictures that tell what was found in an image, and why."""
+"""The pictures that show the people found in an image, and the layers behind them."""
 
-import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
-from logocap_jax.predictor.explainer import Explained
+from logocap_jax.methods.base import MapLayer, PatchLayer
 from logocap_jax.predictor.poses import Poses
-from logocap_jax.visualization.attraction import Attraction, draw_attraction_rows
-from logocap_jax.visualization.heatmaps import draw_heatmaps
+from logocap_jax.predictor.predictor import Explained
+from logocap_jax.visualization.maps import draw_maps
+from logocap_jax.visualization.patches import Patches, draw_patch_rows
 
-# What needs more than poses.
-EXPLAINING = ("heatmaps", "kam")
-VIEWS = ("refined", "initial", *EXPLAINING)
+# Views of poses; all others are names of layers.
+POSE_VIEWS = ("refined", "initial")
 
-# People whose attraction maps are drawn: in an image at most, in a film's frames.
+# People whose patches are drawn: in an image at most, in a film's frames.
 _MAX_PEOPLE = 12
 _PEOPLE_OF_FILM = 4
 
 _Drawn = UInt8[np.ndarray, "H2 W2 3"]
+
+
+def check_views(views: Collection[str], layers: Mapping[str, type]) -> None:
+    """Check names of views.
+
+    Raises:
+      ValueError: lists the views that there are.
+    """
+    known = (*POSE_VIEWS, *layers)
+    if unknown := sorted(set(views) - set(known)):
+        raise ValueError(f"--draw: got {unknown}, expected some of {', '.join(known)}")
 
 
 def draw_views(
@@ -34,62 +44,68 @@ def draw_views(
     """Draw pictures of one image.
 
     Args:
-      views: of `VIEWS`. `refined` and `initial` share a picture, on which the initial
-        poses are thin.
+      views: of `POSE_VIEWS`, which share a picture on which the initial poses are
+        thin, and names of layers.
       pixels: the image, RGB.
-      poses: what was found in it.
-      explained: the maps; needed for `EXPLAINING`. Without attraction maps among them
-        `kam` is no picture.
-      labels: what to write above each pose instead of its score.
+      poses: the people in it.
+      explained: the same people, with the layers.
+      labels: texts to write above the poses instead of their scores.
       film: all pictures of one view are of one size, whoever is in them.
 
     Yields:
-      What a file's name says of the picture, if anything, and the picture.
+      A suffix for the file's name, empty for that of the poses, and the picture.
     """
-    if "refined" in views or "initial" in views:
-        yield "", _overlay(views, pixels, poses, labels)
-    if explained is not None and "heatmaps" in views:
-        yield (
-            "heatmaps",
-            draw_heatmaps(
-                *(pixels, explained.heatmaps, explained.cell_to_image),
-                skeleton=poses.skeleton,
-            ),
-        )
-    if explained is not None and explained.kam is not None and "kam" in views:
-        names = labels or [str(number) for number in range(1, len(poses) + 1)]
-        people = [attraction_of(explained, person) for person in range(len(poses))]
-        rows = _PEOPLE_OF_FILM if film else min(len(people), _MAX_PEOPLE)
-        yield (
-            "kam",
-            draw_attraction_rows(
-                *(poses.draw(pixels, labels=names), pixels, people),
-                labels=names,
-                skeleton=poses.skeleton,
-                rows=rows,
-            ),
-        )
+    if "refined" in views:
+        yield "", poses.draw(pixels, initial="initial" in views, labels=labels)
+    elif "initial" in views:
+        yield "", poses.before_refinement().draw(pixels, labels=labels)
+    if explained is None:
+        return
+    for name, layer in explained.layers.items():
+        if name in views and isinstance(layer, MapLayer):
+            yield name, _draw_maps(pixels, layer, explained.input_to_image)
+        elif name in views:
+            yield name, _draw_patches(pixels, explained, name, labels, film)
 
 
-def attraction_of(explained: Explained, person: int) -> Attraction:
-    """The attraction maps of one of the people, where there are some."""
-    assert explained.kam is not None
-    assert explained.kam_radius is not None
-    return Attraction(
-        explained.kam[person],
-        explained.poses.initial_keypoints[person],
-        explained.kam_radius,
-        explained.poses.keypoints[person],
+def patches_of(explained: Explained, name: str, person: int) -> Patches:
+    """The patches of one of the people; their layer's name must be one of patches."""
+    layer, poses = explained.layers[name], explained.poses
+    assert isinstance(layer, PatchLayer)
+    return Patches(
+        np.asarray(layer.values[person]),
+        poses.before_refinement().keypoints[person],
+        np.array(layer.radius) * explained.input_to_image[0, 0],
+        poses.keypoints[person],
     )
 
 
-def _overlay(
-    views: Collection[str],
+def _draw_maps(
     pixels: UInt8[np.ndarray, "H W 3"],
-    poses: Poses,
-    labels: Sequence[str] | None,
+    layer: MapLayer,
+    input_to_image: Float[np.ndarray, "2 3"],
 ) -> _Drawn:
-    if "refined" not in views:
-        poses = dataclasses.replace(poses, keypoints=poses.initial_keypoints)
-        return poses.draw(pixels, labels=labels)
-    return poses.draw(pixels, initial="initial" in views, labels=labels)
+    cell_to_image = input_to_image.astype(np.float64)
+    cell_to_image[:, 2] += cell_to_image[:, :2] @ np.full(2, layer.cells.middle)
+    cell_to_image[:, :2] *= layer.cells.stride
+    return draw_maps(pixels, np.asarray(layer.values), cell_to_image, names=layer.names)
+
+
+def _draw_patches(
+    pixels: UInt8[np.ndarray, "H W 3"],
+    explained: Explained,
+    name: str,
+    labels: Sequence[str] | None,
+    film: bool,
+) -> _Drawn:
+    poses = explained.poses
+    labels = labels or [str(number) for number in range(1, len(poses) + 1)]
+    people = [patches_of(explained, name, person) for person in range(len(poses))]
+    return draw_patch_rows(
+        poses.draw(pixels, labels=labels),
+        pixels,
+        people,
+        labels=labels,
+        skeleton=poses.skeleton,
+        rows=_PEOPLE_OF_FILM if film else min(len(people), _MAX_PEOPLE),
+    )

@@ -262,6 +262,8 @@ class MethodSpec(NamedTuple):
       tiny: settings of its smallest net.
       inputs: the input that it needs.
       stages: its named stages at test time.
+      dense: names of the stages' arrays that an export of dense maps holds; empty: the
+        map layers of `explain`.
     """
 
     config: type
@@ -269,6 +271,7 @@ class MethodSpec(NamedTuple):
     tiny: Mapping[str, Any]
     inputs: Callable[[Any], InputSpec] = lambda config: InputSpec()
     stages: Callable[[Any], tuple[Stage, ...]] = lambda config: ()
+    dense: tuple[str, ...] = ()
 
 
 def answer_of(method: Method, outputs: Outputs) -> Outputs:

@@ -28,7 +28,7 @@ def dense_losses(
     heat_target, heat_weight, off_target, off_weight = jax.vmap(
         lambda example: dense_targets(example, config)
     )(batch)
-    weight = (heat_weight * batch.mask)[..., None]
+    weight = (heat_weight * batch.masks[geometry.STRIDE])[..., None]
     heatmap_loss = jnp.mean(losses.squared_error(maps.heatmaps, heat_target) * weight)
     error = losses.smooth_l1(maps.offsets, off_target, beta=config.smooth_l1_beta)
     # A weight covers x and y, so both count.

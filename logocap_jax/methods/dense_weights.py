@@ -31,16 +31,16 @@ def has_heads(shapes: Shapes) -> bool:
 
 
 def dense_settings(shapes: Shapes) -> Settings:
-    """Sizes of backbone and heads; the hidden sizes of absent heads are left out.
+    """Sizes of backbone and heads.
 
     Raises:
       ValueError: the backbone is no HRNet.
     """
-    settings: Settings = {"backbone": hrnet_settings(shapes, "dense/backbone")}
-    for name, head in (("heatmap_hidden", _HEATMAPS), ("offset_hidden", _OFFSETS)):
-        if f"{head}/conv/kernel" in shapes:
-            settings[name] = num_outputs(shapes, f"{head}/conv")
-    return settings
+    return {
+        "backbone": hrnet_settings(shapes, "dense/backbone"),
+        "heatmap_hidden": num_outputs(shapes, f"{_HEATMAPS}/conv"),
+        "offset_hidden": num_outputs(shapes, f"{_OFFSETS}/conv"),
+    }
 
 
 def num_keypoints(shapes: Shapes) -> int:

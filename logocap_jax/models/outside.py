@@ -78,7 +78,7 @@ def _pads_with_zeros(module: nn.Module) -> bool:
 
 
 def _has_parameters(module: nn.Module) -> bool:
-    """Whether the module holds parameters itself, not only in its submodules."""
+    """Tell a module with parameters of its own from one whose submodules have all."""
     leaves = module.variables.get("params", {}).values()
     return any(hasattr(leaf, "shape") for leaf in leaves)
 

@@ -23,7 +23,7 @@ def formats(variables: Mapping[str, Any], device: Any) -> dict[str, Any]:
       device: where they are to be, there or not.
 
     Returns:
-      What `jax.device_put` and `jax.ShapeDtypeStruct` take, for each array.
+      For each array what `jax.device_put` and `jax.ShapeDtypeStruct` take.
     """
     sharding = SingleDeviceSharding(device)
     kernels = Format(_OUTPUT_FIRST, sharding) if _is_nvidia(device) else sharding

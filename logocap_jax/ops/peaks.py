@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 def largest(
     values: Float[Array, " n"], count: int, *, block: int = 16
 ) -> tuple[Float[Array, " N"], Int[Array, " N"]]:
-    """What `lax.top_k` computes, with as little to sort.
+    """The largest values, as of `lax.top_k`, with as little to sort.
 
     Under `jit` and `vmap` with a batch that is split over CPUs or GPUs, XLA brings the
     whole batch to every device for `lax.top_k`, but sorts where the values are.

@@ -67,7 +67,7 @@ def bilinear_sample(
 def resized_position(
     pixel: Num[Array, "*grid"], factor: int | float | Float[Array, ""]
 ) -> Float[Array, "*grid"]:
-    """Where pixels of a resized axis lie on it before: half-pixel centres."""
+    """Source coordinates of resized pixels (half-pixel centres)."""
     return (pixel + 0.5) / factor - 0.5
 
 
@@ -89,27 +89,6 @@ def linear_weights(
     """
     place = jnp.clip(position, 0, within - 1)
     return jnp.maximum(1 - jnp.abs(place - cell), 0)
-
-
-def resize_weights(
-    pixel: Num[Array, "*#grid"],
-    cell: Num[Array, "*#grid"],
-    *,
-    stride: int,
-    within: int | Int[Array, ""],
-) -> Float[Array, "*grid"]:
-    """Weights that upsample one axis: bilinear, half-pixel centres, edges repeated.
-
-    Args:
-      pixel: pixels of the upsampled axis.
-      cell: positions of the axis before; the two broadcast.
-      stride: factor.
-      within: how many of its values are image, from the first on.
-
-    Returns:
-      For each pixel the weight of each cell.
-    """
-    return linear_weights(resized_position(pixel, stride), cell, within=within)
 
 
 def sample_grid(
@@ -134,7 +113,7 @@ def sample_grid(
     )
     # Full precision: keypoints are read off the peaks of what comes out.
     return jnp.einsum(
-        *("yh,hwc,xw->yxc", along_y, maps, along_x), precision=lax.Precision.HIGHEST
+        "yh,hwc,xw->yxc", along_y, maps, along_x, precision=lax.Precision.HIGHEST
     )
 
 
@@ -144,10 +123,11 @@ def upsampled_weights(
     *,
     stride: int,
     within: int | Int[Array, ""],
+    middle: float | None = None,
 ) -> Float[Array, "*grid"]:
     """Weights that sample one axis of a map as if it were upsampled first.
 
-    Upsampling by `stride` is bilinear with half-pixel centres, sampling follows
+    Upsampling by `stride` is bilinear with edges repeated, sampling follows
     `bilinear_taps`; both are linear, so one row of weights does both and the
     upsampled map never exists.
 
@@ -156,13 +136,15 @@ def upsampled_weights(
       cell: positions of the axis before upsampling; the two broadcast.
       stride: factor of the upsampling.
       within: how many of its values are image, from the first on.
+      middle: pixel that cell 0 lies at; None: half-pixel centres, `(stride - 1) / 2`.
 
     Returns:
       For each position the weight of each cell.
     """
+    start = (stride - 1) / 2 if middle is None else middle
 
     def upsample(index: Array) -> Array:
-        return resize_weights(index, cell, stride=stride, within=within)
+        return linear_weights((index - start) / stride, cell, within=within)
 
     lower, upper = bilinear_taps(position, within * stride)
     return upsample(lower[0]) * lower[1] + upsample(upper[0]) * upper[1]
@@ -175,6 +157,7 @@ def sample_window(
     *,
     radius: int,
     stride: int,
+    middle: float | None = None,
     valid_size: Int[Array, "2"] | None = None,
     image: tuple[Int[Array, ""], ...] = (),
 ) -> Float[Array, "G G"]:
@@ -189,62 +172,42 @@ def sample_window(
       channel: which heatmap.
       radius: `G = 2 * radius + 1`.
       stride: factor of the upsampling.
+      middle: as for `upsampled_weights`.
       valid_size: height and width of the image in the maps, in cells; None: all.
       image: index of the image among several, as for `bilinear_sample`.
 
     Returns:
       The samples, `[y, x]`.
     """
-    cells, first = window_cells(
-        *(heatmaps, center, channel),
-        radius=radius,
-        stride=stride,
-        valid_size=valid_size,
-        image=image,
-    )
-    within = heatmaps.shape[-3:-1] if valid_size is None else valid_size
+    size = heatmaps.shape[-3:-1]
+    within = size if valid_size is None else valid_size
+    start = (stride - 1) / 2 if middle is None else middle
     steps = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
-    rows, columns = (
-        upsampled_weights(
-            (center[1 - axis] + steps)[:, None],
-            first[axis] + jnp.arange(cells.shape[axis])[None],
-            stride=stride,
-            within=within[axis],
+    # One cell more at either end than the window is long: it starts within a cell.
+    count = -(-(2 * radius + 1) // stride) + 2
+    indices, weights = [], []
+    for axis in (0, 1):
+        point = center[1 - axis]
+        first = jnp.floor((jnp.floor(point - radius) - start) / stride)
+        # Positions outside read the nearest cell inside; so must a window all outside.
+        cells = jnp.clip(first, 0, within[axis] - 1).astype(jnp.int32)
+        cells = cells + jnp.arange(count)
+        # Beyond the map all weights are 0.
+        indices.append(jnp.minimum(cells, size[axis] - 1))
+        weights.append(
+            upsampled_weights(
+                (point + steps)[:, None],
+                cells[None],
+                stride=stride,
+                within=within[axis],
+                middle=start,
+            )
         )
-        for axis in (0, 1)
-    )
+    window = heatmaps[(*image, indices[0][:, None], indices[1], channel)]
     # Full precision: keypoints are read off the peaks of what comes out.
     return jnp.einsum(
-        *("yh,hw,xw->yx", rows, cells, columns), precision=lax.Precision.HIGHEST
+        "yh,hw,xw->yx", weights[0], window, weights[1], precision=lax.Precision.HIGHEST
     )
-
-
-def window_cells(
-    heatmaps: Float[Array, "*images h w K"],
-    center: Float[Array, "2"],
-    channel: Int[Array, ""],
-    *,
-    radius: int,
-    stride: int,
-    valid_size: Int[Array, "2"] | None = None,
-    image: tuple[Int[Array, ""], ...] = (),
-) -> tuple[Float[Array, "n n"], Int[Array, "2"]]:
-    """The cells that `sample_window` reads, and the row and column of the first."""
-    size = heatmaps.shape[-3:-1]
-    first, indices = [], []
-    for axis in (0, 1):
-        within = size[axis] if valid_size is None else valid_size[axis]
-        start = jnp.floor(center[1 - axis] - radius)
-        start = jnp.floor((start + 0.5) / stride - 0.5)
-        # Positions outside read the nearest cell inside; so must a window all outside.
-        start = jnp.clip(start, 0, within - 1).astype(jnp.int32)
-        # One cell more at either end than the window is long: it starts within a cell.
-        count = -(-(2 * radius + 1) // stride) + 2
-        first.append(start)
-        # Beyond the map all weights are 0.
-        indices.append(jnp.minimum(start + jnp.arange(count), size[axis] - 1))
-    cells = heatmaps[(*image, indices[0][:, None], indices[1], channel)]
-    return cells, jnp.stack(first)
 
 
 def upsample_bilinear(

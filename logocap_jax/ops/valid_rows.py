@@ -29,7 +29,7 @@ def map_valid(
       function: `chunk` rows -> as many results; the result of a row depends on
         nothing but that row.
       rows: arrays whose first axis is R.
-      valid: which rows are asked for.
+      valid: rows to compute.
       chunk: rows per step, an int or a symbolic dimension of `jax.export`; R: all rows
         at once, without a loop.
 
@@ -49,7 +49,7 @@ def map_valid(
         # Where chunks do not divide R, the last one repeats rows of the one before.
         index = lax.dynamic_slice_in_dim(order, i * chunk, chunk)
         return jax.tree.map(
-            lambda all_rows, some: all_rows.at[index].set(some),
+            lambda total, chunk: total.at[index].set(chunk),
             results,
             compute(rows, index),
         )

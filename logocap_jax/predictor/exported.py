@@ -1,22 +1,191 @@
-"""Run an exported model: nothing of the model's code is needed."""
+"""Exported models: the JSON beside them, and how to run them."""
 
+import dataclasses
+import hashlib
+import json
 import re
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import jax
 import jax.export
+from jaxtyping import Array
 
-from logocap_jax.predictor.export_info import ExportInfo, read_export
-from logocap_jax.predictor.fitting import Fit, by_short_side, letterbox
-from logocap_jax.predictor.predictor import PredictFn
-from logocap_jax.structures import Poses
+from logocap_jax.atomic import replacing
+from logocap_jax.predictor.compiled import Model
+from logocap_jax.predictor.inputs import Fit, by_short_side, letterbox
+from logocap_jax.skeletons import Skeleton, parse_skeleton
+from logocap_jax.structures import Poses, View
+
+FORMAT = "logocap-jax export"
+FORMAT_VERSION = 2
+
+# An axis is a number, or the name of a dynamic one, such as `batch` or `64*height`.
+Axis: TypeAlias = int | str
 
 
-def load_export(path: Path) -> tuple[ExportInfo, PredictFn]:
+@dataclasses.dataclass(frozen=True)
+class ArrayInfo:
+    """An array that goes in or comes out.
+
+    Attributes:
+      name: its name.
+      shape: its axes.
+      dtype: its dtype.
+      meaning: content, unit and frame.
+    """
+
+    name: str
+    shape: tuple[Axis, ...]
+    dtype: str
+    meaning: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportInfo:
+    """The description of an exported model.
+
+    Attributes:
+      what: `full` (images to poses) or `dense` (images to maps).
+      file_format: `stablehlo` or `onnx`.
+      platforms: of StableHLO, in JAX's words: `cpu`, `cuda`, `tpu`.
+      inputs: the one array that goes in: `[batch, height, width, 3]`.
+      outputs: the arrays that come out, a dict by name.
+      size_multiple: height and width are multiples of it.
+      normalisation: of the pixels, by the model itself.
+      settings: of the method.
+      skeleton: names of the K keypoints, limbs.
+      versions: of the packages that wrote the export.
+    """
+
+    what: str
+    file_format: str
+    platforms: tuple[str, ...]
+    inputs: tuple[ArrayInfo, ...]
+    outputs: tuple[ArrayInfo, ...]
+    size_multiple: int
+    normalisation: dict[str, Any]
+    settings: dict[str, Any]
+    skeleton: Skeleton
+    versions: dict[str, str]
+
+    @property
+    def batch(self) -> int | None:
+        """Images that go in together; None: any number."""
+        return _number(self.inputs[0].shape[0])
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """`(width, height)` of the input; None: any."""
+        height, width = map(_number, self.inputs[0].shape[1:3])
+        return None if width is None or height is None else (width, height)
+
+
+def _number(axis: Axis) -> int | None:
+    return axis if isinstance(axis, int) else None
+
+
+def info_path(export: Path) -> Path:
+    """The JSON beside an export."""
+    return export.with_name(f"{export.name}.json")
+
+
+def write_info(export: Path, info: ExportInfo, data: bytes) -> None:
+    """Write the JSON beside an export.
+
+    Args:
+      export: the export.
+      info: its description.
+      data: its bytes.
+    """
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        **dataclasses.asdict(info),
+    }
+    with replacing(info_path(export)) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_export(export: Path) -> tuple[ExportInfo, bytes]:
+    """Read an export and the JSON beside it.
+
+    Returns:
+      Its description, and its bytes, which are those that were written.
+
+    Raises:
+      ValueError: a file is absent or damaged, or of another version.
+    """
+    path = info_path(export)
+    for file, kind in ((export, "export"), (path, f"JSON beside {export.name}")):
+        if not file.is_file():
+            raise ValueError(f"{file}: no such file, expected the {kind}")
+    content = _read_json(path)
+    if content.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: got format {content.get('format')!r}, expected {FORMAT!r}"
+        )
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: got format version {version!r}, expected {FORMAT_VERSION}; "
+            "export the weights again with this version of logocap-jax"
+        )
+    data = export.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != content.get("sha256"):
+        raise ValueError(
+            f"{export}: got SHA-256 {digest[:12]}..., expected that of {path.name}; "
+            "the file is damaged, or not of that JSON: copy both again"
+        )
+    try:
+        return _parse(content), data
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: damaged ({type(error).__name__}: {error}); copy it again"
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); copy it again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: got a JSON {type(content).__name__}, expected a map")
+    return content
+
+
+def _parse(content: dict[str, Any]) -> ExportInfo:
+    return ExportInfo(
+        what=content["what"],
+        file_format=content["file_format"],
+        platforms=tuple(content["platforms"]),
+        inputs=tuple(map(_parse_array, content["inputs"])),
+        outputs=tuple(map(_parse_array, content["outputs"])),
+        size_multiple=content["size_multiple"],
+        normalisation=content["normalisation"],
+        settings=content["settings"],
+        skeleton=parse_skeleton(content["skeleton"]),
+        versions={name: content["versions"][name] for name in ("logocap_jax", "jax")},
+    )
+
+
+def _parse_array(content: dict[str, Any]) -> ArrayInfo:
+    return ArrayInfo(
+        name=content["name"],
+        shape=tuple(content["shape"]),
+        dtype=content["dtype"],
+        meaning=content["meaning"],
+    )
+
+
+def load_export(path: Path) -> tuple[ExportInfo, Model]:
     """Load an exported model that finds poses.
 
     Returns:
-      What is known of it, and its jitted function.
+      Its description, and its compiled function.
 
     Raises:
       ValueError: absent or damaged, of another version, for other devices, of dense
@@ -47,11 +216,12 @@ def load_export(path: Path) -> tuple[ExportInfo, PredictFn]:
         )
     exported = jax.export.deserialize(bytearray(data))
 
-    def predict(image: jax.Array, valid_size: jax.Array | None) -> Poses:
-        del valid_size  # its inputs fill their array
-        return Poses(**exported.call(image))
+    call = jax.jit(exported.call)
 
-    return info, jax.jit(predict)
+    def predict(view: View) -> dict[str, Array]:
+        return call(view.image)  # inputs fill their array
+
+    return info, Model(predict, info.skeleton, lambda arrays: Poses(**arrays))
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -62,7 +232,7 @@ def fit_of(info: ExportInfo, short_side: int | None) -> Fit:
     """How images fit into the inputs of an exported model.
 
     Args:
-      info: what is known of it.
+      info: its description.
       short_side: of inputs, px; None: 512, or what the export fixes.
 
     Raises:

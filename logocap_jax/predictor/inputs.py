@@ -1,14 +1,27 @@
-"""From an image to the network's input."""
+"""From an image of any kind to the network's input."""
 
+import os
 from collections.abc import Callable
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64, UInt8
 
 from data_pipeline.feed import affine
-from logocap_jax.predictor.fitting import Fit, Size
-from logocap_jax.predictor.images import ImageLike, read_image
+from data_pipeline.read.images import check_size, decode_photograph
+
+# A path, an RGB array or a PIL image; Pillow itself is not needed.
+ImageLike: TypeAlias = Any
+
+Size: TypeAlias = tuple[int, int]
+Transform: TypeAlias = Float64[np.ndarray, "2 3"]
+
+# `(width, height)` of an image -> that of its input, and the way from image px to it.
+Fit: TypeAlias = Callable[[Size], tuple[Size, Transform]]
+
+# Both sides of an input are multiples of it, unless the method asks for others, px.
+MULTIPLE = 64
 
 
 class Input(NamedTuple):
@@ -25,13 +38,15 @@ class Input(NamedTuple):
     input_to_image: Float[np.ndarray, "2 3"]
 
 
-def make_input(image: ImageLike, fit: Fit, canvas: Callable[[Size], Size]) -> Input:
+def make_input(
+    image: ImageLike, fit: Fit, canvas: Callable[[Size], Size] | None = None
+) -> Input:
     """Read an image and warp it to the network's input.
 
     Args:
-      image: as `images.read_image` takes it.
+      image: as `read_image` takes it.
       fit: chooses the size of the input, and the image's place in it.
-      canvas: size of an input -> size of the array that holds it.
+      canvas: size of an input -> size of the array that holds it; None: the same.
 
     Raises:
       ValueError: if it is no image, or none that fits.
@@ -39,7 +54,132 @@ def make_input(image: ImageLike, fit: Fit, canvas: Callable[[Size], Size]) -> In
     pixels = read_image(image)
     size, transform = fit((pixels.shape[1], pixels.shape[0]))
     inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
-    width, height = canvas(size)
+    width, height = canvas(size) if canvas else size
     held = np.zeros((height, width, 3), np.uint8)
     held[: size[1], : size[0]] = affine.warp_image(pixels, transform, size=size)
     return Input(held, (size[1], size[0]), inverse)
+
+
+def by_short_side(short_side: int, multiple: int = MULTIPLE) -> Fit:
+    """Inputs of one short side, as long as the image asks for.
+
+    Args:
+      short_side: input px, rounded up to a multiple; so is the long side.
+      multiple: of the sides, input px.
+
+    Raises:
+      ValueError: if the side is less than 1.
+    """
+    if short_side < 1:
+        raise ValueError(f"got short_side={short_side}, expected 1 or more")
+
+    def fit(image_size: Size) -> tuple[Size, Transform]:
+        size = affine.eval_input_size(
+            image_size, short_side=short_side, multiple=multiple
+        )
+        return size, affine.eval_affine(image_size, size)
+
+    return fit
+
+
+def few_canvases(short_side: int, multiple: int = MULTIPLE) -> Callable[[Size], Size]:
+    """Canvases that inputs of many shapes share, each in the corner of its own.
+
+    The short side stays; the long side is 1.5 times as long, or 1.5 times that, and so
+    on. So images up to an aspect of 2.25, upright or lying, have four canvases.
+
+    Args:
+      short_side: as for `by_short_side`.
+      multiple: as for `by_short_side`.
+    """
+
+    def canvas(size: Size) -> Size:
+        aspect, long = 1.5, 0
+        while long < max(size):
+            # As long as the input of an image of this aspect.
+            long = affine.eval_input_size(
+                (1000, round(1000 * aspect)), short_side=short_side, multiple=multiple
+            )[1]
+            aspect *= 1.5
+        return (long, min(size)) if size[0] >= size[1] else (min(size), long)
+
+    return canvas
+
+
+def letterbox(input_size: Size) -> Fit:
+    """Inputs of one size: the whole image in its middle, black around it.
+
+    An image that `by_short_side` brings to this very size lies exactly as there; any
+    other is made smaller, isotropically, until all of it is inside.
+
+    Args:
+      input_size: `(width, height)`, input px.
+    """
+    size = np.array(input_size)
+
+    def fit(image_size: Size) -> tuple[Size, Transform]:
+        transform = affine.eval_affine(image_size, input_size)
+        covered = transform[0, 0] * np.array(image_size)
+        # The rounding of `eval_input_size` may leave out less than a pixel.
+        if np.any(covered >= size + 1):
+            shrink = np.min(size / covered)
+            transform *= shrink
+            transform[:, 2] += (1 - shrink) * size / 2
+        return input_size, transform
+
+    return fit
+
+
+def read_image(image: ImageLike) -> UInt8[np.ndarray, "H W 3"]:
+    """Load an image (path, array or PIL) as RGB.
+
+    EXIF orientation of files and PIL images is applied, so that up is up; arrays are
+    taken as they are. Grey, palette and CMYK become RGB, 16-bit values 8-bit, and
+    transparency is dropped. Of files JPEG and PNG are read; others (WebP, TIFF, ...)
+    come in as PIL images.
+
+    Args:
+      image: path of a JPEG or PNG, RGB array `[H, W, 3]` of uint8, or PIL image.
+
+    Raises:
+      ValueError: if it is none of these, unreadable, too large or damaged.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        try:
+            return decode_photograph(Path(image))
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(image)}: {error}") from error
+    if isinstance(image, np.ndarray):
+        return _checked(image)
+    if hasattr(image, "getexif") and hasattr(image, "convert"):
+        check_size(*image.size)
+        return _checked(_from_pil(image))
+    raise ValueError(
+        f"got an image of type {type(image).__name__}, expected a path, an RGB array "
+        "[H, W, 3] of uint8, or a PIL image"
+    )
+
+
+def _from_pil(image: Any) -> np.ndarray:
+    import PIL.ImageOps
+
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"got a PIL image of mode {image.mode!r}, whose range is not known; "
+            "expected one of 8 or 16 bits: scale it and convert it to 'RGB'"
+        )
+    upright = PIL.ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):  # Pillow would clip it
+        grey = (np.asarray(upright) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.asarray(upright.convert("RGB"))
+
+
+def _checked(image: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"got an array of {image.dtype} {list(image.shape)}, expected RGB uint8 "
+            "[H, W, 3]"
+        )
+    check_size(image.shape[1], image.shape[0])
+    return image

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from logocap_jax.evaluation.results import ImagePoses, to_coco
-from logocap_jax.predictor.images import ImageLike, read_image
+from logocap_jax.predictor.inputs import ImageLike, read_image
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.visualization.overlay import draw_poses
 
@@ -24,14 +24,14 @@ class Poses:
       keypoints: pixel centres at integers.
       keypoint_scores: one score per keypoint.
       scores: one score per pose.
-      initial_keypoints: the rough keypoints that were refined.
+      initial_keypoints: the rough keypoints that were refined; None: unknown.
       skeleton: names of the K keypoints, limbs.
     """
 
     keypoints: Float[np.ndarray, "n K 2"]
     keypoint_scores: Float[np.ndarray, "n K"]
     scores: Float[np.ndarray, " n"]
-    initial_keypoints: Float[np.ndarray, "n K 2"]
+    initial_keypoints: Float[np.ndarray, "n K 2"] | None
     skeleton: Skeleton
 
     def __len__(self) -> int:
@@ -47,13 +47,20 @@ class Poses:
     def above(self, score: float) -> "Poses":
         """The poses whose score is at least `score`."""
         kept = self.scores >= score
+        initial = self.initial_keypoints
         return dataclasses.replace(
             self,
             keypoints=self.keypoints[kept],
             keypoint_scores=self.keypoint_scores[kept],
             scores=self.scores[kept],
-            initial_keypoints=self.initial_keypoints[kept],
+            initial_keypoints=None if initial is None else initial[kept],
         )
+
+    def before_refinement(self) -> "Poses":
+        """The poses with their initial keypoints; as they are where none are known."""
+        if self.initial_keypoints is None:
+            return self
+        return dataclasses.replace(self, keypoints=self.initial_keypoints)
 
     def to_coco(self, image_id: int, *, category_id: int = 1) -> list[dict[str, Any]]:
         """COCO keypoint results; see `evaluation.results.to_coco`."""
@@ -63,6 +70,8 @@ class Poses:
     def to_supervision(self) -> "supervision.KeyPoints":
         """As `supervision.KeyPoints`, for its annotators and trackers.
 
+        All people are of class 0.
+
         Raises:
           ImportError: if `supervision` is not installed.
         """
@@ -70,6 +79,7 @@ class Poses:
 
         return supervision.KeyPoints(
             xy=self.keypoints,
+            class_id=np.zeros(len(self), int),
             keypoint_confidence=self.keypoint_scores,
             detection_confidence=self.scores,
         )
@@ -88,8 +98,9 @@ class Poses:
 
         Args:
           image: as it was given to the predictor; left unchanged.
-          initial: draw the poses before refinement thin over the refined ones.
-          labels: what to write above each pose instead of its score.
+          initial: draw the poses before refinement thin over the refined ones, where
+            they are known.
+          labels: texts to write above the poses instead of their scores.
 
         Returns:
           RGB; see `visualization.overlay.draw_poses`.
@@ -99,9 +110,11 @@ class Poses:
         """
         shares = self.keypoint_scores / np.maximum(self.scores, 1e-12)[:, None]
         thick = dataclasses.replace(self, keypoint_scores=shares)
-        thin = dataclasses.replace(thick, keypoints=self.initial_keypoints)
+        thin = initial and self.initial_keypoints is not None
         return draw_poses(
-            *(read_image(image), thick, thin if initial else None),
+            read_image(image),
+            thick,
+            thick.before_refinement() if thin else None,
             skeleton=self.skeleton,
             min_keypoint_score=0.1,
             min_score=-np.inf,

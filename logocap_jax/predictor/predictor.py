@@ -2,28 +2,37 @@
 
 import collections
 import dataclasses
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float
 
 from logocap_jax import structures
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.inference.rescale import poses_of
-from logocap_jax.predictor.compiled import keep_compiled
-from logocap_jax.predictor.fitting import Fit, Size, by_short_side, few_canvases
-from logocap_jax.predictor.images import ImageLike
-from logocap_jax.predictor.inputs import Input, make_input
+from logocap_jax.methods.base import Explanation, MapLayer, PatchLayer
+from logocap_jax.predictor import exported
+from logocap_jax.predictor.compiled import Model, compile_weights, keep_compiled
+from logocap_jax.predictor.inputs import (
+    Fit,
+    ImageLike,
+    Input,
+    Size,
+    by_short_side,
+    few_canvases,
+    make_input,
+)
 from logocap_jax.predictor.poses import Poses
 from logocap_jax.skeletons import Skeleton
+from logocap_jax.structures import View
 
-# What lowers the memory that a batch needs.
 _ADVICE = (
     "a smaller batch_size or short_side lowers it, and so do dtype='bfloat16' and "
     "flip_test=False"
@@ -32,14 +41,22 @@ _ADVICE = (
 # Images in flight: as many batches are decoded before the first is asked for.
 _BATCHES_AHEAD = 4
 
-
 _Item = TypeVar("_Item")
 
-# Inputs `[B, H, W, 3]`, of which the first rows and columns `[B, (height, width)]` are
-# image, or all where that is None -> their poses, in input px.
-PredictFn: TypeAlias = Callable[
-    [UInt8[np.ndarray, "B H W 3"], Int32[np.ndarray, "B 2"] | None], structures.Poses
-]
+
+class Explained(NamedTuple):
+    """The poses of one image, and the layers behind them.
+
+    Attributes:
+      poses: in pixels of the original image.
+      layers: by name, without a batch axis. Maps cover the image's part of the input;
+        of patches there is one per pose, and their radius is in input px.
+      input_to_image: from input px to pixels of the original image.
+    """
+
+    poses: Poses
+    layers: dict[str, MapLayer | PatchLayer]
+    input_to_image: Float[np.ndarray, "2 3"]
 
 
 class Predictor:
@@ -51,23 +68,21 @@ class Predictor:
 
     def __init__(
         self,
-        predict: PredictFn,
+        model: Model,
         fit: Fit,
         *,
-        skeleton: Skeleton,
         canvas: Callable[[Size], Size] | None = None,
-        score_threshold: float = 0.0,
+        score_threshold: float = -np.inf,
         batch_size: int | None = None,
     ) -> None:
         """Compile nothing yet; `from_weights` and `from_export` are the usual ways.
 
         Args:
-          predict: finds poses in a batch of inputs; jitted.
+          model: finds poses in a batch of inputs.
           fit: chooses the size of an image's input, and the image's place in it.
-          skeleton: keypoints of the poses.
           canvas: size of an input -> size of the array that holds it; None: the same,
-            and `predict` gets no valid sizes.
-          score_threshold: poses with a lower score are left out.
+            and the model gets no valid sizes.
+          score_threshold: poses with a lower score are left out; by default none.
           batch_size: images that run together; by default 1 on a CPU, else 8.
 
         Raises:
@@ -77,10 +92,10 @@ class Predictor:
             batch_size = 1 if jax.default_backend() == "cpu" else 8
         if batch_size < 1:
             raise ValueError(f"got batch_size={batch_size}, expected 1 or more")
-        self.skeleton = skeleton
+        self.skeleton = model.skeleton
         self.score_threshold = score_threshold
         self.batch_size = batch_size
-        self._predict = predict
+        self._model = model
         self._fit = fit
         self._canvas = canvas
 
@@ -97,10 +112,9 @@ class Predictor:
         skeleton: Skeleton | None = None,
         **options: Any,
     ) -> "Predictor":
-        """Load weights, whatever they are.
+        """Load weights of any method.
 
-        What is traced and compiled is kept on disk for later runs (`traces`,
-        `compiled.keep_compiled`).
+        Traces and compiled programs are kept on disk for later runs (`compiled`).
 
         Args:
           path: a run of `train.py`, or any file that `logocap convert` reads or
@@ -110,27 +124,30 @@ class Predictor:
           flip_test: average with the mirror image: better, and twice the work.
           dtype: of the network, `float32` or `bfloat16`.
           share_canvases: inputs of all shapes share a few canvases
-            (`fitting.few_canvases`), four up to an aspect of 2.25, so that little must
+            (`inputs.few_canvases`), four up to an aspect of 2.25, so that little must
             be compiled; else each size of input is compiled for, and runs faster.
           settings: further settings of the method, such as `window_radius`, where the
             weights do not bring their own.
-          skeleton: what the keypoints are; by default a run tells, of other weights
-            their number: COCO's or CrowdPose's.
+          skeleton: the keypoints; by default a run tells, of other weights their
+            number: COCO's or CrowdPose's.
           **options: as for `Predictor`.
 
         Raises:
           ValueError: unreadable weights, or settings that do not fit them.
         """
-        from logocap_jax.predictor.weights import compile_weights
-
         keep_compiled()
-        changes = {"flip_test": flip_test, "dtype": dtype, **(settings or {})}
-        if skeleton is not None:
-            changes["skeleton"] = dataclasses.asdict(skeleton)
-        predict, skeleton = compile_weights(Path(path), changes)
-        fit = by_short_side(short_side)
-        canvas = few_canvases(short_side) if share_canvases else None
-        return cls(predict, fit, canvas=canvas, skeleton=skeleton, **options)
+        model = compile_weights(
+            Path(path),
+            flip_test=flip_test,
+            dtype=dtype,
+            settings=settings,
+            skeleton=skeleton,
+        )
+        multiple = model.inputs.multiple
+        fit = by_short_side(short_side, multiple)
+        shared = share_canvases and model.inputs.shares_canvases
+        canvas = few_canvases(short_side, multiple) if shared else None
+        return cls(model, fit, canvas=canvas, **options)
 
     @classmethod
     def from_export(
@@ -141,7 +158,7 @@ class Predictor:
         batch_size: int | None = None,
         **options: Any,
     ) -> "Predictor":
-        """Load what `logocap export` wrote; the model's code is not needed.
+        """Load what `logocap export` wrote; the method's code is not needed.
 
         Where the export's size is fixed, each image is shrunk or enlarged until all of
         it is just inside, in the middle, black around it: nothing is cut off, and
@@ -158,15 +175,11 @@ class Predictor:
           ValueError: no such export, one that is damaged or of another version, or an
             option that it cannot follow.
         """
-        from logocap_jax.predictor import exported
-
         keep_compiled()
-        info, predict = exported.load_export(Path(path))
+        info, model = exported.load_export(Path(path))
         fit = exported.fit_of(info, short_side)
         batch_size = exported.batch_size_of(info, batch_size)
-        return cls(
-            predict, fit, skeleton=info.skeleton, batch_size=batch_size, **options
-        )
+        return cls(model, fit, batch_size=batch_size, **options)
 
     def __call__(self, images: ImageLike | Iterable[ImageLike]) -> Poses | list[Poses]:
         """Find the people.
@@ -196,10 +209,52 @@ class Predictor:
         """
         with ThreadPoolExecutor(_BATCHES_AHEAD) as pool:
             for chunk in _batched(images, self.batch_size * _BATCHES_AHEAD):
-                inputs = list(pool.map(self._prepare, chunk))
+                inputs = list(pool.map(self.prepare, chunk))
                 with explaining_memory(_ADVICE):
-                    found = self._chunk(inputs)
-                yield from found
+                    predictions = self._predict(inputs)
+                yield from predictions
+
+    def explain(self, image: ImageLike | Input) -> Explained:
+        """Find the people in one image, and keep the layers behind them.
+
+        Args:
+          image: as for a call, or from `prepare`.
+
+        Raises:
+          ValueError: as a call does, or for an export, which keeps no layers.
+        """
+        run = self._explainer()
+        given = image if isinstance(image, Input) else self.prepare(image)
+        with explaining_memory(_ADVICE):
+            explanation = jax.device_get(run(self._view([given])))
+        answer = self._model.finish(explanation.outputs)
+        kept = answer.valid & (answer.scores >= self.score_threshold)
+        answer = dataclasses.replace(answer, valid=kept)
+        layers = {
+            name: _of_one_image(layer, given.valid_size, np.asarray(kept[0]))
+            for name, layer in explanation.layers.items()
+        }
+        return Explained(self._poses(answer, 0, given), layers, given.input_to_image)
+
+    @functools.cached_property
+    def layers(self) -> dict[str, type]:
+        """The kinds of the layers that `explain` keeps: `MapLayer` or `PatchLayer`."""
+        return {name: type(x) for name, x in self._shapes.layers.items()}
+
+    @functools.cached_property
+    def refines(self) -> bool:
+        """False if it is known that poses hold no keypoints before refinement."""
+        if self._model.on_host:
+            return True
+        return self._model.finish(self._shapes.outputs).initial_keypoints is not None
+
+    @functools.cached_property
+    def _shapes(self) -> Explanation:
+        width, height = self.input_size((1, 1))
+        blank = Input(
+            np.zeros((height, width, 3), np.uint8), (height, width), np.eye(3)[:2]
+        )
+        return jax.eval_shape(self._explainer(), self._view([blank]))
 
     def input_size(self, image_size: Size) -> Size:
         """Size of the network's input for an image, both `(width, height)`.
@@ -209,10 +264,25 @@ class Predictor:
         """
         return self._fit(image_size)[0]
 
-    def _prepare(self, image: ImageLike) -> Input:
-        return make_input(image, self._fit, self._canvas or _same)
+    def prepare(self, image: ImageLike) -> Input:
+        """Read an image and warp it to the network's input; raises as a call does."""
+        return make_input(image, self._fit, self._canvas)
 
-    def _chunk(self, inputs: Sequence[Input]) -> list[Poses]:
+    def _explainer(self) -> Callable[[View], Explanation]:
+        if self._model.explain is None:
+            raise ValueError("got an export, expected weights: an export has no layers")
+        return self._model.explain
+
+    def _view(self, inputs: Sequence[Input]) -> View:
+        arrays: tuple[Any, ...] = (
+            np.stack([given.pixels for given in inputs]),
+            np.array([given.valid_size for given in inputs], np.int32),
+            np.stack([given.input_to_image for given in inputs]).astype(np.float32),
+        )
+        pixels, valid_sizes, transforms = arrays
+        return View(pixels, None if self._canvas is None else valid_sizes, transforms)
+
+    def _predict(self, inputs: Sequence[Input]) -> list[Poses]:
         """Run inputs in batches of one size; all are under way before one is read."""
         groups = collections.defaultdict(list)
         for position, given in enumerate(inputs):
@@ -222,31 +292,28 @@ class Predictor:
             for batch in _batched(group, self.batch_size):
                 # The last batch is filled up with copies, to be of the same shape.
                 filled = [*batch, *[batch[-1]] * (self.batch_size - len(batch))]
-                pixels = np.stack([inputs[position].pixels for position in filled])
-                valid_sizes = [inputs[position].valid_size for position in filled]
-                valid_size = (
-                    None if self._canvas is None else np.array(valid_sizes, np.int32)
-                )
-                found = self._predict(pixels, valid_size)
-                under_way.append((batch, found))
+                view = self._view([inputs[position] for position in filled])
+                under_way.append((batch, self._model.predict(view)))
         results: dict[int, Poses] = {}
-        for batch, found in under_way:
-            poses = jax.device_get(found)
+        for batch, outputs in under_way:
+            answer = self._model.finish(jax.device_get(outputs))
             for row, position in enumerate(batch):
-                transform = inputs[position].input_to_image
-                results[position] = self._result(poses_of(poses, row, transform))
+                poses = self._poses(answer, row, inputs[position])
+                results[position] = poses.above(self.score_threshold)
         return [results[position] for position in range(len(inputs))]
 
-    def _result(self, found: tuple[Any, ...]) -> Poses:
-        keypoints, keypoint_scores, scores, initial = found
-        if initial is None:
-            initial = keypoints
-        poses = Poses(keypoints, keypoint_scores, scores, initial, self.skeleton)
-        return poses.above(self.score_threshold)
+    def _poses(self, answer: structures.Poses, row: int, given: Input) -> Poses:
+        arrays = poses_of(answer, row, given.input_to_image)
+        return Poses(*arrays, skeleton=self.skeleton)
 
 
-def _same(size: Size) -> Size:
-    return size
+def _of_one_image(
+    layer: MapLayer | PatchLayer, valid_size: tuple[int, int], kept: np.ndarray
+) -> MapLayer | PatchLayer:
+    if isinstance(layer, PatchLayer):
+        return dataclasses.replace(layer, values=layer.values[0][kept])
+    height, width = (side // layer.cells.stride for side in valid_size)
+    return dataclasses.replace(layer, values=layer.values[0, :height, :width])
 
 
 def _batched(items: Iterable[_Item], size: int) -> Iterator[tuple[_Item, ...]]:

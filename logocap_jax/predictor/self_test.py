@@ -1,4 +1,4 @@
-"""Three small things that only work where JAX does: compile, learn, decode."""
+"""A short test of JAX on this machine: compile, learn, decode."""
 
 import functools
 import time
@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_pipeline.drawn import draw_scene
+from data_pipeline.feed.examples import full_masks, make_example
 from logocap_jax import geometry
 from logocap_jax.inference.pose_nms import suppress
-from logocap_jax.methods import build_method
+from logocap_jax.methods import initial_poses
 from logocap_jax.methods.base import Variables
-from logocap_jax.methods.dense_loss import dense_targets
-from logocap_jax.methods.initial_poses import decode_initial
-from logocap_jax.methods.logocap.config import LogoCapConfig, build_model
-from logocap_jax.methods.logocap.stages import refine_image
+from logocap_jax.methods.dense_loss import dense_losses, dense_targets
+from logocap_jax.methods.initial_poses import InitialPosesConfig
+from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.structures import Batch, Poses
 
 SIZE = 128  # input px; a multiple of 32
@@ -30,25 +30,26 @@ _QUICKLY = {
 }
 
 # A network with each kind of layer, to compile it fast.
-_TINY = {
-    "backbone": {
-        "channels": 4,
-        "stem_channels": 4,
-        "layer1_channels": 4,
-        "layer1_blocks": 1,
-        "modules": (1, 0, 0),
-        "blocks": 1,
-    },
-    "heatmap_hidden": 4,
-    "offset_hidden": 4,
-}
+_TINY = InitialPosesConfig(
+    backbone=HRNetConfig(
+        channels=4,
+        stem_channels=4,
+        layer1_channels=4,
+        layer1_blocks=1,
+        modules=(1, 0, 0),
+        blocks=1,
+    ),
+    heatmap_hidden=4,
+    offset_hidden=4,
+    num_slots=8,
+)
 
 
 def run() -> Iterator[tuple[str, str]]:
-    """Run the model one after the other.
+    """Run the three parts one after the other.
 
     Yields:
-      What was done, and what came out of it.
+      Name and result of each part.
 
     Raises:
       ValueError: if a result is wrong.
@@ -56,13 +57,14 @@ def run() -> Iterator[tuple[str, str]]:
     """
     batch = drawn_batch()
     start = time.perf_counter()
-    method = build_method("center_offset", _TINY)
-    variables = _filled(jax.eval_shape(method.init, jax.random.key(0)))
+    network, image = _TINY.network(), initial_poses.normalise(batch.image)
+    init = functools.partial(network.init, train=False)
+    variables = _filled(jax.eval_shape(init, jax.random.key(0), image))
 
     def loss_fn(params: Variables) -> Array:
-        return method.loss(
-            {**variables, "params": params}, batch, jax.random.key(0)
-        ).loss
+        learned = {**variables, "params": params}
+        maps, _ = initial_poses.train_maps(network, learned, image)
+        return sum(dense_losses(maps, batch, _TINY).values(), jnp.zeros(()))
 
     jitted = jax.jit(jax.value_and_grad(loss_fn), compiler_options=_QUICKLY)
     step = jitted.lower(variables["params"]).compile()
@@ -91,42 +93,39 @@ def drawn_batch(seed: int = 0) -> Batch:
     scene = draw_scene(np.random.default_rng(seed), SIZE)
     people = [person for person in scene.annotations if person.num_keypoints]
     points = np.stack([person.keypoints for person in people])
-    arrays = {
-        "image": scene.image,
-        "mask": np.ones((_CELLS, _CELLS), np.uint8),
-        "keypoints": points[..., :2].astype(np.float32),
-        "labelled": points[..., 2] > 0,
-        "area": np.array([person.mask.sum() for person in people], np.float32),
-        "person": np.ones(len(people), bool),
-        "has_center": np.ones(len(people), bool),
-        "mirrored": np.asarray(False),
-        "box": np.zeros((len(people), 4), np.float32),
-    }
-    return Batch(**{name: jnp.asarray(array)[None] for name, array in arrays.items()})
+    example = make_example(
+        scene.image,
+        masks=full_masks((SIZE, SIZE)),
+        keypoints=points[..., :2],
+        labelled=points[..., 2] > 0,
+        area=np.array([person.mask.sum() for person in people]),
+        has_center=np.ones(len(people), bool),
+        box=np.zeros((len(people), 4)),
+        max_people=len(people),
+    )
+    return Batch(**jax.tree.map(lambda array: jnp.asarray(array)[None], example))
 
 
 def decoding_error(batch: Batch) -> float:
-    """How far the worst keypoint is off, once people are drawn as maps and read again.
+    """Distance of the worst keypoint after a round trip of people through dense maps.
 
-    The attraction maps say that the heatmaps' peaks are right.
+    In input px.
     """
-    model = build_model(LogoCapConfig(num_slots=8, mesh_size=3, window_radius=12))
 
     @functools.partial(jax.jit, compiler_options=_QUICKLY)
-    def there_and_back(one: Batch) -> Poses:
-        heatmaps, _, offsets, _ = dense_targets(one, model.config)
-        initial = decode_initial(heatmaps[..., -1], offsets, model.config)
-        kam = jnp.zeros((8, 3, 3, heatmaps.shape[-1] - 1)).at[:, 1, 1].set(1)
-        return suppress(refine_image(model, heatmaps[..., :-1], initial, kam))[0]
+    def roundtrip(example: Batch) -> Poses:
+        heatmaps, _, offsets, _ = dense_targets(example, _TINY)
+        initial = initial_poses.decode_initial(heatmaps[..., -1], offsets, _TINY)
+        return suppress(initial_poses.score_initial(initial, heatmaps))[0]
 
-    one = jax.tree.map(lambda array: array[0], batch)
-    poses = jax.device_get(there_and_back(one))
-    return _worst(poses.keypoints[poses.valid], one)
+    example = jax.tree.map(lambda array: array[0], batch)
+    poses = jax.device_get(roundtrip(example))
+    return _worst(poses.keypoints[poses.valid], example)
 
 
-def _worst(found: Float[np.ndarray, "n K 2"], truth: Batch) -> float:
+def _worst(points: Float[np.ndarray, "n K 2"], truth: Batch) -> float:
     """Largest distance of a person's keypoints from the pose nearest to them."""
-    distance = np.linalg.norm(found[:, None] - np.asarray(truth.keypoints), axis=-1)
+    distance = np.linalg.norm(points[:, None] - np.asarray(truth.keypoints), axis=-1)
     distance = np.where(np.asarray(truth.labelled), distance, 0)  # [n, P, K]
     return float(distance.max(axis=-1).min(axis=0, initial=np.inf).max())
 

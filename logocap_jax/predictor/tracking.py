@@ -87,8 +87,8 @@ class Tracker:
         """Mean OKS of each pose and each track's last pose."""
         last = np.stack([track.keypoints for track in self._tracks])
         sigmas = poses.skeleton.sigma_array
-        found = _mean_oks(_padded(poses.keypoints), _padded(last), sigmas)
-        return np.asarray(found)[: len(poses), : len(last)]
+        similarity = _mean_oks(_padded(poses.keypoints), _padded(last), sigmas)
+        return np.asarray(similarity)[: len(poses), : len(last)]
 
 
 @jax.jit

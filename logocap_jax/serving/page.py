@@ -1,27 +1,24 @@
-"""The page: a photograph goes in, people and what explains them come out."""
+"""The page: a photograph goes in, people and the maps behind them come out."""
 
-import functools
 from pathlib import Path
 
 import gradio as gr
 
-from logocap_jax.serving import answers
-from logocap_jax.serving.finding import Finder
-from logocap_jax.serving.limits import MAX_UPLOAD_BYTES, STATED
+from logocap_jax.serving.callbacks import NOBODY, Callbacks
+from logocap_jax.serving.session import MAX_UPLOAD_BYTES, STATED, TimedPredictor
 
-_TITLE = "LOGO-CAP: people and their poses"
+_TITLE = "People and their poses"
 _HELP = (
     "Drop a photograph ({stated}){click}. Left limbs are orange, right limbs blue. "
     "Nothing leaves this computer."
 )
-_CLICK = "; click a person to see its attraction maps"
-_NO_MAPS = (
-    "These weights find initial poses only (`center_offset`): nothing refines them, "
-    "and there are no attraction maps to look at."
+_CLICK = "; click a person to see the small maps around its keypoints"
+_NO_PATCHES = (
+    "These weights keep no small maps around keypoints: there is nothing to click."
 )
-_MAPS = (
-    "Around each rough keypoint (ring) the local attraction map, brighter where the "
-    "true keypoint is expected; the dot is the refined keypoint."
+_PATCHES = (
+    "{layer}: around each rough keypoint (ring) a map, brighter where the true one is "
+    "expected; the dot is the refined keypoint."
 )
 _CSS = ".logocap-help {opacity: 0.75}"
 
@@ -30,24 +27,25 @@ _MEMORY = 3600
 _SESSIONS = 20
 
 
-def build_page(finder: Finder, folder: Path) -> gr.Blocks:
+def build_page(predictor: TimedPredictor, folder: Path) -> gr.Blocks:
     """Build the page; it asks no other host for anything.
 
     Args:
-      finder: finds the people.
+      predictor: finds the people.
       folder: for the files to download.
     """
+    callbacks = Callbacks(predictor, folder)
     with gr.Blocks(
         title=_TITLE, analytics_enabled=False, delete_cache=(600, _MEMORY)
     ) as page:
-        finding = gr.State(None, time_to_live=_MEMORY)
+        state = gr.State(None, time_to_live=_MEMORY)
         gr.Markdown(f"# {_TITLE}")
-        click = _CLICK if finder.has_kam else ""
+        click = _CLICK if predictor.patches else ""
         gr.Markdown(
             _HELP.format(stated=STATED, click=click), elem_classes="logocap-help"
         )
-        if not finder.has_kam:
-            gr.Markdown(_NO_MAPS, elem_classes="logocap-help")
+        if not predictor.patches:
+            gr.Markdown(_NO_PATCHES, elem_classes="logocap-help")
         with gr.Row():
             photo = gr.Image(
                 label="Photograph",
@@ -66,8 +64,8 @@ def build_page(finder: Finder, folder: Path) -> gr.Blocks:
             )
         with gr.Row():
             view = gr.Radio(
-                list(finder.pictures),
-                value=finder.pictures[0],
+                list(predictor.pictures),
+                value=next(iter(predictor.pictures)),
                 label="Draw",
                 min_width=300,
             )
@@ -76,23 +74,28 @@ def build_page(finder: Finder, folder: Path) -> gr.Blocks:
                 download = gr.DownloadButton(
                     "Download JSON (COCO results)", visible=False, elem_id="download"
                 )
-        with gr.Column(visible=False) as maps:
-            whose = gr.Markdown(answers.NOBODY, elem_id="whose")
-            attraction = gr.Image(
-                show_label=False, interactive=False, buttons=[], elem_id="attraction"
-            )
-            gr.Markdown(_MAPS, elem_classes="logocap-help")
+        with gr.Column(visible=False) as patches:
+            chosen = [gr.Markdown(NOBODY, elem_id="whose")]
+            for layer in predictor.patches:
+                chosen.append(_patch_image(layer))
+                gr.Markdown(_PATCHES.format(layer=layer), elem_classes="logocap-help")
 
-        # Not preprocessed: Pillow would decode whatever it is, before any limit.
+        # Not preprocessed: Pillow would decode any file, before any limit.
         photo.change(
-            functools.partial(answers.look, finder, folder),
+            callbacks.look,
             inputs=[photo, view],
-            outputs=[finding, overlay, summary, download, maps],
+            outputs=[state, overlay, summary, download, patches],
             preprocess=False,
-        ).then(answers.forget_person, None, [whose, attraction])
-        view.change(answers.redraw, [finding, view], overlay)
-        overlay.select(answers.choose, [finding, view], [whose, attraction])
+        ).then(callbacks.forget_person, None, chosen)
+        view.change(callbacks.redraw, [state, view], overlay)
+        overlay.select(callbacks.choose, [state, view], chosen)
     return page
+
+
+def _patch_image(layer: str) -> gr.Image:
+    return gr.Image(
+        show_label=False, interactive=False, buttons=[], elem_id=f"patches-{layer}"
+    )
 
 
 def launch(page: gr.Blocks, *, host: str, port: int) -> None:
@@ -100,7 +103,7 @@ def launch(page: gr.Blocks, *, host: str, port: int) -> None:
 
     Args:
       page: from `build_page`.
-      host: which of this machine's addresses to listen at.
+      host: address of this machine to listen at.
       port: 0: any free one.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Skeleton overlays and training curves."""
+"""Drawing: poses, maps, charts; and a window to show them."""

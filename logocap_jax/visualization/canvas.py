@@ -1,4 +1,6 @@
-"""What pictures are drawn upon."""
+"""Canvases and lines of text to draw with."""
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -6,6 +8,9 @@ from jaxtyping import Float, UInt8
 
 # RGB, on which white text and all colors of keypoints are easily seen.
 DARK = (20, 20, 26)
+
+Color = tuple[int, int, int]
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def enlarged(
@@ -23,7 +28,7 @@ def enlarged(
 def scaled_points(
     points_image: Float[np.ndarray, "*n 2"], scale: float
 ) -> Float[np.ndarray, "*n 2"]:
-    """Points of an image where they are once `enlarged` has scaled it.
+    """Map points of an image to the canvas of `enlarged`.
 
     With half pixels: `cv2.resize` keeps the corners of the image, not the centers.
     """
@@ -33,3 +38,56 @@ def scaled_points(
 def blank(height: int, width: int) -> UInt8[np.ndarray, "H W 3"]:
     """Return a dark canvas."""
     return np.full((height, width, 3), DARK, np.uint8)
+
+
+class Text(NamedTuple):
+    """A line of text with its size, px.
+
+    Attributes:
+      text: ASCII, as OpenCV's fonts hold no more.
+      width: of the line.
+      height: of its capital letters.
+      scale: OpenCV's font scale.
+      thickness: of the strokes.
+    """
+
+    text: str
+    width: int
+    height: int
+    scale: float
+    thickness: int
+
+
+def measure_text(text: str, height: int) -> Text:
+    """Find the size of a line whose capital letters are `height` px high."""
+    thickness = max(1, round(0.09 * height))
+    scale = cv2.getFontScaleFromHeight(_FONT, height, thickness)
+    width = cv2.getTextSize(text, _FONT, scale, thickness)[0][0]
+    return Text(text, width, height, scale, thickness)
+
+
+def write_text(
+    canvas: UInt8[np.ndarray, "H W 3"],
+    line: Text,
+    corner: tuple[int, int],
+    color: Color = (255, 255, 255),
+) -> None:
+    """Write a line.
+
+    Args:
+      canvas: RGB, drawn upon.
+      line: from `measure_text`.
+      corner: `(x, y)` of its top left.
+      color: RGB.
+    """
+    baseline = (corner[0], corner[1] + line.height - 1)
+    cv2.putText(
+        canvas,
+        line.text,
+        baseline,
+        _FONT,
+        line.scale,
+        color,
+        line.thickness,
+        cv2.LINE_AA,
+    )

@@ -38,7 +38,7 @@ def load_method(
     """
     settings, variables = load_settings(path, changes)
     method = build_fitting(path, settings, variables)
-    return method, variables, skeleton_of(settings)
+    return method, variables, config_of(settings).skeleton
 
 
 def load_settings(
@@ -76,10 +76,9 @@ def load_settings(
     return settings | changes, variables
 
 
-def skeleton_of(settings: dict[str, Any]) -> Skeleton:
-    """The keypoints of the method with these settings, from `load_settings`."""
-    name, others = _split_name(settings)
-    return build_config(name, others).skeleton
+def config_of(settings: dict[str, Any]) -> Any:
+    """The config of the method with these settings, from `load_settings`."""
+    return build_config(*_split_name(settings))
 
 
 def build_from(path: Path, settings: dict[str, Any]) -> "Method":
@@ -88,9 +87,8 @@ def build_from(path: Path, settings: dict[str, Any]) -> "Method":
     Raises:
       ValueError: settings that are unknown or have no meaning; names `path`.
     """
-    name, others = _split_name(settings)
     with errors_naming(path):
-        return build_method(name, others)
+        return build_method(*_split_name(settings))
 
 
 def build_fitting(

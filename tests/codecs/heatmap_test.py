@@ -1,4 +1,5 @@
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -153,3 +154,25 @@ def test_centers_above_the_threshold_are_valid_and_if_none_is_the_first(
     )
     _, _, valid = heatmap.decode_centers(center_map, count=3)
     assert tuple(np.asarray(valid)) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"threshold": 0.5}, [True, True, False]),
+        ({"threshold": 0.5, "passes": operator.gt}, [True, False, False]),
+        ({"threshold": 0.9}, [True, False, False]),
+        ({"threshold": 0.9, "keep_one": False}, [False, False, False]),
+        ({"threshold": 0.1, "window": 5}, [True, False, True]),
+    ],
+)
+def test_threshold_and_window_of_centers_are_the_callers(options, expected):
+    center_map = (
+        jnp.zeros((8, 12))
+        .at[4, jnp.asarray([2, 4, 9])]
+        .set(jnp.asarray([0.75, 0.5, 0.25]))
+    )
+    _, values, valid = heatmap.decode_centers(center_map, count=3, **options)
+    found = {float(value) for value in values[valid]}
+    kept = {0.75: expected[0], 0.5: expected[1], 0.25: expected[2]}
+    assert found == {value for value, is_kept in kept.items() if is_kept}

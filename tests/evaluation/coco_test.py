@@ -49,7 +49,7 @@ def _person(annotation_id, *, image_id=1, corner=(20.0, 30.0), side=100.0):
 def _truth(*people, num_images=2):
     return {
         "images": [{"id": index + 1} for index in range(num_images)],
-        "categories": [{"id": 1, "name": "person"}],
+        "categories": [{"id": 1, "keypoints": list(skeletons.COCO.keypoints)}],
         "annotations": list(people),
     }
 
@@ -256,9 +256,9 @@ def _nan_score(truth, results):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (_without_area, r"truth.json: annotation \d+: lacks area"),
-        (_zero_id, "truth.json: got an annotation of id 0"),
-        (_same_id_twice, r"truth.json: annotations\[3\]: got id \d+ a second time"),
+        (_without_area, r"truth.json: annotation \d+: got no `area`"),
+        (_zero_id, "truth.json: annotation 0: got id 0"),
+        (_same_id_twice, r"truth.json: annotation \d+: got this id 2 times"),
         (_unknown_image, "results.json: result 2: got image_id 1000000000"),
         (_string_image, r"results.json: result 2: got image_id '\d+' \(str\)"),
         (

@@ -18,7 +18,7 @@ def _indexed(records):
     coco = COCO()
     coco.dataset = {
         "images": [{"id": 1}, {"id": 2}],
-        "categories": [{"id": 1}],
+        "categories": [{"id": 1, "keypoints": ["nose"]}],
         "annotations": records,
     }
     coco.createIndex()

@@ -39,7 +39,7 @@ def make_batch(image_ids, *, valid):
     )
     return {
         "image": np.ascontiguousarray(image),
-        "mask": np.ones((count, 1, 1), np.uint8),
+        "masks": {4: np.ones((count, 1, 1), np.uint8)},
         "keypoints": np.zeros((count, 1, 17, 2), np.float32),
         "labelled": np.zeros((count, 1, 17), bool),
         "area": ids.astype(np.float32)[:, None],
@@ -47,6 +47,7 @@ def make_batch(image_ids, *, valid):
         "has_center": np.zeros((count, 1), bool),
         "mirrored": np.zeros(count, bool),
         "box": np.zeros((count, 1, 4), np.float32),
+        "content": np.zeros((count, 4), np.float32),
         "image_id": ids,
         "input_to_image": np.tile(np.array([[2.0, 0, 10], [0, 2, 10]]), (count, 1, 1)),
         "valid": np.asarray(valid),

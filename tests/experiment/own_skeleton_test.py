@@ -20,7 +20,7 @@ from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import ImagePoses
 from logocap_jax.experiment import inference
 from logocap_jax.experiment.run import resolve
-from logocap_jax.predictor.export_info import read_export
+from logocap_jax.predictor.exported import read_export
 from logocap_jax.training.errors import MismatchError
 from logocap_jax.weights.files import save_safetensors
 from logocap_jax.weights.settings import load_method

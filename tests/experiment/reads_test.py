@@ -60,17 +60,12 @@ def fresh_zeros(self):
     return jax.tree.map(zeros, self.state_shapes())
 
 
-UNTIL = pytest.mark.xfail(
-    strict=True, reason="until sources hold truth and fingerprint of one parse"
-)
-
-
 @pytest.mark.parametrize(
     "lay_out",
     [
-        pytest.param(shutil.copytree, marks=UNTIL),
-        pytest.param(own_sigmas, marks=UNTIL),
-        pytest.param(estimated_sigmas, marks=UNTIL),
+        shutil.copytree,
+        own_sigmas,
+        estimated_sigmas,
         prepared,
     ],
 )

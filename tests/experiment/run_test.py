@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
+from data_pipeline.feed.examples import full_masks, make_example, stack_examples
 from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import resolve
 from logocap_jax.methods.base import LossOutput, Method, TrainStage
@@ -220,18 +221,17 @@ def test_settings_of_test_time_are_kept_with_the_weights(config, tmp_path, mesh)
 
 
 def _batch(count):
-    one_person = (count, 1)
-    return Batch(
-        image=jnp.zeros((count, 64, 64, 3), jnp.uint8),
-        mask=jnp.ones((count, 16, 16), jnp.uint8),
-        keypoints=jnp.zeros((*one_person, 17, 2)),
-        labelled=jnp.ones((*one_person, 17), bool),
-        area=jnp.ones(one_person),
-        person=jnp.ones(one_person, bool),
-        has_center=jnp.ones(one_person, bool),
-        mirrored=jnp.zeros(count, bool),
-        box=jnp.zeros((*one_person, 4)),
+    example = make_example(
+        np.zeros((64, 64, 3), np.uint8),
+        masks=full_masks((64, 64)),
+        keypoints=np.zeros((1, 17, 2)),
+        labelled=np.ones((1, 17), bool),
+        area=np.ones(1),
+        has_center=np.ones(1, bool),
+        box=np.zeros((1, 4)),
+        max_people=1,
     )
+    return Batch(**jax.tree.map(jnp.asarray, stack_examples([example] * count)))
 
 
 def _zeros(config, mesh):

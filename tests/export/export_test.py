@@ -13,7 +13,7 @@ import pytest
 from logocap_jax import Predictor
 from logocap_jax.export import export
 from logocap_jax.predictor import exported
-from logocap_jax.predictor.export_info import info_path, read_export
+from logocap_jax.predictor.exported import info_path, read_export
 
 pytestmark = pytest.mark.parity
 
@@ -49,7 +49,9 @@ def images(parity_dir):
 @pytest.fixture(scope="module")
 def full(weights, tmp_path_factory):
     path = tmp_path_factory.mktemp("full") / "tiny.stablehlo"
-    export.export_weights(weights, path, export.ExportOptions(size=SIZE), SETTINGS)
+    export.export_weights(
+        weights, path, export.ExportOptions(size=SIZE), settings=SETTINGS
+    )
     return path
 
 
@@ -115,7 +117,7 @@ def test_an_image_of_another_shape_lies_in_the_middle(from_export, predictor, im
 
 
 def test_any_process_can_run_an_export(full, from_export, images, expected, tmp_path):
-    inputs = [from_export._prepare(image) for image in images]
+    inputs = [from_export.prepare(image) for image in images]
     pixels = np.stack([given.pixels for given in inputs])
     found = run_elsewhere(full, pixels, tmp_path)
     described = json.loads(info_path(full).read_text())

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from data_pipeline.read.coco import read_coco
+from data_pipeline.read.coco import AnnotationFile, read_coco
 from logocap_jax.evaluation.coco import evaluate_coco
 from logocap_jax.evaluation.results import ImagePoses, to_coco, write_results
 from logocap_jax.skeletons import COCO
@@ -43,7 +43,7 @@ def annotations(content: object) -> None:
         path.write_bytes(encoded)
         (folder / "1.jpg").touch()
         (folder / "2.jpg").touch()
-        read = accepted(lambda: read_coco(path, folder, COCO), path)
+        read = accepted(lambda: read_coco(AnnotationFile(path), folder, COCO), path)
         if read is None:
             return
         assert all("\n" not in str(fault) for fault in read.faults)

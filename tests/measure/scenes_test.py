@@ -32,7 +32,7 @@ def test_too_many_people_for_the_image_are_refused():
 def test_a_training_example_has_the_people_asked_for():
     example = draw_truth(2, size=(64, 96), max_people=4, kinds=17)
     assert example.image.shape == (64, 96, 3)
-    assert example.mask.shape == (16, 24)
+    assert example.masks[4].shape == (16, 24)
     assert example.person.sum() == 2
     assert example.labelled.sum() == 2 * 17
     assert (example.keypoints >= 0).all()

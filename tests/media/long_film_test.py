@@ -10,11 +10,11 @@ import pytest
 
 from logocap_jax import structures
 from logocap_jax.media.films import Film, FilmWriter
-from logocap_jax.media.output import Output
+from logocap_jax.media.output import Output, find_people
 from logocap_jax.media.pictures import Pictures
-from logocap_jax.media.results import find_people
 from logocap_jax.predictor import Predictor
-from logocap_jax.predictor.fitting import by_short_side
+from logocap_jax.predictor.compiled import Model
+from logocap_jax.predictor.inputs import by_short_side
 from logocap_jax.skeletons import COCO
 from tests.reference.moving_people import Walker, film
 
@@ -50,7 +50,7 @@ def predictor_of(seen):
     """Finds those who are there, half a pixel off, in any order."""
     rng, frames = np.random.default_rng(0), iter(seen)
 
-    def predict(pixels, valid_size):
+    def predict(view):
         people = list(next(frames).values())
         rng.shuffle(people)
         found = np.zeros((1, SLOTS, 17, 2), np.float32)
@@ -60,7 +60,7 @@ def predictor_of(seen):
         valid = np.arange(SLOTS)[None] < len(people)
         return structures.Poses(found, ones, ones[..., 0], valid, found)
 
-    return Predictor(predict, by_short_side(SIZE), skeleton=COCO, batch_size=1)
+    return Predictor(Model(predict, COCO), by_short_side(SIZE), batch_size=1)
 
 
 def ids_of(results, seen):
@@ -93,7 +93,7 @@ def test_ids_stay_and_frames_go(truth, tmp_path):
     output = Output([path], folder=tmp_path / "out", json_file=found_file, track=True)
     with output:
         for result in find_people(model, counted(pictures)):
-            output.add(*result)
+            output.add(result)
     assert not pictures.faults
     assert output.num_images == FRAMES
     assert most <= 8  # four in flight, and the four before
@@ -118,7 +118,7 @@ def test_frames_before_a_break_are_kept(truth, tmp_path):
     pictures = Pictures([path], check=model.input_size)
     with Output([path], folder=out) as output:
         for result in find_people(model, pictures):
-            output.add(*result)
+            output.add(result)
     (fault,) = pictures.faults
     assert fault.startswith(f"{path}: got {output.num_images} frames, expected 40")
     assert 0 < output.num_images < 40

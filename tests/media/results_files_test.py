@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from logocap_jax.media.results_files import CsvTable, Found, JsonResults
+from logocap_jax.media.pictures import Picture
+from logocap_jax.media.results_files import CsvTable, FrameResult, JsonResults
 from logocap_jax.predictor import Poses
 from logocap_jax.skeletons import COCO
 
@@ -15,6 +16,11 @@ def people(count, seed=0):
     keypoints = rng.uniform(0, 100, (count, 17, 2)).astype(np.float32)
     ones = np.ones((count, 17), np.float32)
     return Poses(keypoints, ones, ones[:, 0], keypoints, COCO)
+
+
+def result(path, poses, frame=None, ids=None):
+    picture = Picture(Path(path), np.zeros((9, 9, 3), np.uint8), frame)
+    return FrameResult(picture, poses, ids=ids)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +38,7 @@ def test_image_ids_are_the_numbers_of_files_or_their_positions(
     paths = [Path(name) for name in names]
     file = JsonResults(tmp_path / "found.json", paths)
     for path in paths:
-        file.add(Found(path, None, people(2), None))
+        file.add(result(path, people(2)))
     assert not (tmp_path / "found.json").exists()
     file.close()
     results = json.loads((tmp_path / "found.json").read_text())
@@ -41,7 +47,7 @@ def test_image_ids_are_the_numbers_of_files_or_their_positions(
 
 
 def test_files_about_nobody_are_whole(tmp_path):
-    found = Found(Path("a.jpg"), None, people(0), None)
+    found = result("a.jpg", people(0))
     for empty in (True, False):
         files = (
             JsonResults(tmp_path / "f.json", [Path("a.jpg")]),
@@ -60,7 +66,7 @@ def test_frames_and_ids_of_a_film_are_written(tmp_path):
     file = JsonResults(tmp_path / "f.json", [Path("a.mp4")], category_id=7)
     table = CsvTable(tmp_path / "f.csv")
     for frame in (1, 2):
-        found = Found(Path("a.mp4"), frame, people(2, frame), np.array([3, 4]))
+        found = result("a.mp4", people(2, frame), frame, np.array([3, 4]))
         file.add(found)
         table.add(found)
     file.close()
@@ -72,5 +78,5 @@ def test_frames_and_ids_of_a_film_are_written(tmp_path):
     assert [(r["frame"], r["track_id"]) for r in results] == expected
     assert {r["category_id"] for r in results} == {7}
     assert [(int(r["frame"]), int(r["track"])) for r in rows] == expected
-    for result, row in zip(results, rows, strict=True):
-        assert float(row["nose_x"]) == pytest.approx(result["keypoints"][0])
+    for person, row in zip(results, rows, strict=True):
+        assert float(row["nose_x"]) == pytest.approx(person["keypoints"][0])

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from logocap_jax.media import sound
-from logocap_jax.media.films import Film, FilmWriter
-from logocap_jax.media.gallery import Gallery
+from logocap_jax.media.films import Film, FilmWriter, copy_sound
+from logocap_jax.media.output import Gallery
 from logocap_jax.media.pictures import Pictures
 
 RATE, SECONDS, SAMPLES = 10, 3, 44_100
@@ -118,5 +117,5 @@ def test_without_the_library_it_is_said_once(tmp_path, monkeypatch):
             gallery.add(picture, "", picture.pixels)
     gallery.finish_film()
     (note,) = gallery.notes
-    assert note == sound.copy_sound(tmp_path / "a.mp4", tmp_path / "out" / "a.mp4")
+    assert note == copy_sound(tmp_path / "a.mp4", tmp_path / "out" / "a.mp4")
     assert "[video]" in note

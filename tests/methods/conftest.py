@@ -121,7 +121,7 @@ def batch() -> Batch:
     person = np.tile([True, True, False, False], (2, 1))
     return Batch(
         image=jnp.asarray(rng.integers(0, 256, (2, SIZE, SIZE, 3)), jnp.uint8),
-        mask=jnp.ones((2, CELLS, CELLS), jnp.uint8),
+        masks={4: jnp.ones((2, CELLS, CELLS), jnp.uint8)},
         keypoints=jnp.asarray(keypoints),
         labelled=jnp.asarray(np.repeat(person[..., None], 17, axis=-1)),
         area=jnp.asarray(np.where(person, [900.0, 700.0, 1, 1], 1), jnp.float32),
@@ -129,6 +129,8 @@ def batch() -> Batch:
         has_center=jnp.asarray(person),
         mirrored=jnp.zeros(2, bool),
         box=jnp.zeros((2, PEOPLE, 4)),
+        content=jnp.tile(jnp.array([-0.5, -0.5, SIZE - 0.5, SIZE - 0.5]), (2, 1)),
+        input_to_image=jnp.tile(jnp.eye(2, 3), (2, 1, 1)),
     )
 
 

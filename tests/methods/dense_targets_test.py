@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from logocap_jax.methods.dense_loss import dense_targets
-from logocap_jax.methods.initial_poses import KeypointerConfig
+from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.structures import Batch
 from tests.reference import targets as reference
 
 PEOPLE, CELLS = 16, 48
-CONFIG = KeypointerConfig()
+CONFIG = InitialPosesConfig()
 SIGMAS = (2.0,) * 17 + (4.0,)
 
 

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from logocap_jax import geometry
 from logocap_jax.ops.sampling import (
     bilinear_sample,
     bilinear_taps,
@@ -175,6 +176,22 @@ def test_window_of_a_part_of_the_map_is_that_of_the_part_alone(center):
     found = sample(maps, jnp.asarray([height, width]))
     alone = sample(maps[:height, :width], None)
     np.testing.assert_allclose(found, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("center", CENTERS)
+@pytest.mark.parametrize("middle", [0.0, 1.5, 3.0])
+def test_cells_may_lie_elsewhere_than_at_half_pixels(center, middle):
+    maps = np.random.default_rng(5).standard_normal((HEIGHT, WIDTH, 1))
+    maps = jnp.asarray(maps, jnp.float32)
+    found = sample_window(
+        *(maps, jnp.asarray(center), jnp.asarray(0)),
+        **{"radius": RADIUS, "stride": STRIDE, "middle": middle},
+    )
+    upsampled = geometry.upsample_to_input(
+        maps, cells=geometry.CellRule(STRIDE, middle)
+    )
+    expected = sampling.window(np.asarray(upsampled[..., 0]), np.array(center), RADIUS)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_points_of_one_image_among_several_are_those_of_its_own_maps():

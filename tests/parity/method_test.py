@@ -65,7 +65,11 @@ def _people(arrays, image):
         for name, array in people.items()
     }
     padded["area"][len(joints) :] = 1
-    return padded | {"mirrored": mirrored}
+    return padded | {
+        "mirrored": mirrored,
+        "content": np.zeros(4, np.float32),
+        "input_to_image": np.eye(2, 3, dtype=np.float32),
+    }
 
 
 def _batch(arrays):
@@ -76,7 +80,7 @@ def _batch(arrays):
     }
     # The mask is part of the weight: 0 where masked, at least 0.1 elsewhere.
     mask = jnp.asarray(arrays["heatmap_weight"][:, 0] > 0, jnp.uint8)
-    return Batch(image=_pixels(arrays["input"]), mask=mask, **stacked)
+    return Batch(image=_pixels(arrays["input"]), masks={4: mask}, **stacked)
 
 
 @pytest.fixture(scope="module")

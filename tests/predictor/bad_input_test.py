@@ -109,7 +109,8 @@ def test_an_output_folder_that_cannot_be_made_is_told_before_work_begins(
         ),
         (
             lambda state: {n: a for n, a in state.items() if n.startswith("backbone.")},
-            "4 arrays missing (first: params/dense/heatmap_head)",
+            "no whole model, expected one of logocap, center_offset (logocap lacks "
+            "params/dense/heatmap_head/",
         ),
         (
             lambda state: (
@@ -119,7 +120,7 @@ def test_an_output_folder_that_cannot_be_made_is_told_before_work_begins(
         ),
         (
             lambda state: {"resnet.conv1.weight": np.zeros((64, 3, 7, 7))},
-            "not among the weights, expected an HRNet's",
+            "such as 'resnet.conv1.weight', expected weights of one of logocap,",
         ),
     ],
     ids=["more", "ImageNet's", "other sizes", "another network"],

@@ -46,6 +46,6 @@ def test_forty_photographs_are_compiled_for_at_most_four_times_and_never_again(
     assert 1 <= sum(name.startswith("jit_predict-") for name in kept) <= 4
     (traces,) = (tmp_path / "logocap_jax").glob("traces-*")
     before = {path: path.stat().st_mtime_ns for path in traces.iterdir()}
-    assert 1 <= len(before) <= 4
+    assert 2 <= len(before) <= 5  # traces, and the note that the weights fit
     assert predict(images, weights, tmp_path) == []
     assert before == {path: path.stat().st_mtime_ns for path in traces.iterdir()}

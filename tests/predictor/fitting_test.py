@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.feed.affine import eval_affine, eval_input_size, transform_points
-from logocap_jax.predictor.fitting import by_short_side, few_canvases, letterbox
+from logocap_jax.predictor.inputs import by_short_side, few_canvases, letterbox
 
 # 509 x 512 is one that the rounding of the input's size cuts by a fraction of a pixel.
 USUAL = [(640, 480), (480, 640), (500, 375), (333, 500), (509, 512), (64, 64)]

@@ -5,7 +5,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from logocap_jax.predictor.images import read_image
+from logocap_jax.predictor.inputs import read_image
 
 # Upright: red grows to the right, green downwards.
 ACROSS, DOWN = np.meshgrid(np.linspace(0, 255, 48), np.linspace(0, 255, 32))

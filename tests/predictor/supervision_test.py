@@ -25,6 +25,15 @@ def test_poses_become_key_points_that_its_annotators_draw():
         assert dots[y, x].any()
 
 
+def test_its_own_suppression_keeps_the_better_of_two_equal_poses():
+    keypoints = np.random.default_rng(0).uniform(20, 180, (1, 17, 2))
+    keypoints = np.repeat(keypoints, 2, axis=0).astype(np.float32)
+    scores = np.repeat(np.array([[0.4], [0.9]], np.float32), 17, axis=1)
+    poses = Poses(keypoints, scores, scores[:, 0], None, COCO)
+    kept = poses.to_supervision().with_nms()
+    np.testing.assert_allclose(kept.detection_confidence, [0.9])
+
+
 def test_nobody_becomes_no_key_points():
     none = np.zeros((0, 17, 2), np.float32)
     poses = Poses(none, none[..., 0], none[:, 0, 0], none, COCO)

@@ -145,7 +145,7 @@ def test_a_photograph_gets_skeletons_maps_times_and_a_file(tab, photo, case):
     x, y = case["final_keypoints"][best, 5, :2]  # the left shoulder
     scale = box["width"] / pixels.shape[1]
     page.mouse.click(float(box["x"] + scale * x), float(box["y"] + scale * y))
-    maps = shown(page, "attraction")
+    maps = shown(page, "patches-kam")
     assert maps.max() > 200
     assert "Person with score" in page.locator("#whose").inner_text()
 
@@ -186,7 +186,7 @@ def test_weights_without_attraction_maps_show_skeletons_and_say_so(
         opened(address) as tab,
     ):
         page, _ = tab
-        page.get_by_text("there are no attraction maps").wait_for()
+        page.get_by_text("keep no small maps").wait_for()
         upload(page, photo)
         overlay = shown(page, "overlay").astype(int)
         pixels = decode_photograph(photo).astype(int)
@@ -198,4 +198,4 @@ def test_weights_without_attraction_maps_show_skeletons_and_say_so(
             f"{pixels.shape[0]}"
         )
         assert page.get_by_label("refined", exact=True).count() == 0
-        assert page.locator("#attraction").count() == 0
+        assert page.locator("#patches-kam").count() == 0

@@ -80,15 +80,13 @@ def toy_method() -> Method:
 
 @pytest.fixture
 def make_arrays():
-    def make(
-        count: int = 8, *, side: int = 64, people: int = 3
-    ) -> dict[str, np.ndarray]:
+    def make(count: int = 8, *, side: int = 64, people: int = 3) -> dict[str, Any]:
         """Arrays of a batch whose people are so large that any pose matches them."""
         rng = np.random.default_rng(0)
         shape = (count, people)
         return {
             "image": rng.integers(0, 255, (count, side, side, 3), dtype=np.uint8),
-            "mask": np.ones((count, side // 4, side // 4), np.uint8),
+            "masks": {4: np.ones((count, side // 4, side // 4), np.uint8)},
             "keypoints": rng.uniform(4, side - 4, (*shape, 17, 2)).astype(np.float32),
             "labelled": np.ones((*shape, 17), bool),
             "area": rng.uniform(1e6, 2e6, shape).astype(np.float32),
@@ -96,6 +94,8 @@ def make_arrays():
             "has_center": np.ones(shape, bool),
             "mirrored": np.arange(count) % 2 == 0,
             "box": np.zeros((*shape, 4), np.float32),
+            "content": np.zeros((count, 4), np.float32),
+            "input_to_image": np.zeros((count, 2, 3), np.float32),
         }
 
     return make

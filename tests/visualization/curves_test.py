@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from logocap_jax.visualization.curves import draw_curves
+from logocap_jax.visualization.charts import draw_curves
 
 
 def _line(step, **values):
@@ -38,6 +38,29 @@ def test_curves_have_ink_in_both_panels(tmp_path):
     assert blue[:, 720:].any()
     black = (drawn == 0x22).all(axis=-1)
     assert black[:, :720].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "panel"),
+    [
+        ("loss/of_any_name", 0),
+        ("eval/of_any_name/AP", 1),
+        ("eval/logocap_ema/AP", 1),  # of the moving average
+    ],
+)
+def test_curves_of_any_name_are_drawn(tmp_path, name, panel):
+    def ink(lines):
+        drawn = _drawn(tmp_path, _text(lines))[:400, 720 * panel : 720 * panel + 720]
+        return (np.ptp(drawn.astype(int), axis=-1) > 60).sum()
+
+    others = [_line(0, **{"loss/total": 0.5})]
+    lines = [_line(step, **{name: 0.2 + step / 100}) for step in range(50)]
+    assert ink(others) < 20 < 200 < ink(others + lines)
+
+
+def test_counts_get_a_panel_of_their_own(tmp_path):
+    lines = [_line(step, **{"count/people": step % 3}) for step in range(9)]
+    assert _drawn(tmp_path, _text(lines)).shape == (540, 2160, 3)
 
 
 @pytest.mark.parametrize(

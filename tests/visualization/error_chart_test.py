@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from logocap_jax.visualization.error_chart import draw_error_chart
+from logocap_jax.visualization.charts import draw_error_chart
 
 
 def _panel(values):

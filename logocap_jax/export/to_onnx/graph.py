@@ -13,9 +13,9 @@ from onnx import helper, numpy_helper
 # are inputs.
 OPSET = 18
 
-# What is known when the graph is built, or the name of what it will compute.
+# A value known when the graph is built, or the name of a computed one.
 Value: TypeAlias = np.ndarray | str
-# What goes in or out of an equation of JAX.
+# An input or output of an equation of JAX.
 Atom: TypeAlias = Var | Literal
 
 
@@ -62,8 +62,8 @@ class Graph:
         """Finish the graph.
 
         Args:
-          inputs: what goes in, by name; anything with `shape` and `dtype`.
-          outputs: what comes out, by name; each with its shape and dtype.
+          inputs: by name; anything with `shape` and `dtype`.
+          outputs: by name; each with its shape and dtype.
           producer: name and version of the program.
         """
         for name, (value, _) in outputs.items():
@@ -93,7 +93,7 @@ class Graph:
 
 
 def shape_of(atom: Atom) -> tuple[int, ...]:
-    """Shape of what goes in or out of an equation."""
+    """Shape of an input or output of an equation."""
     aval: Any = atom.aval
     return tuple(map(int, aval.shape))
 
@@ -105,7 +105,7 @@ def dtype_of(atom: Atom) -> np.dtype:
 
 
 def unknown(what: str) -> ValueError:
-    """The error to raise where JAX does something that no node here stands for."""
+    """The error for an operation of JAX without a counterpart here."""
     return ValueError(
         f"got {what}, which the ONNX export does not know; export StableHLO, or dense "
         "maps only"

@@ -1,4 +1,4 @@
-"""What becomes of JAX's operations that move, order and look up elements."""
+"""ONNX nodes for JAX's operations that move, order and look up elements."""
 
 from collections.abc import Mapping, Sequence
 
@@ -86,7 +86,7 @@ def _whole_axes(
     shape: Sequence[int],
     out_rank: int,
 ) -> int:
-    """How many of the last axes each slice holds in full, as the last of the result."""
+    """Number of last axes that each slice holds in full, as the last of the result."""
     absent = {*layout.collapsed_slice_dims, *layout.operand_batching_dims}
     offsets = list(layout.offset_dims)
     whole = 0
@@ -171,8 +171,8 @@ def _top_k(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> list[st
 
 def _argmax(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
     (axis,) = equation.params["axes"]
-    found = graph.add("ArgMax", inputs[0], axis=int(axis), keepdims=0)
-    return cast(graph, found, dtype_of(equation.outvars[0]))
+    index = graph.add("ArgMax", inputs[0], axis=int(axis), keepdims=0)
+    return cast(graph, index, dtype_of(equation.outvars[0]))
 
 
 def _largest_in_window(

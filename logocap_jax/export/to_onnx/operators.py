@@ -1,5 +1,6 @@
-"""What becomes of JAX's operations on whole arrays."""
+"""ONNX nodes for JAX's operations on whole arrays, matrices and convolutions."""
 
+import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -165,6 +166,39 @@ def _square(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
     return graph.add("Mul", inputs[0], inputs[0])
 
 
+def _dot(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
+    """Any sum over products is a rule of Einstein's."""
+    summed, batch = equation.params["dimension_numbers"]
+    letters = iter(string.ascii_lowercase)
+    left = [next(letters) for _ in shape_of(equation.invars[0])]
+    right = [next(letters) for _ in shape_of(equation.invars[1])]
+    for ours, theirs in (*zip(*summed, strict=True), *zip(*batch, strict=True)):
+        right[theirs] = left[ours]
+    shared = [left[axis] for axis in batch[0]]
+    used = {*shared, *(left[axis] for axis in summed[0])}
+    free = [letter for letter in (*left, *right) if letter not in used]
+    rule = f"{''.join(left)},{''.join(right)}->{''.join([*shared, *free])}"
+    return graph.add("Einsum", *inputs, equation=rule)
+
+
+def _convolution(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
+    params = equation.params
+    if set(params["lhs_dilation"]) != {1} or params["batch_group_count"] != 1:
+        raise unknown("a transposed or batch-grouped convolution")
+    image_order, kernel_order, out_order = params["dimension_numbers"]
+    low, high = zip(*params["padding"], strict=True)
+    out = graph.add(
+        "Conv",
+        permuted(graph, inputs[0], image_order),  # to [B, C, H, W]
+        permuted(graph, inputs[1], kernel_order),
+        strides=list(params["window_strides"]),
+        pads=[int(side) for side in (*low, *high)],
+        dilations=list(params["rhs_dilation"]),
+        group=params["feature_group_count"],
+    )
+    return permuted(graph, out, np.argsort(out_order).tolist())
+
+
 _SAME_MEANING = {
     "abs": "Abs",
     "add": "Add",
@@ -204,8 +238,10 @@ OPERATORS: Mapping[str, Operator] = {
     **{ours: _reduction(theirs) for ours, theirs in _REDUCTIONS.items()},
     "broadcast_in_dim": _broadcast,
     "concatenate": _concatenate,
+    "conv_general_dilated": _convolution,
     "convert_element_type": _convert_dtype,
     "copy": _as_is,
+    "dot_general": _dot,
     "expand_dims": _reshape,
     "ne": _elementwise("Equal", "Not"),
     "optimization_barrier": _as_is,

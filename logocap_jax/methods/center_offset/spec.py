@@ -91,4 +91,5 @@ SPEC = MethodSpec(
     make=make_center_offset,
     tiny=initial_poses.TINY,
     stages=make_stages,
+    dense=("heatmaps", "offsets"),
 )

@@ -57,8 +57,9 @@ def sample_features(
     cells = None if valid_size is None else valid_size // geometry.STRIDE
 
     def sample(mesh: Array, image: tuple[Array, ...]) -> Array:
-        own = None if cells is None else cells[image]
-        return bilinear_sample(embedding, mesh / geometry.STRIDE, own, image=image)
+        slot_cells = None if cells is None else cells[image]
+        points = mesh / geometry.STRIDE
+        return bilinear_sample(embedding, points, slot_cells, image=image)
 
     features = jax.vmap(sample)(mesh_input, () if image is None else (image,))
     return features.reshape(*features.shape[:3], -1)  # [N, E, E, K * D]

@@ -66,4 +66,5 @@ SPEC = MethodSpec(
         "instance_budget": 3,
     },
     stages=lambda config: stages.make_stages(build_model(config)),
+    dense=("heatmaps", "offsets"),
 )

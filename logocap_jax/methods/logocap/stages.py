@@ -19,7 +19,6 @@ from logocap_jax.methods.base import (
     Variables,
     subtree,
 )
-from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
 from logocap_jax.methods.logocap.assignment import assign_image, best_of_mesh
 from logocap_jax.methods.logocap.config import LogoCapConfig, Model
@@ -203,32 +202,3 @@ def _run(
 ) -> dict[str, Any]:
     given = {"image": view.image, "valid_size": view.valid_size}
     return run_stages(make_stages(model), variables, given, wanted)
-
-
-def refine_image(
-    model: Model,
-    heatmaps: Float[Array, "h w K1"],
-    initial: InitialPoses,
-    kam: Float[Array, "N E E K"],
-) -> Poses:
-    """Refine the initial poses of one image.
-
-    Args:
-      model: settings.
-      heatmaps: in cells, those of the keypoints first.
-      initial: initial poses.
-      kam: their attraction maps.
-
-    Returns:
-      Poses slot by slot, before pose NMS.
-    """
-    slots = (initial.keypoints, initial.center_values, initial.valid)
-    arrays = {
-        "heatmaps": heatmaps,
-        "kam_raw": kam,
-        **dict(zip(_SLOTS, slots, strict=True)),
-    }
-    given = {name: array[None] for name, array in arrays.items()}
-    stages = _refine_stages(model)
-    found = run_stages(stages, {}, {**given, "valid_size": None}, ("refined_poses",))
-    return jax.tree.map(lambda x: x[0], found["refined_poses"])

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, UInt8
 
+from data_pipeline.feed.examples import make_example, stack_examples
 from logocap_jax import geometry
 from logocap_jax.methods import dense_loss, initial_poses
 from logocap_jax.methods.base import Variables, subtree
@@ -108,26 +109,20 @@ def make_batch(arrays: Arrays) -> Batch:
     them as they lie in the input. The mask is where the heatmap weight, at least 0.1
     elsewhere, is 0: a case holds it in no other way.
     """
-    images = [_people(arrays, i) for i in range(len(arrays["input"]))]
-    people = max(_PEOPLE, *(len(image["area"]) for image in images))
-    padding = {"area": 1.0}
-
-    def pad(name: str, array: np.ndarray) -> np.ndarray:
-        fill = people - len(array)
-        widths = ((0, fill), *((0, 0),) * (array.ndim - 1))
-        return np.pad(array, widths, constant_values=padding.get(name, 0))
-
-    stacked = {
-        name: jnp.asarray(np.stack([pad(name, image[name]) for image in images]))
-        for name in images[0]
-    }
-    mirrored = np.array([arrays[f"hflip_{i}"] for i in range(len(images))], bool)
-    return Batch(
-        image=jnp.asarray(denormalise(arrays["input"])),
-        mask=jnp.asarray(arrays["heatmap_weight"][..., 0] > 0, jnp.uint8),
-        mirrored=jnp.asarray(mirrored),
-        **stacked,
-    )
+    pixels = denormalise(arrays["input"])
+    masks = (arrays["heatmap_weight"][..., 0] > 0).astype(np.uint8)
+    people = [_people(arrays, image) for image in range(len(pixels))]
+    examples = [
+        make_example(
+            pixels[image],
+            masks={geometry.STRIDE: masks[image]},
+            mirrored=bool(arrays[f"hflip_{image}"]),
+            max_people=max(_PEOPLE, *(len(other["area"]) for other in people)),
+            **people[image],
+        )
+        for image in range(len(pixels))
+    ]
+    return Batch(**jax.tree.map(jnp.asarray, stack_examples(examples)))
 
 
 def denormalise(image: Float[np.ndarray, "B H W 3"]) -> UInt8[np.ndarray, "B H W 3"]:
@@ -141,13 +136,11 @@ def _people(arrays: Arrays, image: int) -> dict[str, np.ndarray]:
     joints = arrays[f"joints_with_center_{image}"]
     shift = (geometry.STRIDE - 1) / geometry.STRIDE * arrays[f"hflip_{image}"]
     points = ((joints[..., :2] + [shift, 0]) * geometry.STRIDE).astype(np.float32)
-    labelled: np.ndarray = joints[:, :-1, 2] > 0
     return {
         "keypoints": points[:, :-1],
-        "labelled": labelled,
+        "labelled": joints[:, :-1, 2] > 0,
         "area": arrays[f"joint_areas_{image}"][:, 0],
-        "person": np.asarray(labelled.any(axis=1)),
-        "has_center": np.asarray(joints[:, -1, 2] > 0),
+        "has_center": joints[:, -1, 2] > 0,
         # Of no size: where a person has no keypoint, the centre is its middle.
         "box": np.concatenate([points[:, -1], points[:, -1]], axis=-1),
     }
@@ -155,7 +148,7 @@ def _people(arrays: Arrays, image: int) -> dict[str, np.ndarray]:
 
 def _step(loss, optimizer, variables: Variables, opt_state, batch: Batch) -> Step:
     def loss_fn(params):
-        output = loss({**variables, "params": params}, batch)
+        output = loss({**variables, "params": params}, batch, jax.random.key(0))
         return output.loss, output
 
     params = variables["params"]
@@ -175,7 +168,7 @@ def _targets(config: LogoCapConfig, batch: Batch) -> dict[str, Array]:
     )(batch)
     return {
         "heatmap_target": heat,
-        "heatmap_weight": (heat_weight * batch.mask)[..., None],
+        "heatmap_weight": (heat_weight * batch.masks[geometry.STRIDE])[..., None],
         "offset_target": off,
         "offset_weight": jnp.repeat(off_weight[..., None], 2, axis=-1),
     }

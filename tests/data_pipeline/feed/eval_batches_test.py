@@ -1,9 +1,13 @@
 import itertools
+import operator
+import pathlib
 
 import numpy as np
 import pytest
 
 from data_pipeline.feed.eval_batches import make_eval_batches
+from data_pipeline.feed.examples import map_example
+from data_pipeline.read.coco import AnnotationFile
 from data_pipeline.read.sources import RecordSource, open_source
 from logocap_jax.skeletons import COCO
 
@@ -30,9 +34,9 @@ def test_every_image_comes_once_in_batches_of_one_size(source):
 def test_batches_have_the_shapes_of_the_batch_structure_and_more(source):
     batch = next(iter(make_eval_batches(source, short_side=128, batch_size=2)))
     height, width = batch["image"].shape[1:3]
-    assert {name: (a.shape, str(a.dtype)) for name, a in batch.items()} == {
+    assert map_example(lambda a: (a.shape, str(a.dtype)), batch) == {
         "image": ((2, height, width, 3), "uint8"),
-        "mask": ((2, height // 4, width // 4), "uint8"),
+        "masks": {4: ((2, height // 4, width // 4), "uint8")},
         "keypoints": ((2, 30, 17, 2), "float32"),
         "labelled": ((2, 30, 17), "bool"),
         "area": ((2, 30), "float32"),
@@ -40,11 +44,23 @@ def test_batches_have_the_shapes_of_the_batch_structure_and_more(source):
         "has_center": ((2, 30), "bool"),
         "mirrored": ((2,), "bool"),
         "box": ((2, 30, 4), "float32"),
+        "content": ((2, 4), "float32"),
         "image_id": ((2,), "int64"),
         "input_to_image": ((2, 2, 3), "float64"),
         "image_size": ((2, 2), "int32"),
         "valid": ((2,), "bool"),
     }
+
+
+def test_sides_and_masks_are_those_asked_for(write_coco):
+    source = open_source(write_coco(), "val")
+    batches = make_eval_batches(
+        source, short_side=60, batch_size=1, multiple=32, mask_strides=(2, 8)
+    )
+    batch = next(iter(batches))
+    assert batch["image"].shape == (1, 64, 96, 3)
+    shapes = {stride: mask.shape for stride, mask in batch["masks"].items()}
+    assert shapes == {2: (1, 32, 48), 8: (1, 8, 12)}
 
 
 def test_padding_repeats_the_last_image_of_its_size(write_coco):
@@ -67,10 +83,9 @@ def test_hosts_share_out_the_same_batches(source):
     ]
     for batch, *parts in zip(whole, *shares, strict=True):
         for host, part in enumerate(parts):
-            for name, values in part.items():
-                np.testing.assert_array_equal(
-                    values, batch[name][2 * host : 2 * host + 2]
-                )
+            rows = slice(2 * host, 2 * host + 2)
+            share = map_example(operator.itemgetter(rows), batch)
+            map_example(np.testing.assert_array_equal, part, share)
 
 
 def test_iterating_twice_gives_the_same(source):
@@ -85,7 +100,11 @@ def test_numbers_without_meaning_are_refused(source):
     with pytest.raises(ValueError, match="batch_size=4 for 3 hosts"):
         make_eval_batches(source, short_side=64, batch_size=4, num_hosts=3)
     with pytest.raises(ValueError, match="without images"):
-        make_eval_batches(RecordSource([], COCO), short_side=64, batch_size=4)
+        make_eval_batches(
+            RecordSource([], COCO, AnnotationFile(pathlib.Path("absent"))),
+            short_side=64,
+            batch_size=4,
+        )
 
 
 def test_an_image_that_is_nearly_a_line_is_named(write_coco):

@@ -1,19 +1,28 @@
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 
 from data_pipeline.feed.augment import Augmentation
-from data_pipeline.feed.examples import eval_example, train_example
+from data_pipeline.feed.examples import (
+    empty_example,
+    eval_example,
+    make_example,
+    map_example,
+    train_example,
+)
 from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.sources import open_source
 from logocap_jax.skeletons import COCO
+from logocap_jax.structures import Batch
 
 MIRRORED = Augmentation(
     rotation_deg=0.0, scale_min=1.0, scale_max=1.0, translation=0.0, mirror=1.0
 )
 
 
-def record_of(keypoints, area, *, visibility=None, iscrowd=None, dot=None):
+def record_of(keypoints, area, *, visibility=None, iscrowd=None, dot=None, bbox=None):
     """A black image of 80x60; keypoints `[n, 17, 2]`, all visible by default."""
     count = len(area)
     image = np.zeros((60, 80, 3), np.uint8)
@@ -28,7 +37,7 @@ def record_of(keypoints, area, *, visibility=None, iscrowd=None, dot=None):
         height=60,
         keypoints=np.asarray(keypoints, np.float32).reshape(count, 17, 2),
         visibility=np.asarray(visibility, np.int8).reshape(count, 17),
-        bbox=np.zeros((count, 4), np.float32),
+        bbox=np.zeros((count, 4), np.float32) if bbox is None else np.float32(bbox),
         area=np.asarray(area, np.float32),
         iscrowd=np.zeros(count, bool) if iscrowd is None else np.array(iscrowd, bool),
         segmentation=("",) * count,
@@ -112,8 +121,105 @@ def test_crowds_with_keypoints_count_and_people_without_do_not():
         np.arange(102), [10.0, 20.0, 30.0], visibility=visibility, iscrowd=[1, 0, 0]
     )
     example = trained(record, augmentation=Augmentation.none())
-    assert example["person"].sum() == 2
-    np.testing.assert_allclose(example["area"][:2], [40.0, 120.0])
+    assert example["person"].tolist() == [True, True, False, False, False]
+    np.testing.assert_allclose(example["area"][:3], [40.0, 120.0, 80.0])
+
+
+def test_people_without_keypoints_come_last_with_box_and_center():
+    visibility = np.zeros((5, 17))
+    visibility[3] = 2
+    record = record_of(
+        np.zeros(170),
+        [2000.0, 1023.0, 3000.0, 10.0, 1024.0],
+        visibility=visibility,
+        iscrowd=[0, 0, 1, 0, 0],
+        bbox=[
+            [20, 10, 10, 6],
+            [1, 2, 3, 4],
+            [0, 0, 9, 9],
+            [30, 20, 4, 2],
+            [5, 6, 7, 8],
+        ],
+    )
+    example = trained(record, augmentation=Augmentation.none())
+    # Annotation 3 has keypoints, 2 is a crowd; x' = 2 (x - 10), y' = 2 y.
+    assert example["person"].tolist() == [True, False, False, False, False]
+    assert example["has_center"].tolist() == [False, True, False, True, False]
+    assert not example["labelled"][1:].any()
+    np.testing.assert_allclose(example["area"] / 4, [10, 2000, 1023, 1024, 1 / 4])
+    expected = [[40, 40, 48, 44], [20, 20, 40, 32], [-18, 4, -12, 12], [-10, 12, 4, 28]]
+    np.testing.assert_allclose(example["box"], [*expected, [0, 0, 0, 0]], atol=1e-5)
+    fewer = trained(record, augmentation=Augmentation.none(), max_people=2)
+    np.testing.assert_allclose(fewer["area"] / 4, [10, 2000])
+
+
+@pytest.mark.parametrize("mirror", [0.0, 1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_middle_of_a_box_is_where_its_pixel_goes(seed, mirror):
+    record = record_of(
+        np.zeros(34),
+        [1500.0],
+        visibility=np.zeros(17),
+        dot=(42, 28),
+        bbox=[[37, 20, 10, 16]],
+    )
+    augmentation = Augmentation(translation=10.0, mirror=mirror)
+    example = trained(record, augmentation=augmentation, seed=seed)
+    box = example["box"][0]
+    middle = (box[:2] + box[2:]) / 2
+    np.testing.assert_allclose(middle, bright_spot(example["image"]), atol=0.7)
+    # The way back is exact, through rotation and mirror.
+    back = example["input_to_image"]
+    np.testing.assert_allclose(back[:, :2] @ middle + back[:, 2], [42, 28], atol=1e-4)
+    # Upright around all four corners.
+    corners = np.array([[37, 20], [47, 20], [47, 36], [37, 36], [42, 28]])
+    corners = (corners - back[:, 2]) @ np.linalg.inv(back[:, :2]).T
+    np.testing.assert_allclose(box[:2], corners.min(axis=0), atol=1e-3)
+    np.testing.assert_allclose(box[2:], corners.max(axis=0), atol=1e-3)
+
+
+def test_content_is_where_the_photograph_lies():
+    record = record_of(np.zeros((0, 17, 2)), [])
+    for augmentation, x0, x1 in ((Augmentation.none(), -21, 139), (MIRRORED, -20, 140)):
+        content = trained(record, augmentation=augmentation)["content"]
+        np.testing.assert_allclose(content, [x0, -1, x1, 119])
+    example = eval_example(record, short_side=64, max_people=1, multiple=64)
+    scale = 64 / 60
+    x0, y0, x1, y1 = example["content"]
+    np.testing.assert_allclose([x1 - x0, y1 - y0], [80 * scale, 64], rtol=1e-6)
+    (rows, columns) = np.nonzero(example["masks"][4])
+    assert 4 * columns.min() >= x0 - 2
+    assert 4 * columns.max() <= x1 + 2
+    assert 4 * rows.max() <= y1 + 2
+
+
+def test_more_people_than_slots_are_refused():
+    example = empty_example((64, 32), num_keypoints=3, max_people=2)
+    many = {name: example[name] for name in ("image", "masks", "keypoints", "labelled")}
+    many |= {name: example[name] for name in ("area", "has_center", "box")}
+    with pytest.raises(ValueError, match="got 2 people, expected up to 1"):
+        make_example(**many, max_people=1)
+
+
+def test_an_empty_example_has_the_arrays_of_any_other():
+    empty = empty_example(
+        (128, 128), num_keypoints=17, max_people=5, mask_strides=(2, 4)
+    )
+    example = train_example(
+        record_of(np.zeros((1, 17, 2)), [1.0]),
+        np.random.default_rng(0),
+        skeleton=COCO,
+        input_size=128,
+        augmentation=Augmentation(),
+        max_people=5,
+        mask_strides=(2, 4),
+    )
+
+    def shape_of(array):
+        return array.shape, str(array.dtype)
+
+    assert map_example(shape_of, empty) == map_example(shape_of, example)
+    assert set(example) == {field.name for field in dataclasses.fields(Batch)}
 
 
 @pytest.mark.row("annotations")
@@ -122,9 +228,9 @@ def test_any_number_of_people_gives_the_same_shapes(count):
     record = record_of(np.zeros((count, 17, 2)), np.ones(count))
     example = trained(record, augmentation=Augmentation())
     assert example["person"].sum() == min(count, 5)
-    assert {name: (a.shape, str(a.dtype)) for name, a in example.items()} == {
+    assert map_example(lambda a: (a.shape, str(a.dtype)), example) == {
         "image": ((120, 120, 3), "uint8"),
-        "mask": ((30, 30), "uint8"),
+        "masks": {4: ((30, 30), "uint8")},
         "keypoints": ((5, 17, 2), "float32"),
         "labelled": ((5, 17), "bool"),
         "area": ((5,), "float32"),
@@ -132,6 +238,8 @@ def test_any_number_of_people_gives_the_same_shapes(count):
         "has_center": ((5,), "bool"),
         "mirrored": ((), "bool"),
         "box": ((5, 4), "float32"),
+        "content": ((4,), "float32"),
+        "input_to_image": ((2, 3), "float32"),
     }
 
 
@@ -148,7 +256,7 @@ def test_eval_example_goes_back_to_the_image():
         record_of(keypoints, [1500.0]), short_side=128, max_people=3, multiple=64
     )
     assert example["image"].shape == (128, 192, 3)
-    assert example["mask"].shape == (32, 48)
+    assert example["masks"][4].shape == (32, 48)
     assert example["image_id"] == 7
     assert example["image_id"].dtype == np.int64
     assert example["image_size"].tolist() == [80, 60]
@@ -163,7 +271,7 @@ def test_real_images_give_finite_examples(coco_mini_dir):
         example = trained(source[index], augmentation=Augmentation(), seed=index)
         assert np.isfinite(example["keypoints"]).all()
         assert (example["area"] > 0).all()
-        assert set(np.unique(example["mask"])) <= {0, 1}
+        assert set(np.unique(example["masks"][4])) <= {0, 1}
 
 
 def test_an_unreadable_image_is_named():

@@ -1,5 +1,6 @@
 import itertools
 import multiprocessing
+import operator
 import os
 import pathlib
 import subprocess
@@ -10,14 +11,21 @@ import psutil
 import pytest
 
 from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.examples import map_example
 from data_pipeline.feed.pipeline import make_train_dataset
+from data_pipeline.read.coco import AnnotationFile
 from data_pipeline.read.sources import RecordSource, open_source
 from logocap_jax.skeletons import COCO
+
+NOWHERE = AnnotationFile(pathlib.Path("absent.json"))
 
 
 @pytest.fixture(scope="module")
 def source(coco_mini_dir):
-    return open_source(coco_mini_dir, "train", with_people_only=True)
+    everything = open_source(coco_mini_dir, "train")
+    records = [everything[index] for index in range(len(everything))]
+    with_keypoints = [record for record in records if record.has_keypoints.any()]
+    return RecordSource(with_keypoints, everything.skeleton, NOWHERE)
 
 
 def batches(source, count, **changes):
@@ -40,15 +48,14 @@ def assert_same(got, expected):
     assert len(got) == len(expected)
     for one, other in zip(got, expected, strict=True):
         assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+        map_example(np.testing.assert_array_equal, one, other)
 
 
 def test_batches_have_the_shapes_of_the_batch_structure(source):
     (batch,) = batches(source, 1)
-    assert {name: (a.shape, str(a.dtype)) for name, a in batch.items()} == {
+    assert map_example(lambda a: (a.shape, str(a.dtype)), batch) == {
         "image": ((4, 64, 64, 3), "uint8"),
-        "mask": ((4, 16, 16), "uint8"),
+        "masks": {4: ((4, 16, 16), "uint8")},
         "keypoints": ((4, 30, 17, 2), "float32"),
         "labelled": ((4, 30, 17), "bool"),
         "area": ((4, 30), "float32"),
@@ -56,8 +63,9 @@ def test_batches_have_the_shapes_of_the_batch_structure(source):
         "has_center": ((4, 30), "bool"),
         "mirrored": ((4,), "bool"),
         "box": ((4, 30, 4), "float32"),
+        "content": ((4, 4), "float32"),
+        "input_to_image": ((4, 2, 3), "float32"),
     }
-    assert batch["person"].any(axis=1).all()
 
 
 @pytest.mark.row("T6")
@@ -67,6 +75,15 @@ def test_workers_and_threads_change_nothing(source, num_workers, num_threads):
     got = batches(source, 9, num_workers=num_workers, num_threads=num_threads)
     assert_same(got, expected)
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_masks_come_in_the_strides_asked_for(source, num_workers):
+    (one,) = batches(source, 1, mask_strides=(2, 4), num_workers=num_workers)
+    shapes = {stride: mask.shape for stride, mask in one["masks"].items()}
+    assert shapes == {2: (4, 32, 32), 4: (4, 16, 16)}
+    (other,) = batches(source, 1)
+    np.testing.assert_array_equal(one["masks"][4], other["masks"][4])
 
 
 @pytest.mark.row("T7")
@@ -79,8 +96,9 @@ def test_hosts_share_out_the_same_batches(source, num_hosts):
     ]
     for step, whole in enumerate(expected):
         for host, share in enumerate(shares):
-            for name, values in share[step].items():
-                np.testing.assert_array_equal(values, whole[name][host::num_hosts])
+            rows = slice(host, None, num_hosts)
+            expected_share = map_example(operator.itemgetter(rows), whole)
+            assert_same([share[step]], [expected_share])
 
 
 @pytest.mark.row("T8")
@@ -117,7 +135,7 @@ def test_each_epoch_shows_every_image_once_in_another_order(source):
 
 
 def test_an_image_is_augmented_anew_in_each_epoch(source):
-    one_image = RecordSource([source[0]], COCO)
+    one_image = RecordSource([source[0]], COCO, NOWHERE)
     first, second = batches(one_image, 2, batch_size=1)
     assert (first["image"] != second["image"]).any()
 
@@ -147,7 +165,7 @@ def test_numbers_without_meaning_are_refused_at_once(source, changes, message):
 
 def test_an_empty_source_is_refused():
     with pytest.raises(ValueError, match="got a source without images"):
-        batches(RecordSource([], COCO), 0)
+        batches(RecordSource([], COCO, NOWHERE), 0)
 
 
 @pytest.mark.row("R16")
@@ -194,7 +212,7 @@ def test_workers_outlive_a_signal_to_the_group_but_not_their_trainer(write_coco)
     root = write_coco()
     path = root / "trainer.py"
     path.write_text(TRAINER)
-    here = pathlib.Path(__file__).resolve().parents[2]
+    here = pathlib.Path(__file__).resolve().parents[3]
     with subprocess.Popen(
         [sys.executable, str(path), str(root)],
         env=os.environ | {"PYTHONPATH": str(here)},

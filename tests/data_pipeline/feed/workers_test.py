@@ -13,7 +13,7 @@ from data_pipeline.feed.augment import Augmentation
 from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.sources import open_source
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

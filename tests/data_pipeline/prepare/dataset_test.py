@@ -7,13 +7,13 @@ import sys
 
 import numpy as np
 import pytest
-from tests.data_pipeline.coco_test import BAD_RECORDS
 
-from data_pipeline.prepare.dataset import is_prepared, prepare_coco
-from data_pipeline.read.ground_truth import ground_truth_file
+from data_pipeline.prepare.dataset import prepare_coco
+from data_pipeline.read.layouts import annotation_file, is_prepared
 from data_pipeline.read.sources import open_source
 from logocap_jax.evaluation.coco import load_ground_truth
 from logocap_jax.skeletons import COCO
+from tests.data_pipeline.read.coco_test import BAD_RECORDS
 
 EDITS = {name: edit for name, (edit, _) in BAD_RECORDS.items()}
 
@@ -69,7 +69,7 @@ def test_any_bad_record_can_be_left_out(write_coco, tmp_path, edit):
     result = prepare(root, out, skip_bad=True)
     assert result.faults
     for split in ("train", "val"):
-        truth = load_ground_truth(ground_truth_file(out, split))
+        truth = load_ground_truth(annotation_file(out, split))
         source = open_source(out, split)
         written = [image["id"] for image in truth["images"]]
         assert written == [source[i].image_id for i in range(len(source))]
@@ -196,11 +196,11 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(write_coco, tmp_path):
     root, out = write_coco(num_images=40), tmp_path / "out"
     script = """
 import os, pathlib, signal, sys
-from data_pipeline.prepare.dataset import dataset as prepare
-from data_pipeline.read import tfds_builder
+from data_pipeline.prepare import dataset as prepare
+from data_pipeline.prepare import tfds_builder
 from logocap_jax.evaluation.coco import load_ground_truth
 from logocap_jax.skeletons import COCO
-from tests.data_pipeline.coco_test import BAD_RECORDS
+from tests.data_pipeline.read.coco_test import BAD_RECORDS
 
 EDITS = {name: edit for name, (edit, _) in BAD_RECORDS.items()}
 written = 0
@@ -214,7 +214,7 @@ def die_at_image_50(record):
 tfds_builder.to_example = die_at_image_50
 prepare.prepare_coco(*map(pathlib.Path, sys.argv[1:]), skeleton=COCO, progress=False)
 """
-    here = pathlib.Path(__file__).resolve().parents[2]
+    here = pathlib.Path(__file__).resolve().parents[3]
     done = subprocess.run(
         [sys.executable, "-c", script, str(root), str(out)],
         env=os.environ | {"PYTHONPATH": str(here)},

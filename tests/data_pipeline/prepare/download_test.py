@@ -10,9 +10,15 @@ import zipfile
 
 import pytest
 
-from data_pipeline.prepare.archives import COCO_ADDRESS, COCO_ARCHIVES, Archive
-from data_pipeline.prepare.dataset import archives as module
-from data_pipeline.prepare.download import download, lacking_archives, require_space
+from data_pipeline.prepare import download as module
+from data_pipeline.prepare.download import (
+    COCO_ADDRESS,
+    COCO_ARCHIVES,
+    Archive,
+    download,
+    lacking_archives,
+    require_space,
+)
 from data_pipeline.read.layouts import COCO as LAYOUT
 from data_pipeline.read.sources import open_source
 from logocap_jax import cli

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from data_pipeline.read import coco
-from data_pipeline.read.faults import Fault, raise_faults
+from data_pipeline.read.layouts import annotation_file
+from data_pipeline.read.records import Fault, raise_faults
 from logocap_jax.skeletons import COCO
 
+KEYPOINTS = list(COCO.keypoints)
 NAN, INFINITY = float("nan"), float("inf")
 
 
@@ -162,13 +164,13 @@ def annotate_with(*keypoint_lists):
         (lambda content: content.pop("categories"), "got no list `categories`"),
         (lambda content: content.update(images={}), "got no list `images`"),
         (lambda content: content["categories"][0].pop("keypoints"), "got 0 `categor"),
-        (annotate_with(["a"] * 17, ["b"] * 17), "got 2 `categories`"),
+        (annotate_with(KEYPOINTS, KEYPOINTS), "got 2 `categories`"),
         (
-            annotate_with(["nose"] * 14),
+            annotate_with(KEYPOINTS[:14]),
             "got 14 keypoints in `categories`, expected.*17",
         ),
         (
-            annotate_with(["a"] * 17),
+            annotate_with(["a", *KEYPOINTS[1:]]),
             "got keypoint 'a' in `categories`, expected 'nose'",
         ),
     ],
@@ -231,7 +233,7 @@ def test_annotations_become_arrays(write_coco):
 
     root = write_coco(edit)
     first, second, third = coco.read_coco_split(root, "train", COCO).records
-    content = json.loads(coco.annotation_file(root, "train").read_text())
+    content = json.loads(annotation_file(root, "train").read_text())
     expected = np.reshape(content["annotations"][0]["keypoints"], (17, 3))
     np.testing.assert_array_equal(first.keypoints[0], expected[:, :2])
     assert (first.visibility == 2).all()
@@ -241,7 +243,9 @@ def test_annotations_become_arrays(write_coco):
     assert first.bbox[0].tolist() == [1, 2, 30, 40]
     assert (second.width, second.height, second.file_name) == (64, 48, "002.jpg")
     assert second.has_people
-    assert not third.has_people
+    assert second.has_keypoints.tolist() == [True]
+    assert third.has_people
+    assert third.has_keypoints.tolist() == [False]
     assert third.segmentation == ("",)
 
 

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from data_pipeline.read import coco
-from data_pipeline.read.layouts import CROWDPOSE, LAYOUTS, OCHUMAN, find_layout
+from data_pipeline.read.layouts import (
+    CROWDPOSE,
+    LAYOUTS,
+    OCHUMAN,
+    annotation_file,
+    find_layout,
+)
 from data_pipeline.read.sources import open_source
 from logocap_jax import skeletons
 
@@ -14,10 +20,10 @@ from logocap_jax import skeletons
 def lay_out(shared_dir, tmp_path):
     """Lay a sample out as its data set is downloaded."""
 
-    def lay_out(name, annotation_file):
+    def lay_out(name, path):
         sample = shared_dir / "data" / "samples" / name
         shutil.copytree(sample, tmp_path / "images")
-        target = tmp_path / annotation_file
+        target = tmp_path / path
         target.parent.mkdir(exist_ok=True)
         (tmp_path / "images" / f"test_{name}.json").rename(target)
         return tmp_path
@@ -110,7 +116,7 @@ def test_missing_images_of_test_dev_are_all_named(test_dev):
 
 
 def test_test_dev_that_lists_no_images_is_refused(test_dev):
-    path = coco.annotation_file(test_dev, "test-dev")
+    path = annotation_file(test_dev, "test-dev")
     path.write_text('{"categories": []}')
     with pytest.raises(ValueError, match="got no list `images`"):
         open_source(test_dev, "test-dev")

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from data_pipeline.read.skeleton_file import estimate_sigmas, read_skeleton
+from data_pipeline.read.coco import AnnotationFile
+from data_pipeline.read.find_skeleton import estimate_sigmas, read_skeleton
 from logocap_jax.skeletons import COCO, CROWDPOSE
 
 NAMES = ["nose", "near_ear", "far_ear", "tail"]
@@ -20,7 +21,7 @@ def write(tmp_path):
         if again is not None:
             text = json.dumps({"annotations": again})
             (tmp_path / "again.json").write_text(text)
-        return tmp_path / "fox.json", tmp_path / "fox.toml"
+        return AnnotationFile(tmp_path / "fox.json"), tmp_path / "fox.toml"
 
     return write
 
@@ -65,7 +66,7 @@ def test_coco_reads_as_the_built_in_skeleton(coco_mini_dir, tmp_path):
     )
     (tmp_path / "coco.toml").write_text(f'name = "coco"\n[sigmas]\n{sigmas}\n')
     path = coco_mini_dir / "annotations" / "person_keypoints_val2017.json"
-    skeleton = read_skeleton(path, tmp_path / "coco.toml")
+    skeleton = read_skeleton(AnnotationFile(path), tmp_path / "coco.toml")
     for field in ("name", "keypoints", "sigmas", "limbs"):
         assert getattr(skeleton, field) == getattr(COCO, field)
     assert skeleton.flip_index.tolist() == COCO.flip_index.tolist()
@@ -157,8 +158,9 @@ def test_settings_that_cannot_be_are_refused_in_one_line(write, settings, messag
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"keypoints": []}, r"fox\.json: got keypoints \[\]"),
+        ({"keypoints": []}, r"fox\.json: got 0 `categories`"),
         ({"keypoints": ["nose", "nose"]}, "expected names, each once"),
+        ({"id": "3"}, "got id '3', .* expected an integer"),
         ({"keypoints": "nose"}, "got keypoints 'nose'"),
         ({"skeleton": [[0, 1]]}, r"got limb \[0, 1\] in `skeleton`, .* 1 to 4"),
         ({"skeleton": [[4, 5]]}, r"got limb \[4, 5\]"),

@@ -74,7 +74,7 @@ def test_the_command_reports_as_text_and_json(write_coco, tmp_path, capsys):
 
 
 def test_the_command_passes_the_photographs_of_coco(capsys):
-    root = pathlib.Path(__file__).parents[2].parent / "shared" / "data" / "coco-mini"
+    root = pathlib.Path(__file__).parents[3].parent / "shared" / "data" / "coco-mini"
     if not root.is_dir():
         pytest.skip("the shared photographs are not here")
     assert main(["validate", str(root)]) == 0

@@ -11,8 +11,8 @@ import pytest
 from data_pipeline.feed.affine import warp_image
 from logocap_jax import cli
 from logocap_jax.export import export
-from logocap_jax.predictor.export_info import info_path
-from logocap_jax.predictor.fitting import by_short_side
+from logocap_jax.predictor.exported import info_path
+from logocap_jax.predictor.inputs import by_short_side
 from logocap_jax.weights.settings import load_method, load_settings
 
 pytest.importorskip(

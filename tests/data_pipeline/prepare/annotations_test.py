@@ -2,13 +2,9 @@ import json
 
 import pytest
 
-from data_pipeline.prepare.dataset import prepare_coco
-from data_pipeline.read import coco
-from data_pipeline.read.ground_truth import (
-    ground_truth_file,
-    prepared_ground_truth,
-    write_ground_truth,
-)
+from data_pipeline.prepare.dataset import prepare_coco, write_annotations
+from data_pipeline.read.layouts import COCO as COCO_LAYOUT
+from data_pipeline.read.layouts import annotation_file, prepared_annotations
 from data_pipeline.read.sources import open_source
 from logocap_jax.skeletons import COCO
 
@@ -25,8 +21,8 @@ def test_copy_keeps_the_numbers_of_the_kept_images(write_coco, tmp_path):
         crowd = content["annotations"][2] | {"id": 99, "iscrowd": 1}
         content["annotations"].append(crowd)
 
-    source = coco.annotation_file(write_coco(edit), "val")
-    write_ground_truth(source, tmp_path / "out.json", {3, 1})
+    source = annotation_file(write_coco(edit), "val")
+    write_annotations(source, tmp_path / "out.json", {3, 1})
     got, original = read(tmp_path / "out.json"), read(source)
     assert [image["id"] for image in got["images"]] == [1, 3]
     assert [person["id"] for person in got["annotations"]] == [1, 3, 99]
@@ -39,8 +35,8 @@ def test_copy_keeps_the_numbers_of_the_kept_images(write_coco, tmp_path):
 
 
 def test_copy_of_no_images_holds_none(write_coco, tmp_path):
-    source = coco.annotation_file(write_coco(), "train")
-    write_ground_truth(source, tmp_path / "out.json", [])
+    source = annotation_file(write_coco(), "train")
+    write_annotations(source, tmp_path / "out.json", [])
     assert read(tmp_path / "out.json")["images"] == []
     assert read(tmp_path / "out.json")["annotations"] == []
 
@@ -48,10 +44,10 @@ def test_copy_of_no_images_holds_none(write_coco, tmp_path):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_annotations_are_found_in_either_layout(write_coco, tmp_path, split):
     root, out = write_coco(), tmp_path / "out"
-    assert ground_truth_file(root, split) == coco.annotation_file(root, split)
+    assert annotation_file(root, split) == COCO_LAYOUT.annotation_file(root, split)
     prepare_coco(root, out, skeleton=COCO, progress=False)
-    assert ground_truth_file(out, split) == prepared_ground_truth(out, split)
-    assert ground_truth_file(out, split).is_file()
+    assert annotation_file(out, split) == prepared_annotations(out, split)
+    assert annotation_file(out, split).is_file()
 
 
 def test_prepared_annotations_are_of_exactly_the_images_written(write_coco, tmp_path):
@@ -62,7 +58,7 @@ def test_prepared_annotations_are_of_exactly_the_images_written(write_coco, tmp_
     (root / "val2017/002.jpg").write_bytes(b"\xff\xd8")
     prepare_coco(root, out, skeleton=COCO, skip_bad=True, progress=False)
     for split, kept in (("train", [2, 3]), ("val", [3])):
-        truth = read(ground_truth_file(out, split))
+        truth = read(annotation_file(out, split))
         source = open_source(out, split)
         assert [image["id"] for image in truth["images"]] == kept
         assert [source[i].image_id for i in range(len(source))] == kept

@@ -1,9 +1,8 @@
 """TFDS data set of people with keypoints, written and read without TensorFlow.
 
 The stock `coco` data sets of TFDS have no keypoints. Images are kept as encoded, so
-that nothing is lost or recomputed; what the loader must know of all images before
-it reads one (their sizes, and whether people are in them) is in the metadata, and so
-is the skeleton.
+that nothing is lost or recomputed. The metadata hold the skeleton, and what the loader
+must know of all images before it reads one: width, height, number of people.
 """
 
 import dataclasses
@@ -17,16 +16,14 @@ import tensorflow_datasets as tfds
 
 from data_pipeline.read.images import read_encoded
 from data_pipeline.read.records import ImageRecord
+from data_pipeline.read.sources import ARRAYS, NUMBERS, PREPARED_VERSION
 from logocap_jax.skeletons import Skeleton
-
-_ARRAYS = ("keypoints", "visibility", "bbox", "area", "iscrowd")
-_NUMBERS = ("image_id", "width", "height")
 
 
 class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
     """Images and their people, split by split, in the order given."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(PREPARED_VERSION)
     # Nothing is downloaded; looking for checksums, TFDS 4.9.10 imports a package that
     # it does not declare.
     url_infos = None
@@ -39,11 +36,11 @@ class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
         beam_examples: Callable[[str, Sequence[int]], Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Set up; nothing is read yet.
+        """Read nothing yet.
 
         Args:
-          skeleton: what the keypoints are.
-          splits: for each split what yields its records.
+          skeleton: of the keypoints.
+          splits: for each split a function that yields its records.
           beam_examples: from a split and its image ids to a Beam transform that makes
             the examples; by default they are made here.
           **kwargs: as of `tfds.core.GeneratorBasedBuilder`.
@@ -94,26 +91,18 @@ class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
 
     def _noted_records(self, split: str) -> Iterator[ImageRecord]:
         for record in self._record_iterables[split]():
-            entry = [record.width, record.height, int(record.has_people)]
+            entry = [record.width, record.height, len(record.area)]
             self._index[split].append(entry)
             yield record
 
 
 def to_example(record: ImageRecord) -> dict[str, Any]:
-    """Turn a record into what the builder writes."""
-    return {name: getattr(record, name) for name in (*_ARRAYS, *_NUMBERS)} | {
+    """Turn a record into an example for TFDS to write."""
+    return {name: getattr(record, name) for name in (*ARRAYS, *NUMBERS)} | {
         "image": io.BytesIO(read_encoded(record.image)),
         "file_name": record.file_name,
         "segmentation": json.dumps(record.segmentation),
     }
-
-
-def from_example(example: Mapping[str, Any]) -> ImageRecord:
-    """Turn what TFDS reads (with `SkipDecoding` of the image) back into a record."""
-    fields = {name: example[name] for name in (*_ARRAYS, *_NUMBERS, "image")}
-    fields["file_name"] = example["file_name"].decode()
-    fields["segmentation"] = tuple(json.loads(example["segmentation"]))
-    return ImageRecord(**fields)
 
 
 def _per_person(dtype: type[np.generic], *shape: int) -> tfds.features.Tensor:

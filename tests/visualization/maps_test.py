@@ -1,15 +1,10 @@
 import numpy as np
 import pytest
 
-from logocap_jax.skeletons import COCO, Skeleton
-from logocap_jax.visualization.heatmaps import draw_heatmaps, keypoint_colors
+from logocap_jax.skeletons import COCO
+from logocap_jax.visualization.maps import channel_colors, draw_maps
 
-_STICK = Skeleton(
-    name="stick",
-    keypoints=("head", "left_hand", "right_hand"),
-    sigmas=(0.05, 0.05, 0.05),
-    limbs=((0, 1),),
-)
+_STICK = ("head", "left_hand", "right_hand")
 # Cell (x, y) lies at pixel (8 x + 3.5, 8 y + 3.5).
 _CELL_TO_IMAGE = np.array([[8.0, 0, 3.5], [0, 8.0, 3.5]])
 
@@ -17,7 +12,7 @@ _CELL_TO_IMAGE = np.array([[8.0, 0, 3.5], [0, 8.0, 3.5]])
 def _draw(heatmaps, image=None, **options):
     if image is None:
         image = np.full((600, 800, 3), 100, np.uint8)
-    return draw_heatmaps(image, heatmaps, _CELL_TO_IMAGE, skeleton=_STICK, **options)
+    return draw_maps(image, heatmaps, _CELL_TO_IMAGE, names=_STICK, **options)
 
 
 def _one_peak(keypoint, cell=(30, 20), value=1.0):
@@ -27,7 +22,7 @@ def _one_peak(keypoint, cell=(30, 20), value=1.0):
 
 
 def test_a_peak_shows_in_the_color_of_its_keypoint_and_at_its_place():
-    for keypoint, color in enumerate(keypoint_colors(_STICK)):
+    for keypoint, color in enumerate(channel_colors(_STICK)):
         drawn = _draw(_one_peak(keypoint)).astype(int)
         found = drawn[20 * 8 + 3 : 20 * 8 + 5, 30 * 8 + 3 : 30 * 8 + 5].mean(
             axis=(0, 1)
@@ -41,7 +36,7 @@ def test_a_peak_shows_in_the_color_of_its_keypoint_and_at_its_place():
 
 
 def test_left_is_warm_and_right_is_cool_and_all_keypoints_differ():
-    colors = keypoint_colors(COCO)
+    colors = channel_colors(COCO.keypoints)
     assert len({tuple(color) for color in colors.tolist()}) == COCO.num_keypoints
     for name, (red, _, blue) in zip(COCO.keypoints, colors.astype(int), strict=True):
         if name.startswith("left"):
@@ -70,7 +65,7 @@ def test_small_images_are_enlarged_and_maps_with_them():
 
 
 def test_maps_of_other_keypoints_are_refused():
-    with pytest.raises(ValueError, match="expected finite ones of the 3 keypoints"):
+    with pytest.raises(ValueError, match="expected finite ones of the 3 channels"):
         _draw(np.zeros((75, 100, 2), np.float32))
     with pytest.raises(ValueError, match="expected finite ones"):
         _draw(np.full((75, 100, 3), np.nan, np.float32))
@@ -79,9 +74,8 @@ def test_maps_of_other_keypoints_are_refused():
 @pytest.mark.parametrize("shape", [(300, 200), (200, 300), (3000, 4000), (1, 400)])
 def test_a_picture_is_as_wide_as_its_image_whatever_its_size(shape):
     image = np.zeros((*shape, 3), np.uint8)
-    drawn = draw_heatmaps(
-        image, np.zeros((10, 10, 17), np.float32), _CELL_TO_IMAGE, skeleton=COCO
-    )
+    heatmaps = np.zeros((10, 10, 17), np.float32)
+    drawn = draw_maps(image, heatmaps, _CELL_TO_IMAGE, names=COCO.keypoints)
     scale = max(1, 512 / max(shape))
     assert drawn.shape[1] == round(scale * shape[1])
     assert drawn.shape[0] > scale * shape[0]

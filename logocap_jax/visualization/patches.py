@@ -1,4 +1,4 @@
-"""Local attraction maps: where around each rough keypoint the true one is expected."""
+"""Small maps around keypoints: where around each rough one the true one is expected."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,42 +8,41 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from logocap_jax.skeletons import Skeleton
-from logocap_jax.visualization import text
-from logocap_jax.visualization.canvas import blank
-from logocap_jax.visualization.figures import side_color
+from logocap_jax.visualization.canvas import Color, blank, measure_text, write_text
+from logocap_jax.visualization.overlay import side_color
 
 _WHITE = (255, 255, 255)
 _BLACK = (0, 0, 0)
 
 
-class Attraction(NamedTuple):
-    """The attraction maps of one person.
+class Patches(NamedTuple):
+    """The small maps of one person.
 
     Attributes:
-      kam: 0..1; axis 0 runs along y.
+      values: 0..1; axis 0 runs along y.
       initial: rough keypoints, the maps' middles; image px.
       radius: from its middle to the outermost positions of a map, image px.
       refined: refined keypoints, image px.
     """
 
-    kam: Float[np.ndarray, "E E K"]
+    values: Float[np.ndarray, "E E K"]
     initial: Float[np.ndarray, "K 2"]
     radius: Float[np.ndarray, " K"]
     refined: Float[np.ndarray, "K 2"]
 
 
-def draw_attraction(
+def draw_patches(
     image: UInt8[np.ndarray, "H W 3"],
-    person: Attraction,
+    person: Patches,
     *,
     skeleton: Skeleton,
     columns: int = 6,
     side: int = 128,
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """Draw a tile for each keypoint: the image there, and its attraction map over it.
+    """Draw a tile for each keypoint: the image there, and its map over it.
 
     A ring is where the rough keypoint was, a dot in the color of its side the refined
-    one. The brighter, the more attraction; the number is the largest.
+    one. The brighter, the larger the value; the number is the largest.
 
     Args:
       image: RGB; left unchanged.
@@ -58,10 +57,10 @@ def draw_attraction(
     Raises:
       ValueError: if there are other than K maps.
     """
-    count = person.kam.shape[2]
+    count = person.values.shape[2]
     if count != skeleton.num_keypoints:
         raise ValueError(
-            f"got {count} attraction maps, expected those of the "
+            f"got {count} maps, expected those of the "
             f"{skeleton.num_keypoints} keypoints of skeleton {skeleton.name!r}"
         )
     gap = _gap(side)
@@ -74,10 +73,10 @@ def draw_attraction(
     return sheet
 
 
-def draw_attraction_rows(
+def draw_patch_rows(
     overlay: UInt8[np.ndarray, "H W 3"],
     image: UInt8[np.ndarray, "H0 W0 3"],
-    people: Sequence[Attraction],
+    people: Sequence[Patches],
     *,
     labels: Sequence[str],
     skeleton: Skeleton,
@@ -89,9 +88,9 @@ def draw_attraction_rows(
 
     Args:
       overlay: RGB, the people with their labels.
-      image: RGB, what the tiles show.
+      image: RGB, for the tiles.
       people: in the order of the rows.
-      labels: what stands before the row of each.
+      labels: texts before their rows.
       skeleton: names of the K keypoints.
       rows: as many as fit; further people are left out, missing ones are blank.
       side: of a tile, px.
@@ -102,7 +101,7 @@ def draw_attraction_rows(
       RGB; its size depends on that of the overlay and on the last three.
 
     Raises:
-      ValueError: as `draw_attraction` does.
+      ValueError: as `draw_patches` does.
     """
     margin = side // 2
     height, width = _sheet_size(skeleton.num_keypoints, skeleton.num_keypoints, side)
@@ -112,12 +111,12 @@ def draw_attraction_rows(
     sheet[:top, : picture.shape[1]] = picture
     for row, (person, label) in enumerate(zip(people[:rows], labels, strict=False)):
         y = top + row * height
-        sheet[y : y + height, margin:] = draw_attraction(
+        sheet[y : y + height, margin:] = draw_patches(
             image, person, skeleton=skeleton, columns=skeleton.num_keypoints, side=side
         )
-        line = text.measure(label, side // 7)
+        line = measure_text(label, side // 7)
         corner = ((margin - line.width) // 2, y + (height - line.height) // 2)
-        text.write(sheet, line, corner)
+        write_text(sheet, line, corner)
     return sheet
 
 
@@ -150,7 +149,7 @@ def _letters(side: int) -> int:
 
 def _tile(
     image: UInt8[np.ndarray, "H W 3"],
-    person: Attraction,
+    person: Patches,
     skeleton: Skeleton,
     index: int,
     side: int,
@@ -158,8 +157,8 @@ def _tile(
     context: float = 1.6,
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
     """One keypoint; `context` times as much of the image as the map covers."""
-    kam = np.clip(person.kam[..., index], 0, 1).astype(np.float32)
-    cells = len(kam)
+    values = np.clip(person.values[..., index], 0, 1).astype(np.float32)
+    cells = len(values)
     spacing = 2 * person.radius[index] / max(1, cells - 1)  # image px
     # From image px to px of the tile: `cells` positions, and the context around.
     scale = side / (context * cells * spacing)
@@ -172,7 +171,7 @@ def _tile(
     map_to_tile = np.column_stack(
         [step * np.eye(2), np.full(2, middle - step * (cells - 1) / 2)]
     )
-    levels = (255 * kam).astype(np.uint8)
+    levels = (255 * values).astype(np.uint8)
     colors = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
     layer = np.dstack([colors, np.full_like(levels, 255)])
     layer = cv2.warpAffine(layer, map_to_tile, (side, side), flags=cv2.INTER_NEAREST)
@@ -182,7 +181,7 @@ def _tile(
     refined = to_tile[:, :2] @ person.refined[index] + to_tile[:, 2]
     color = side_color(skeleton, index)
     _mark(tile, np.full(2, middle), refined, color)
-    _number(tile, f"{kam.max():.2f}")
+    _number(tile, f"{values.max():.2f}")
     return np.concatenate([_title(skeleton.keypoints[index], side, color), tile])
 
 
@@ -190,7 +189,7 @@ def _mark(
     tile: UInt8[np.ndarray, "H W 3"],
     initial: Float[np.ndarray, "2"],
     refined: Float[np.ndarray, "2"],
-    color: text.Color,
+    color: Color,
 ) -> None:
     side = len(tile)
     unit = max(3, side // 32)
@@ -204,16 +203,16 @@ def _mark(
 
 
 def _number(tile: UInt8[np.ndarray, "H W 3"], number: str) -> None:
-    line = text.measure(number, max(7, len(tile) // 14))
+    line = measure_text(number, max(7, len(tile) // 14))
     corner = (3, len(tile) - line.height - 4)
-    text.write(tile, line._replace(thickness=line.thickness + 2), corner, _BLACK)
-    text.write(tile, line, corner)
+    write_text(tile, line._replace(thickness=line.thickness + 2), corner, _BLACK)
+    write_text(tile, line, corner)
 
 
-def _title(name: str, side: int, color: text.Color) -> UInt8[np.ndarray, "H W 3"]:
+def _title(name: str, side: int, color: Color) -> UInt8[np.ndarray, "H W 3"]:
     letters = _letters(side)
     words = name.replace("left_", "L ").replace("right_", "R ")
-    line = text.measure(words, letters)
+    line = measure_text(words, letters)
     bar = blank(2 * letters, side)
-    text.write(bar, line, (max(0, (side - line.width) // 2), letters // 2), color)
+    write_text(bar, line, (max(0, (side - line.width) // 2), letters // 2), color)
     return bar

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from data_pipeline.feed.ignore_mask import ignored_region, loss_mask
+from data_pipeline.feed.examples import ignored_region, loss_masks
 from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.sources import open_source
 
@@ -36,11 +36,11 @@ def test_mask_equals_the_reference(parity_dir, coco_mini_dir, step):
     records = {source[i].image_id: source[i] for i in range(len(source))}
     with np.load(parity_dir / f"tiny/train_step_{step}.npz") as fixture:
         for image, image_id in enumerate(fixture["image_ids"]):
-            got = loss_mask(
+            got = loss_masks(
                 records[int(image_id)],
                 fixture[f"transform_{image}"][:2].astype(np.float64),
                 size=(192, 192),
-            )
+            )[4]
             if fixture[f"hflip_{image}"]:
                 got = got[:, ::-1]
             counts = fixture["heatmap_weight"][image, 0] > 0
@@ -53,7 +53,7 @@ def test_mask_equals_the_reference(parity_dir, coco_mini_dir, step):
 )
 def test_crowds_and_people_without_keypoints_are_ignored(visibility, iscrowd, ignored):
     record = record_of([visibility], [iscrowd], (LEFT_HALF,))
-    mask = loss_mask(record, IDENTITY, size=(80, 80))
+    mask = loss_masks(record, IDENTITY, size=(80, 80))[4]
     assert mask[:, 11:].all()
     assert mask[:, :9].all() == (not ignored)
     assert mask[:, :9].any() == (not ignored)
@@ -61,7 +61,7 @@ def test_crowds_and_people_without_keypoints_are_ignored(visibility, iscrowd, ig
 
 def test_everything_outside_the_image_is_ignored():
     matrix = np.array([[1.0, 0, 40], [0, 1.0, 0]])
-    mask = loss_mask(record_of([], [], ()), matrix, size=(80, 80))
+    mask = loss_masks(record_of([], [], ()), matrix, size=(80, 80))[4]
     assert not mask[:, :9].any()
     assert mask[:, 11:].all()
 
@@ -85,3 +85,14 @@ def test_crowds_in_real_images_are_ignored_where_people_are_not(coco_mini_dir):
         assert 0 < region.mean() < 1
         without = dataclasses.replace(record, segmentation=("",) * len(record.iscrowd))
         assert not ignored_region(without).any()
+
+
+def test_a_mask_comes_for_each_stride():
+    record = record_of([0], [True], (LEFT_HALF,))
+    masks = loss_masks(record, IDENTITY, size=(80, 80), strides=(2, 4))
+    assert [mask.shape for mask in masks.values()] == [(40, 40), (20, 20)]
+    for stride, mask in masks.items():
+        assert mask[:, 40 // stride + 1 :].all()
+        assert not mask[:, : 40 // stride - 1].any()
+    (alone,) = loss_masks(record, IDENTITY, size=(80, 80)).values()
+    np.testing.assert_array_equal(masks[4], alone)
