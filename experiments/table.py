@@ -4,20 +4,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from configs.ablations import Variant
+from configs.ablations import SIDES, TABLE_1, TABLE_1_OF, VARIANTS, Variant
 from logocap_jax.tables import format_table
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 
-# Result sets of the full model, as Table 1 of the paper has them, with its AP (W32, on
-# the images of COCO val2017 in which somebody has keypoints).
-_TABLE_1 = {
-    "initial": ("initial poses", 60.1),
-    "logocap": ("LOGO-CAP", 70.0),
-    "bound": ("the best of each mesh", 88.9),
-}
-TABLE_1_OF = "full"
-_SIDES = ("initial", "bound")
 _HEADER = [
     *("variant", "what", "paper", "AP", "difference", "initial poses", "bound"),
     "seeds",
@@ -55,13 +46,13 @@ def format_tables(rows: Sequence[Row], variants: Mapping[str, Variant]) -> str:
       Lines, the last one with a newline at its end.
     """
     lines = [_HEADER]
-    reference = _by_seed(rows, TABLE_1_OF, "logocap")
+    reference = _by_seed(rows, TABLE_1_OF, VARIANTS[TABLE_1_OF].answer)
     for name, variant in variants.items():
         answers = _by_seed(rows, name, variant.answer)
         if not answers:
             continue
         more = [answers[seed] - reference[seed] for seed in answers.keys() & reference]
-        sides = (list(_by_seed(rows, name, side).values()) for side in _SIDES)
+        sides = (list(_by_seed(rows, name, side).values()) for side in SIDES)
         lines.append(
             [
                 f"`{name}`",
@@ -82,7 +73,7 @@ def _table_1(rows: Sequence[Row]) -> list[list[str]]:
     full = [row for row in rows if row.variant == TABLE_1_OF and row.people_only]
     title = "images with people: result set of `full`"
     lines = [[title, "paper", "AP", "in each seed"]]
-    for name, (what, paper_ap) in _TABLE_1.items():
+    for name, (what, paper_ap) in TABLE_1.items():
         values = [
             100 * ap
             for row in full

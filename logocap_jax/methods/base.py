@@ -207,6 +207,19 @@ class Stage(NamedTuple):
     whole: tuple[str, ...] = ()
 
 
+class Scene(NamedTuple):
+    """Arrays of a chosen number of people, to measure what depends on it.
+
+    Attributes:
+      most_people: the largest number of people that poses are found for.
+      draw: people, `(height, width)` of the input, px -> arrays of one image, which
+        replace those that stages write under the same names.
+    """
+
+    most_people: int
+    draw: Callable[[int, tuple[int, int]], dict[str, Any]]
+
+
 class Method(NamedTuple):
     """A method: a record of pure functions.
 
@@ -264,6 +277,8 @@ class MethodSpec(NamedTuple):
       stages: its named stages at test time.
       dense: names of the stages' arrays that an export of dense maps holds; empty: the
         map layers of `explain`.
+      scene: its scenes, if it has any; the last stage's first array is `predict`'s
+        outputs then.
     """
 
     config: type
@@ -272,6 +287,7 @@ class MethodSpec(NamedTuple):
     inputs: Callable[[Any], InputSpec] = lambda config: InputSpec()
     stages: Callable[[Any], tuple[Stage, ...]] = lambda config: ()
     dense: tuple[str, ...] = ()
+    scene: Callable[[Any], Scene | None] = lambda config: None
 
 
 def answer_of(method: Method, outputs: Outputs) -> Outputs:

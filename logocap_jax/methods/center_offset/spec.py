@@ -19,6 +19,7 @@ from logocap_jax.methods.base import (
     subtree,
 )
 from logocap_jax.methods.initial_poses import InitialPosesConfig
+from logocap_jax.methods.scene import make_scene
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.folding import prepare_variables
 from logocap_jax.structures import Batch, Poses, View
@@ -77,7 +78,9 @@ def make_stages(config: InitialPosesConfig) -> tuple[Stage, ...]:
     """The named stages at test time, from images to poses after pose NMS."""
 
     def suppress_all(_: Variables, poses: Poses) -> tuple[dict[str, Poses]]:
-        return ({"initial": jax.vmap(suppress)(poses)[0]},)
+        poses = jax.vmap(suppress)(poses)[0]
+        # Nothing refines them.
+        return ({"initial": dataclasses.replace(poses, initial_keypoints=None)},)
 
     return (
         *initial_poses.dense_stages(config.network(), config),
@@ -92,4 +95,5 @@ SPEC = MethodSpec(
     tiny=initial_poses.TINY,
     stages=make_stages,
     dense=("heatmaps", "offsets"),
+    scene=make_scene,
 )

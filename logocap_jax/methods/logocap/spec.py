@@ -10,6 +10,7 @@ from logocap_jax.methods.base import Method, MethodSpec, Variables
 from logocap_jax.methods.initial_poses import TINY
 from logocap_jax.methods.logocap import stages, training
 from logocap_jax.methods.logocap.config import LogoCapConfig, Model, build_model
+from logocap_jax.methods.scene import make_scene
 from logocap_jax.models.folding import prepare_variables
 
 # The smallest input that every branch of an HRNet accepts; sizes of parameters do
@@ -67,4 +68,5 @@ SPEC = MethodSpec(
     },
     stages=lambda config: stages.make_stages(build_model(config)),
     dense=("heatmaps", "offsets"),
+    scene=lambda config: make_scene(config, embedding=config.embedding),
 )
