@@ -32,10 +32,12 @@ def mentions(source: str) -> list[str]:
                 is_mention = text in WORDS or text.startswith("kam_")
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
                 is_mention = bool({"kam", "center_offset"} & {name, *name.split("_")})
-            case ast.alias(name=name):
+            case ast.ImportFrom(module=str() as module):
+                names = [f"{module}.{alias.name}." for alias in node.names]
                 is_mention = any(
-                    f"methods.{method}" in name or name == f"make_{method}"
+                    f".methods.{method}." in name
                     for method in METHODS
+                    for name in names
                 )
             case _:
                 continue

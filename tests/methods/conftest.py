@@ -26,10 +26,12 @@ SMALLEST = {
 class StoredMaps(DenseNetwork):
     """A dense network whose maps are its parameters, whatever the image."""
 
-    @nn.compact
-    def __call__(
-        self, image: jax.Array, *, train: bool, valid_size: jax.Array | None = None
-    ) -> tuple[jax.Array, ...]:
+    def _features(
+        self, image: jax.Array, *, train: bool, valid_size: jax.Array | None
+    ) -> jax.Array:
+        return image
+
+    def _maps(self, image: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
         zeros = nn.initializers.zeros
         maps = (image.shape[0], CELLS, CELLS)
         self.variable("batch_stats", "none", jnp.zeros, ())

@@ -2,6 +2,8 @@
 
 from logocap_jax.torch_rows import (
     BIASED_CONV,
+    SAME,
+    Leaf,
     Row,
     Settings,
     Shapes,
@@ -19,7 +21,11 @@ def recognise(shapes: Shapes) -> Settings | None:
     }
 
 
+STEPS = Leaf("steps", "batch_stats", "steps", SAME)
 FORMAT = WeightFormat(
-    rows=(Row("base", "base", BIASED_CONV), Row("head", "head", BIASED_CONV)),
+    rows=(
+        Row("base", "base", (*BIASED_CONV, STEPS)),
+        Row("head", "head", BIASED_CONV),
+    ),
     recognise=recognise,
 )

@@ -1,22 +1,41 @@
-"""Inputs made by hand, with a chosen number of people in them."""
+"""Dense maps of a chosen number of people, to measure what follows them."""
 
 import math
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
-from data_pipeline.drawn.background import draw_background
-from data_pipeline.feed.examples import full_masks, make_example
 from logocap_jax.geometry import STRIDE
-from logocap_jax.structures import Batch, DenseMaps
+from logocap_jax.methods.base import Scene
+from logocap_jax.methods.initial_poses import InitialPosesConfig
 
-# Of the drawn centres and keypoints, cells: narrower than what separates people.
+# Width of the drawn peaks, cells: narrower than the distance between people.
 _SIGMA = 1.0
 # Off the cell's middle, or a centre would upsample to four equal peaks.
 _FRACTION = 0.3
+
+
+def make_scene(config: InitialPosesConfig, *, embedding: int = 0) -> Scene:
+    """Scenes of dense maps, which replace those of `initial_poses.dense_stages`.
+
+    Args:
+      config: settings.
+      embedding: D, channels of the embedding.
+    """
+    num_keypoints = config.skeleton.num_keypoints
+
+    def draw(people: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
+        height, width = (side // STRIDE for side in size)
+        return draw_maps(
+            people,
+            height=height,
+            width=width,
+            num_keypoints=num_keypoints,
+            embedding=embedding,
+        )
+
+    return Scene(config.num_slots, draw)
 
 
 def draw_maps(
@@ -27,14 +46,14 @@ def draw_maps(
     num_keypoints: int,
     embedding: int,
     seed: int = 0,
-) -> DenseMaps:
-    """Dense maps of one image, as a network that is sure would predict them.
+) -> dict[str, np.ndarray]:
+    """Draw the dense maps of one image, as a confident network would predict them.
 
     People stand on a grid, each with a clear centre, keypoints around it, and offsets
     that point to them; the embedding is noise.
 
     Args:
-      people: how many.
+      people: number of people.
       height: h, cells.
       width: w, cells.
       num_keypoints: K.
@@ -42,7 +61,7 @@ def draw_maps(
       seed: of the noise.
 
     Returns:
-      NumPy arrays, without a batch axis.
+      The arrays of `structures.DenseMaps` by name, without a batch axis.
 
     Raises:
       ValueError: if the maps are too small for so many people.
@@ -66,13 +85,13 @@ def draw_maps(
         "offsets": offsets,
         "embedding": rng.standard_normal((height, width, embedding)),
     }
-    return DenseMaps(**{name: x.astype(np.float32) for name, x in maps.items()})
+    return {name: x.astype(np.float32) for name, x in maps.items()}
 
 
 def _profile(distance: Float[np.ndarray, "P K1 n"]) -> Float[np.ndarray, "P K1 n"]:
-    """A Gaussian, cut off before it reaches the border.
+    """A Gaussian that is 0 from some distance on.
 
-    There, upsampled values come in pairs, so that a peak is found whatever they are.
+    At a map's border upsampled values come in pairs, and any value is a peak there.
     """
     value = np.exp(-np.square(distance) / (2 * _SIGMA**2))
     return np.where(np.abs(distance) < 2.5 * _SIGMA, value, 0)
@@ -81,7 +100,7 @@ def _profile(distance: Float[np.ndarray, "P K1 n"]) -> Float[np.ndarray, "P K1 n
 def _grid(
     people: int, height: int, width: int
 ) -> tuple[Float[np.ndarray, "P 2"], float]:
-    """Centres in cells, and how far from them there is room for keypoints."""
+    """Centres in cells, and the radius of the room for keypoints around them."""
     columns = math.ceil(math.sqrt(people * width / height))
     rows = math.ceil(people / columns)
     pitch = min(width // columns, height // rows)
@@ -94,56 +113,3 @@ def _grid(
     row, column = np.divmod(np.arange(people), columns)
     places = np.stack([column, row], axis=-1)
     return pitch * places + pitch // 2 + _FRACTION, pitch / 4
-
-
-def draw_truth(
-    people: int, *, size: tuple[int, int], max_people: int, kinds: int
-) -> Batch:
-    """A training example of noise, with keypoints of people somewhere on it.
-
-    Args:
-      people: how many.
-      size: `(height, width)`, input px.
-      max_people: P, places for people.
-      kinds: K, keypoints.
-
-    Returns:
-      NumPy arrays, without a batch axis.
-
-    Raises:
-      ValueError: if there are more people than places.
-    """
-    if not 0 < people <= max_people:
-        raise ValueError(f"got {people} people, expected 1 to {max_people}")
-    rng = np.random.default_rng(0)
-    height, width = size
-    points = rng.uniform(0, 1, (max_people, kinds, 2)) * (width - 1, height - 1)
-    points = points[:people]
-    example = make_example(
-        rng.integers(0, 255, (height, width, 3), np.uint8),
-        masks=full_masks((width, height)),
-        keypoints=points,
-        labelled=np.ones((people, kinds), bool),
-        area=np.full(people, height * width / 4),
-        has_center=np.ones(people, bool),
-        box=np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1),
-        max_people=max_people,
-    )
-    return Batch(**example)
-
-
-def write_photographs(folder: Path, count: int, *, size: tuple[int, int]) -> list[Path]:
-    """Write JPEG files of `(height, width)` px, drawn rooms without people.
-
-    Returns:
-      Their paths.
-    """
-    paths = []
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        pixels: UInt8[np.ndarray, "H W 3"] = draw_background(rng, max(size))
-        crop = pixels[: size[0], : size[1]]
-        paths.append(folder / f"{number}.jpg")
-        _, encoded = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
-        paths[-1].write_bytes(encoded.tobytes())
-    return paths
