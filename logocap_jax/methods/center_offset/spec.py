@@ -1,6 +1,5 @@
 """The baseline: initial poses are the answer (CenterNet's scheme on an HRNet)."""
 
-import dataclasses
 import functools
 from typing import Any
 
