@@ -80,7 +80,7 @@ TABLE_1 = {
     "logocap": ("LOGO-CAP", 70.0),
     "bound": ("the best of each mesh", 88.9),
 }
-SIDES = ("initial", "bound")
+SIDES = {"initial": "initial poses", "bound": "bound"}
 
 VARIANTS = {
     "baseline": Variant("initial poses", 60.0, method="center_offset"),

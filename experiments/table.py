@@ -5,8 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from configs.ablations import SIDES, TABLE_1, TABLE_1_OF, VARIANTS, Variant
+from logocap_jax.tables import format_table
 
 Metrics = Mapping[str, Mapping[str, float | None]]
+
+_HEADER = [
+    *("variant", "what", "paper", "AP", "difference"),
+    *SIDES.values(),
+    "seeds",
+]
 
 
 class Row(NamedTuple):
@@ -39,32 +46,34 @@ def format_tables(rows: Sequence[Row], variants: Mapping[str, Variant]) -> str:
     Returns:
       Lines, the last one with a newline at its end.
     """
-    lines = [
-        "| variant | what | paper | AP | difference | initial poses | bound | seeds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = [_HEADER]
     reference = _by_seed(rows, TABLE_1_OF, VARIANTS[TABLE_1_OF].answer)
     for name, variant in variants.items():
         answers = _by_seed(rows, name, variant.answer)
         if not answers:
             continue
         more = [answers[seed] - reference[seed] for seed in answers.keys() & reference]
-        cells = (
-            *(f"`{name}`", variant.what, f"{variant.paper_ap:.1f}"),
-            *(_spread(list(answers.values())), _spread(more, sign="+")),
-            *(_spread(list(_by_seed(rows, name, s).values())) for s in SIDES),
-            str(len(answers)),
+        sides = (list(_by_seed(rows, name, side).values()) for side in SIDES)
+        lines.append(
+            [
+                f"`{name}`",
+                variant.what,
+                f"{variant.paper_ap:.1f}",
+                _spread(list(answers.values())),
+                _spread(more, sign="+"),
+                *map(_spread, sides),
+                str(len(answers)),
+            ]
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *_table_1(rows), ""])
+    tables = [table for table in (lines, _table_1(rows)) if table]
+    texts = (format_table(table, align="<", markdown=True) for table in tables)
+    return "\n\n".join(texts) + "\n"
 
 
-def _table_1(rows: Sequence[Row]) -> list[str]:
+def _table_1(rows: Sequence[Row]) -> list[list[str]]:
     full = [row for row in rows if row.variant == TABLE_1_OF and row.people_only]
-    lines = [
-        "| images with people: result set of `full` | paper | AP | in each seed |",
-        "| --- | --- | --- | --- |",
-    ]
+    title = "images with people: result set of `full`"
+    lines = [[title, "paper", "AP", "in each seed"]]
     for name, (what, paper_ap) in TABLE_1.items():
         values = [
             100 * ap
@@ -72,7 +81,7 @@ def _table_1(rows: Sequence[Row]) -> list[str]:
             if row.people_only and (ap := row.people_only[name]["AP"]) is not None
         ]
         each = ", ".join(f"{value:.1f}" for value in values)
-        lines.append(f"| {what} | {paper_ap:.1f} | {_spread(values)} | {each} |")
+        lines.append([what, f"{paper_ap:.1f}", _spread(values), each])
     return lines if full else []
 
 

@@ -95,7 +95,7 @@ def _shapes(
     length: float,
     forward: Float[np.ndarray, "2"],
 ) -> list[Shape]:
-    """What an animal consists of, from below to above; the nose comes last."""
+    """The parts of an animal, from below to above; the nose comes last."""
     across = np.array([-forward[1], forward[0]])
 
     def disc(name: str, radius: float) -> Shape:

@@ -21,7 +21,7 @@ from logocap_jax.skeletons import COCO
 
 @dataclasses.dataclass(frozen=True)
 class Outfit:
-    """What a person wears.
+    """The clothes of a person.
 
     Attributes:
       materials: by use: `skin`, `hair`, `shirt`, `trousers`, `shoes`, `features`

@@ -10,10 +10,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import Bool
 from tqdm import tqdm
 
-from data_pipeline.drawn.coco_json import annotation_record, person_category
-from data_pipeline.drawn.scene import MIN_SIZE, Scene, draw_scene
+from data_pipeline.drawn.scene import MIN_SIZE, Annotation, Scene, draw_scene
+from logocap_jax.skeletons import COCO
 
 # Raise it with every change that alters a pixel or a number of the data set.
 VERSION = 1
@@ -21,11 +22,13 @@ _SPLITS = ("train", "val")
 _RECEIPT = "drawn.json"
 # More than the annotations that any scene has.
 _ANNOTATIONS_PER_IMAGE = 100
+PERSON = 1
+_FINE = 4  # Contours run through pixel centres; finer pixels bring them to the edges.
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """What is drawn.
+    """The kind of beings that are drawn.
 
     Attributes:
       name: of the data set.
@@ -38,6 +41,17 @@ class Subject:
     draw: Callable[[np.random.Generator, int], Scene]
     category: dict[str, Any]
     skeleton: str | None = None
+
+
+def person_category() -> dict[str, Any]:
+    """The one entry of `categories`; its skeleton counts keypoints from 1."""
+    return {
+        "supercategory": "person",
+        "id": PERSON,
+        "name": "person",
+        "keypoints": list(COCO.keypoints),
+        "skeleton": [[a + 1, b + 1] for a, b in COCO.limbs],
+    }
 
 
 PEOPLE = Subject("people", draw_scene, person_category())
@@ -66,8 +80,8 @@ def write_drawn_dataset(
       num_val: number of validation images.
       size: pixels of either side of the images, at least 96.
       seed: not negative; another seed draws other images.
-      progress: whether to show progress bars.
-      subject: what to draw.
+      progress: show progress bars.
+      subject: kind of beings to draw.
 
     Raises:
       ValueError: if a parameter is out of its range, or if `out` holds anything but a
@@ -104,7 +118,7 @@ def write_drawn_dataset(
 
 
 def _is_complete(out: Path, receipt: dict[str, Any]) -> bool:
-    """Whether `out` holds what is asked for; raises if it holds anything else."""
+    """`out` holds the data set already; raises if it holds anything else."""
     if not out.exists():
         return False
     if not out.is_dir():
@@ -112,10 +126,10 @@ def _is_complete(out: Path, receipt: dict[str, Any]) -> bool:
     if not any(out.iterdir()):
         return False
     path = out / _RECEIPT
-    found = path.read_text().strip() if path.exists() else f"no {_RECEIPT}"
-    if found != json.dumps(receipt):
+    content = path.read_text().strip() if path.exists() else f"no {_RECEIPT}"
+    if content != json.dumps(receipt):
         raise ValueError(
-            f"{out}: got a folder with other content ({found}), expected a new one, "
+            f"{out}: got a folder with other content ({content}), expected a new one, "
             f"an empty one or {json.dumps(receipt)}; remove it or choose another name"
         )
     return True
@@ -166,3 +180,79 @@ def _write_split(
     }
     path = root / "annotations" / f"person_keypoints_{split}2017.json"
     path.write_text(json.dumps(content))
+
+
+def annotation_record(
+    annotation: Annotation, *, image_id: int, annotation_id: int, category_id: int
+) -> dict[str, Any]:
+    """One entry of `annotations`.
+
+    Args:
+      annotation: a person or a crowd.
+      image_id: id of its image.
+      annotation_id: id of the entry, unique in its file.
+      category_id: of what it is.
+
+    Returns:
+      The entry: `area` and `bbox` are those of the visible mask in image pixels, the
+      segmentation is polygons, for a crowd uncompressed run lengths.
+    """
+    mask = annotation.mask
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return {
+        "segmentation": run_lengths(mask) if annotation.is_crowd else polygons(mask),
+        "num_keypoints": annotation.num_keypoints,
+        "area": float(np.count_nonzero(mask)),
+        "iscrowd": int(annotation.is_crowd),
+        "keypoints": [
+            int(value) if value.is_integer() else value
+            for value in annotation.keypoints.ravel().tolist()
+        ],
+        "image_id": image_id,
+        "bbox": [float(x), float(y), float(width), float(height)],
+        "category_id": category_id,
+        "id": annotation_id,
+    }
+
+
+def run_lengths(mask: Bool[np.ndarray, "H W"]) -> dict[str, list[int]]:
+    """Uncompressed run-length encoding.
+
+    Args:
+      mask: pixels to encode.
+
+    Returns:
+      `counts`: lengths of the runs of 0, 1, 0, .. down the columns; `size`: H, W.
+    """
+    flat = np.concatenate([[False], mask.ravel(order="F")])
+    starts = np.flatnonzero(flat[1:] != flat[:-1])
+    counts = np.diff(starts, prepend=0, append=mask.size)
+    return {"counts": counts.tolist(), "size": list(mask.shape)}
+
+
+def polygons(mask: Bool[np.ndarray, "H W"]) -> list[list[float]]:
+    """Outlines of a mask.
+
+    COCO's polygons have no holes, so a mask is cut in two through each of its holes.
+
+    Args:
+      mask: pixels to outline.
+
+    Returns:
+      One `[x, y, x, y, ..]` per piece, in pixels, 0 at the image's edge.
+    """
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    part = mask[y : y + height, x : x + width].astype(np.uint8)
+    fine = part.repeat(_FINE, axis=0).repeat(_FINE, axis=1)
+    contours, tree = cv2.findContours(fine, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    hole = next((i for i in range(len(contours)) if tree[0, i, 3] >= 0), None)
+    if hole is not None:
+        corners = contours[hole][:, 0, 0]
+        cut = x + int(corners.min() + corners.max()) // (2 * _FINE)
+        left, right = mask.copy(), mask.copy()
+        left[:, cut:], right[:, :cut] = False, False
+        return polygons(left) + polygons(right)
+    simple = (cv2.approxPolyDP(contour, _FINE / 2, True) for contour in contours)
+    edges = [(contour[:, 0] + 0.5) / _FINE for contour in simple if len(contour) > 2]
+    corner = np.array([x, y])
+    return [np.round(corner + edge, 2).ravel().tolist() for edge in edges]

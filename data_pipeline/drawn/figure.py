@@ -4,14 +4,85 @@ Body frame: x to the person's own left, y up, z forward; unit: standing height.
 """
 
 import dataclasses
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from data_pipeline.drawn.limits import Limb, random_arm, random_stance
 from logocap_jax.skeletons import COCO
 
 SIDES = {"left": 1.0, "right": -1.0}
+
+_T = TypeVar("_T")
+Span = tuple[int, int]  # Degrees, drawn uniformly from low to high.
+
+
+class Limb(NamedTuple):
+    """Joint limits of an arm or a leg, in degrees.
+
+    Attributes:
+      raising: angle of the upper bone from hanging straight down.
+      azimuth: where it is raised to: 0 sideways, 90 forward, -90 backward.
+      bend: angle of the lower bone from the direction of the upper one.
+      toward: (outward, up, forward) direction that the lower bone bends to.
+    """
+
+    raising: Span
+    azimuth: Span
+    bend: Span
+    toward: tuple[float, float, float]
+
+
+class Stance(NamedTuple):
+    """Two legs, either of which may be the left one, and the spine's pitch."""
+
+    legs: tuple[Limb, Limb]
+    pitch: Span
+
+
+def _leg(raising: Span, azimuth: Span, bend: Span) -> Limb:
+    # Knees bend backward; for a raised thigh that is down.
+    return Limb(raising, azimuth, bend, (0.0, -0.6, -1.0))
+
+
+# name -> (joint limits, probability)
+_ARMS = {
+    "hanging": (Limb((4, 28), (-30, 70), (0, 45), (0.0, 0.0, 1.0)), 0.42),
+    "sideways": (Limb((45, 105), (-15, 35), (0, 60), (0.0, 0.7, 0.7)), 0.16),
+    "forward": (Limb((40, 95), (45, 95), (0, 70), (0.0, 1.0, 0.3)), 0.06),
+    "waving": (Limb((70, 125), (-10, 40), (45, 115), (0.0, 1.0, 0.3)), 0.13),
+    "up": (Limb((130, 172), (-20, 50), (0, 45), (-0.4, 0.3, 0.5)), 0.11),
+    "on hip": (Limb((35, 52), (-25, 10), (75, 105), (-1.0, 0.0, 0.3)), 0.12),
+}
+_STRAIGHT = _leg((1, 10), (-20, 40), (0, 12))
+_APART = _leg((12, 32), (-15, 25), (0, 30))
+_STEP_FORWARD = _leg((12, 38), (70, 100), (2, 35))
+_STEP_BACK = _leg((8, 28), (-110, -70), (5, 45))
+_SEATED = _leg((62, 85), (40, 90), (65, 95))
+_LIFTED = _leg((45, 90), (20, 90), (45, 110))
+_STANCES = {
+    "standing": (Stance((_STRAIGHT, _STRAIGHT), (-6, 10)), 0.36),
+    "apart": (Stance((_APART, _APART), (-6, 12)), 0.26),
+    "walking": (Stance((_STEP_FORWARD, _STEP_BACK), (0, 15)), 0.22),
+    "seated": (Stance((_SEATED, _SEATED), (-8, 12)), 0.05),
+    "one leg up": (Stance((_LIFTED, _STRAIGHT), (-10, 15)), 0.06),
+    "bending": (Stance((_APART, _STRAIGHT), (20, 50)), 0.05),
+}
+
+
+def _random_arm(rng: np.random.Generator) -> Limb:
+    """Draw the joint limits of one arm."""
+    return _pick(rng, _ARMS)
+
+
+def _random_stance(rng: np.random.Generator) -> Stance:
+    """Draw the joint limits of legs and spine."""
+    return _pick(rng, _STANCES)
+
+
+def _pick(rng: np.random.Generator, table: dict[str, tuple[_T, float]]) -> _T:
+    values, weights = zip(*table.values(), strict=True)
+    return values[rng.choice(len(values), p=weights)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +148,7 @@ class Figure:
 
     @property
     def faces_away(self) -> bool:
-        """Whether the face is turned so far that nobody would label it."""
+        """The face is turned so far that nobody would label it."""
         return bool(self.head_axes[2, 2] < -0.25)
 
     @property
@@ -102,7 +173,7 @@ def pose_figure(rng: np.random.Generator, *, build: Build, view: View) -> Figure
     Returns:
       The posed figure.
     """
-    stance = random_stance(rng)
+    stance = _random_stance(rng)
     spine = _rotation("x", rng.uniform(*stance.pitch)) @ _rotation(
         "z", rng.uniform(-12, 12)
     )
@@ -115,7 +186,7 @@ def pose_figure(rng: np.random.Generator, *, build: Build, view: View) -> Figure
     legs = stance.legs if rng.random() < 0.5 else stance.legs[::-1]
     for (side, sign), leg in zip(SIDES.items(), legs, strict=True):
         shoulder = neck + chest @ [sign * build.shoulders / 2, -0.02, 0.0]
-        upper, lower = _bones(rng, random_arm(rng), sign)
+        upper, lower = _bones(rng, _random_arm(rng), sign)
         elbow = shoulder + build.upper_arm * (chest @ upper)
         wrist = elbow + build.forearm * (chest @ lower)
         hand = wrist + 0.05 * (chest @ lower)

@@ -82,7 +82,7 @@ def render_person(figure: Figure, outfit: Outfit, height: float) -> Sprite:
 def _seen(
     parts: list[Part], top: UInt8[np.ndarray, "h w"], keypoints: np.ndarray
 ) -> Bool[np.ndarray, "17"]:
-    """Whether the topmost part at a keypoint is one that shows it."""
+    """The topmost part at a keypoint is one that shows it."""
     columns, rows = np.rint(keypoints).astype(int).T
     shown = [(), *(part.shows for part in parts)]
     return np.array(

@@ -145,7 +145,7 @@ def read_image_list(
     """Read a list of images without annotations, such as COCO's test-dev.
 
     Args:
-      annotations: COCO-style JSON of which only `images` counts.
+      annotations: COCO-style JSON; only its `images` count.
       images: folder that `file_name`s are relative to.
       skeleton: sets the shape of the empty arrays of people.
 

@@ -142,7 +142,7 @@ def check_entries(
 
 
 def id_faults(entry: Any) -> list[str]:
-    """Faults of an entry of which only the id counts."""
+    """Faults of the id of an entry; nothing else is checked."""
     return list(_field_faults(entry, _IMAGE_FIELDS[:1]))
 
 
@@ -295,7 +295,7 @@ _ANNOTATION_FIELDS: tuple[_Check, ...] = (
         "the number of labelled keypoints",
     ),
 )
-# What evaluation hands on of an annotation.
+# The fields of an annotation that scoring needs.
 ANNOTATION_FIELDS = tuple(name for name, _, _ in _ANNOTATION_FIELDS)
 
 

@@ -1,8 +1,8 @@
 """The skeleton of a data set: the one place that all else asks.
 
-What `logocap prepare` wrote holds it, and public data sets have that of their layout.
-Data of one's own say it in their annotations and a TOML file, `skeleton.toml`, beside
-the folder of annotations: COCO's format names keypoints and limbs but says neither
+The output of `logocap prepare` holds it; public data sets have that of their layout.
+For data of one's own, their annotations hold it, and a TOML file beside the folder of
+annotations, `skeleton.toml`. COCO's format names keypoints and limbs but says neither
 which keypoints mirror each other nor how precisely people can annotate them.
 
     name = "horse"

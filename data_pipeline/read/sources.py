@@ -26,13 +26,13 @@ PREPARED_VERSION = "1.1.0"
 
 @runtime_checkable
 class Source(Protocol):
-    """Records by position, and what is known of all of them."""
+    """Records by position, and facts about all of them."""
 
     skeleton: Skeleton
 
     @property
     def sizes(self) -> Sequence[tuple[int, int]]:
-        """`(width, height)` of each image, known without reading any."""
+        """`(width, height)` of each image; reads none of them."""
 
     @property
     def truth(self) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def open_source(
       folder: what `prepare_coco` wrote, or a folder in a layout of `layouts`.
       split: `train`, `val`, `test`, or COCO's `test-dev`, whose annotations are secret.
       with_people_only: only images with at least one annotated person, be it a crowd
-        or without keypoints: those to train on. What was parsed is freed then.
+        or without keypoints: those to train on. The parsed file is freed then.
       skeleton: of the data set, where another split's source has it; by default
         `find_skeleton` finds it, maybe in the annotations of another split.
 

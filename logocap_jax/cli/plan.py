@@ -1,10 +1,10 @@
-"""Say what a training step needs on a mesh, before there is one.
+"""Report the needs of a training step on a mesh, before there is one.
 
 Compiles the step of a config for the devices of a topology, v5e:16x16, v5p:4x4x4,
-h200:8 or cpu:8, and prints memory, FLOPs, collectives and an estimate of the time. TPUs
-need libtpu (pip install 'logocap-jax[tpu-plan]') but no TPU, GPUs JAX for CUDA (pip
-install 'logocap-jax[cuda]') but no GPU. See docs/scaling.md. The exit code is 1 if
-there is a warning.
+h200:8 or cpu:8, and prints memory, operations, bytes and collectives. TPUs need libtpu
+(pip install 'logocap-jax[tpu-plan]') but no TPU, GPUs JAX for CUDA (pip install
+'logocap-jax[cuda]') but no GPU. See docs/scaling.md. The exit code is 1 if there is a
+warning.
 """
 
 import argparse
@@ -43,14 +43,13 @@ def run(args: argparse.Namespace) -> int:
 
     from logocap_jax.evaluation.results import write_json
     from logocap_jax.experiment.configs import load_config
-    from logocap_jax.measure import report
-    from logocap_jax.measure.plan import make_plan
+    from logocap_jax.measure import plan
     from logocap_jax.measure.topologies import parse_topology
 
     topology = parse_topology(args.topology)
     config = load_config(args.config, args.set)
-    plan = make_plan(config, topology, compare=not args.one_batch)
-    print(report.format_plan(plan))
+    made = plan.make_plan(config, topology, compare=not args.one_batch)
+    print(plan.format_plan(made))
     if args.json:
-        write_json(args.json, report.to_json(plan), indent=2)
-    return 1 if plan.warnings else 0
+        write_json(args.json, plan.to_json(made), indent=2)
+    return 1 if made.warnings else 0

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from logocap_jax import tables
 from logocap_jax.evaluation.results import write_json
 
 # The columns that papers report.
@@ -26,17 +27,10 @@ def format_table(rows: Rows, columns: Sequence[str] = COLUMNS) -> str:
       ValueError: if a metric is missing or outside 0..1.
     """
     _check(rows, columns)
-    names = ["poses", *rows]
-    width = max(len(name) for name in names)
-    cells = [list(columns)] + [
-        [_percent(metrics[column]) for column in columns] for metrics in rows.values()
-    ]
-    widths = [max(7, len(column) + 2) for column in columns]
-    return "\n".join(
-        f"{name:<{width}}"
-        + "".join(f"{cell:>{size}}" for cell, size in zip(line, widths, strict=True))
-        for name, line in zip(names, cells, strict=True)
-    )
+    lines = [["poses", *columns]]
+    for name, metrics in rows.items():
+        lines.append([name, *(format_percent(metrics[column]) for column in columns)])
+    return tables.format_table(lines, min_width=5)
 
 
 def write_metrics(path: Path, rows: Rows) -> None:
@@ -69,5 +63,6 @@ def _check(rows: Rows, columns: Sequence[str]) -> None:
                 )
 
 
-def _percent(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
+    """A share 0..1 in percent; `-` for None."""
     return "-" if value is None else f"{100 * value:.1f}"

@@ -16,6 +16,7 @@ from data_pipeline.read.images import MAX_SIDE
 from logocap_jax.atomic import replacing
 from logocap_jax.methods import find_method
 from logocap_jax.methods.base import MapLayer, Method, Variables
+from logocap_jax.methods.stages import run_stages
 from logocap_jax.predictor.compiled import load_for_inference
 from logocap_jax.predictor.exported import ArrayInfo, ExportInfo, write_info
 from logocap_jax.predictor.inputs import MULTIPLE
@@ -194,8 +195,6 @@ def dense_function(
 
     def dense(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
         if spec.dense:
-            from logocap_jax.methods.stages import run_stages
-
             given = {"image": image, "valid_size": None}
             stages = spec.stages(config_of(settings))
             return run_stages(stages, variables, given, spec.dense)
@@ -224,7 +223,6 @@ def _describe(
             for name, array in sorted(outputs.items())
         ),
         size_multiple=multiple,
-        normalisation={"inside": True},
         settings={key: settings[key] for key in settings if key != "skeleton"},
         skeleton=config_of(settings).skeleton,
         versions={"logocap_jax": logocap_jax.__version__, "jax": jax.__version__},

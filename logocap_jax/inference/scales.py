@@ -51,6 +51,7 @@ def are_scales(value: object) -> bool:
 
 def average(
     predict: Callable[[Array, Array | None], DenseMaps],
+    base: DenseMaps,
     image: Float[Array, "B H W 3"],
     scales: Sequence[int | float],
     valid_size: Int[Array, "B 2"] | None = None,
@@ -59,6 +60,7 @@ def average(
 
     Args:
       predict: normalised images and their valid sizes -> their maps.
+      base: maps of the images at scale 1.
       image: normalised; H and W are multiples of 32.
       scales: 1 and others.
       valid_size: height and width of each image, px, multiples of 32; None: all.
@@ -67,7 +69,6 @@ def average(
       The averages, in cells of scale 1, whose embedding they have, as with the flip
       test.
     """
-    base = predict(image, valid_size)
     heatmaps, offsets = [base.heatmaps], [base.offsets]
     for scale in scales:
         if scale != 1:

@@ -1,10 +1,9 @@
-"""The collectives of a compiled program: what its devices tell each other."""
+"""The collectives of a compiled program, read from the text of its HLO."""
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
-
-from logocap_jax.measure.hlo import Module, array_sizes
 
 KINDS = (
     "all-reduce",
@@ -14,6 +13,18 @@ KINDS = (
     "collective-permute",
 )
 
+_COMPUTATION = re.compile(r"(?P<entry>ENTRY )?%?(?P<name>[^\s(]+) \(.*\{$")
+_INSTRUCTION = re.compile(
+    r'\s+(?:ROOT )?%?[^\s=]+ = (?P<shape>[^"%]*?) (?P<opcode>[a-z][\w\-]*)\('
+)
+_ARRAY = re.compile(r"\b[a-z]+(?P<width>\d*)[a-z0-9]*\[(?P<sides>[\d,<=]*)\]")
+_CALLED = re.compile(
+    r"\b(?:calls|to_apply|branch_computations|true_computation|false_computation"
+    r"|(?P<loop>body|condition))=\{?(?P<names>%[^\s,}]+(?:, ?%[^\s,}]+)*)"
+)
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_OP_NAME = re.compile(r'op_name="([^"]*)"')
+
 
 class Collective(NamedTuple):
     """One collective instruction.
@@ -21,8 +32,9 @@ class Collective(NamedTuple):
     Attributes:
       kind: one of `KINDS`.
       size: bytes of its result on a device, each time.
-      times: how often it runs in a call of the program.
-      op_name: what JAX traced it from; where XLA has combined several, one of them.
+      times: runs per call of the program.
+      op_name: the operation that JAX traced it from; where XLA has combined several,
+        one of them.
     """
 
     kind: str
@@ -32,10 +44,10 @@ class Collective(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """What the collectives of a kind come to, per device and call.
+    """The collectives of one kind, per device and call.
 
     Attributes:
-      number: how many run.
+      number: runs.
       size: bytes of their results.
     """
 
@@ -43,29 +55,81 @@ class Traffic(NamedTuple):
     size: int
 
 
-def find_collectives(module: Module, *, unknown_trips: int = 1) -> list[Collective]:
-    """The collectives of a compiled program, with those in loops and fusions.
+class _Instruction(NamedTuple):
+    """One line of HLO: shape of the result, operation, operands and attributes."""
+
+    shape: str
+    opcode: str
+    rest: str
+
+    def called(self, unknown_trips: int) -> Iterator[tuple[str, int]]:
+        """Computations that it runs, and how often."""
+        if self.opcode in ("async-update", "async-done"):
+            return  # their start has run it
+        trips = _TRIPS.search(self.rest)
+        rounds = int(trips[1]) if trips else unknown_trips
+        for found in _CALLED.finditer(self.rest):
+            for name in found["names"].split(","):
+                yield name.strip(" %"), rounds if found["loop"] else 1
+
+
+def find_collectives(hlo: str, *, unknown_trips: int = 1) -> list[Collective]:
+    """The collectives of a compiled program, also those in loops and fusions.
+
+    Both branches of a conditional count.
 
     Args:
-      module: the optimised program.
-      unknown_trips: how often loops run of which the compiler does not tell.
+      hlo: an optimised module, such as `jax.stages.Compiled.as_text()`.
+      unknown_trips: rounds of loops for which the compiler states no number.
+
+    Raises:
+      ValueError: if the text has no entry computation.
     """
+    computations, entry = _parse(hlo)
     # An asynchronous one is counted at its end, whose shape is that of the result.
     kinds = {kind + end: kind for kind in KINDS for end in ("", "-done")}
-    return [
-        Collective(
-            kinds[instruction.opcode],
-            sum(size for size, _ in array_sizes(instruction.shape)),
-            times,
-            instruction.op_name,
-        )
-        for instruction, times in module.walk(unknown_trips=unknown_trips)
-        if instruction.opcode in kinds
-    ]
+
+    def visit(name: str, times: int) -> Iterator[Collective]:
+        for instruction in computations[name]:
+            if kind := kinds.get(instruction.opcode):
+                found = _OP_NAME.search(instruction.rest)
+                op_name = found[1] if found else ""
+                yield Collective(kind, array_bytes(instruction.shape), times, op_name)
+            for callee, rounds in instruction.called(unknown_trips):
+                yield from visit(callee, times * rounds)
+
+    return list(visit(entry, 1))
+
+
+def _parse(hlo: str) -> tuple[Mapping[str, list[_Instruction]], str]:
+    """Instructions by computation, and the name of the entry."""
+    computations: dict[str, list[_Instruction]] = {}
+    entry, current = None, []
+    for line in hlo.splitlines():
+        if found := _COMPUTATION.match(line):
+            current = computations[found["name"]] = []
+            entry = found["name"] if found["entry"] else entry
+        elif found := _INSTRUCTION.match(line):
+            rest = line[found.end() :]
+            current.append(_Instruction(found["shape"], found["opcode"], rest))
+    if entry is None:
+        raise ValueError("got HLO without an ENTRY computation, expected a module")
+    return computations, entry
+
+
+def array_bytes(shape: str) -> int:
+    """Bytes of all arrays of an HLO shape, which may be a tuple."""
+    total = 0
+    for found in _ARRAY.finditer(shape):
+        bits = int(found["width"] or 8)  # pred has no width, and takes a byte
+        for side in re.findall(r"\d+", found["sides"]):
+            bits *= int(side)
+        total += -(-bits // 8)
+    return total
 
 
 def sum_by_kind(collectives: Iterable[Collective]) -> dict[str, Traffic]:
-    """The traffic of every kind, also of those that are absent."""
+    """The traffic of every kind, 0 for those that are absent."""
     total = dict.fromkeys(KINDS, Traffic(0, 0))
     for kind, size, times, _ in collectives:
         number, sum_ = total[kind]
@@ -76,14 +140,14 @@ def sum_by_kind(collectives: Iterable[Collective]) -> dict[str, Traffic]:
 def growing_kinds(
     small: Iterable[Collective], large: Iterable[Collective], *, tolerance: float = 0.01
 ) -> dict[str, str]:
-    """The kinds that move more for a larger batch, which is a sharding fault.
+    """The kinds that send more for a larger batch, which is a sharding fault.
 
-    Data parallelism moves sums over the batch: as large for any batch.
+    Data parallelism sends sums over the batch: of the same size for any batch.
 
     Args:
       small: collectives of the step for some batch.
       large: those for a larger one.
-      tolerance: growth to pass over, of the smaller traffic.
+      tolerance: growth to ignore, relative to the smaller traffic.
 
     Returns:
       By kind, the `op_name` of the collectives that grew most.

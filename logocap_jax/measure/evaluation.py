@@ -1,78 +1,126 @@
-"""Evaluation: how long scoring takes once all poses are found, on one CPU core.
+"""Evaluation: time to score a data set once all poses are found, on one CPU core.
 
-By default of as many images as COCO val2017 has, and as many poses as the model finds.
+By default as many images as COCO val2017 has, and as many poses as the model finds.
 """
 
 import argparse
 import functools
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap benchmark evaluation` takes."""
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--poses", type=int, default=30, help="found in each image")
-    parser.add_argument("--people", type=int, default=3, help="who are in each image")
-    parser.add_argument("--rounds", type=int, default=3, help="samples of each time")
+from logocap_jax.evaluation import evaluate_coco
+from logocap_jax.measure.benchmark import log, report
+from logocap_jax.measure.rows import Row, format_rows
+from logocap_jax.measure.timing import measure
+from logocap_jax.skeletons import COCO
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print.
 
     Raises:
-      ValueError: if the numbers make no sense.
+      ValueError: if the numbers make no sense, or evaluators differ.
     """
-    from logocap_jax.measure import table
-    from logocap_jax.measure.found_poses import draw
-    from logocap_jax.measure.rows import Row
-    from logocap_jax.measure.timing import measure
-
     if min(args.images, args.people, args.rounds) < 1 or args.poses < args.people:
         raise ValueError(
             f"got {args.images} images with {args.people} people and {args.poses} "
             f"poses, {args.rounds} rounds, expected 1 or more of each, and a pose for "
             "each person"
         )
-    truth, results = draw(images=args.images, poses=args.poses, people=args.people)
+    truth, results = draw_poses(args.images, poses=args.poses, people=args.people)
     times = measure(_evaluators(truth, results), rounds=args.rounds, seconds=0.0)
     setting = f"{args.people} people, {args.poses} poses in each of {args.images}"
     rows = [Row(name, setting, args.images, timing=times[name]) for name in times]
-    print(*table.format_rows(rows), sep="\n")
-    for warning in table.busy_rows(rows):
-        print(warning, file=sys.stderr)
+    print(format_rows(rows))
+    report(rows, None)
     return 0
 
 
 def _evaluators(
     truth: dict[str, Any], results: list[dict[str, Any]]
 ) -> dict[str, Callable[[], Any]]:
-    """Scoring by each evaluator that is installed; checks of the input are part of it.
-
-    Raises:
-      ValueError: if they differ.
-    """
-    from logocap_jax.evaluation import evaluate_coco
-
+    """Scoring by each evaluator that is installed, checks of the input included."""
     plain = functools.partial(evaluate_coco, truth, results)
     faster = functools.partial(plain, evaluator="faster-coco-eval")
     expected = plain()
     try:
         found = faster()
     except ValueError as error:
-        print(f"without faster-coco-eval: {error}", file=sys.stderr)
+        log(f"without faster-coco-eval: {error}")
         return {"pycocotools": plain}
     if not _equal(found, expected):
         raise ValueError(f"got {found} by faster-coco-eval, expected {expected}")
     return {"pycocotools": plain, "faster-coco-eval": faster}
 
 
-def _equal(one: dict[str, float | None], other: dict[str, float | None]) -> bool:
-    """Whether metrics are the same; sums of another order differ in the last bit."""
-    return one.keys() == other.keys() and all(
-        a == b
-        or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-12))
-        for a, b in zip(one.values(), other.values(), strict=True)
+def _equal(a: dict[str, float | None], b: dict[str, float | None]) -> bool:
+    """True if metrics are the same but for the last bits of sums."""
+    return a.keys() == b.keys() and all(
+        x == y
+        or (x is not None and y is not None and math.isclose(x, y, rel_tol=1e-12))
+        for x, y in zip(a.values(), b.values(), strict=True)
     )
+
+
+def draw_poses(
+    images: int, *, poses: int, people: int, seed: int = 0
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Draw random people and poses in images of 640x480.
+
+    Each person is found with a small error; the other poses lie elsewhere.
+
+    Args:
+      images: number of images.
+      poses: in each image, those of the people first.
+      people: in each image, with all keypoints labelled.
+      seed: of the random numbers.
+
+    Returns:
+      COCO annotations and results.
+    """
+    rng = np.random.default_rng(seed)
+    sides = rng.uniform(40, 200, (images, poses, 1, 1))
+    corners = rng.uniform(0, [440, 280], (images, poses, 1, 2))
+    points = corners + sides * rng.uniform(0, 1, (images, poses, COCO.num_keypoints, 2))
+    # A quarter of the OKS's standard deviation of a wrist, `2 s_k` sides.
+    found = points + sides * rng.normal(0, 0.03, points.shape)
+    scores = rng.uniform(0, 1, (images, poses))
+    annotations = [
+        {
+            "id": image * people + person + 1,
+            "image_id": image + 1,
+            "category_id": 1,
+            "iscrowd": 0,
+            "area": side**2,
+            "bbox": [*corners[image, person, 0].tolist(), side, side],
+            "num_keypoints": COCO.num_keypoints,
+            "keypoints": _triplets(points[image, person], 2),
+        }
+        for image in range(images)
+        for person, side in enumerate(sides[image, :people, 0, 0].tolist())
+    ]
+    results = [
+        {
+            "image_id": image + 1,
+            "category_id": 1,
+            "keypoints": _triplets(found[image, pose], 1),
+            "score": float(scores[image, pose]),
+        }
+        for image in range(images)
+        for pose in range(poses)
+    ]
+    person = {"id": 1, "name": "person", "keypoints": list(COCO.keypoints)}
+    truth = {
+        "images": [{"id": image + 1} for image in range(images)],
+        "categories": [person],
+        "annotations": annotations,
+    }
+    return truth, results
+
+
+def _triplets(points: Float[np.ndarray, "K 2"], third: int) -> list[float]:
+    return np.column_stack([points, np.full(len(points), third)]).ravel().tolist()

@@ -1,230 +1,308 @@
-"""Inference: each stage, all of it, and the way from JPEG files to poses."""
+"""Inference: each named stage, all of it, and the way from JPEG files to poses."""
 
+import argparse
 import copy
+import functools
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import jax
 import numpy as np
-from ml_collections import ConfigDict
+from jaxtyping import UInt8
 
-from logocap_jax.experiment.run import resolve
-from logocap_jax.geometry import STRIDE
-from logocap_jax.measure.options import Setting
+from data_pipeline.drawn.background import draw_background
+from logocap_jax.experiment.run import Run, resolve
+from logocap_jax.measure.benchmark import (
+    BenchmarkOptions,
+    Session,
+    Setting,
+    TimedCall,
+    all_settings,
+    positive,
+    run_first,
+    split,
+    static_row,
+)
+from logocap_jax.measure.pieces import (
+    COMPUTED,
+    PREDICT,
+    Arrays,
+    Piece,
+    find_spec,
+    make_pieces,
+    needed_pieces,
+)
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
-from logocap_jax.measure.runs import (
-    Effort,
-    Item,
-    read_row,
-    run_first,
-)
-from logocap_jax.measure.scenes import draw_maps, write_photographs
-from logocap_jax.measure.stages import TO_POSES, Stage, make_stages
-from logocap_jax.methods.base import Variables
+from logocap_jax.methods.base import Variables, finish
 from logocap_jax.models.placement import formats
 from logocap_jax.predictor import Predictor
 from logocap_jax.predictor.compiled import Model
 from logocap_jax.predictor.inputs import letterbox
-from logocap_jax.skeletons import Skeleton
-from logocap_jax.structures import View
+from logocap_jax.structures import Poses, View
+from logocap_jax.weights.files import load_weights
 
-WHOLE_PATH = "whole-path"
+FINISH, PATH = "finish", "whole-path"
 ADVICE = "a smaller --batch or --size lowers it, and so does --dtype bfloat16"
 
-_Programs = dict[str, Program]
+
+def run(args: argparse.Namespace) -> int:
+    """Measure inference; the exit code.
+
+    Raises:
+      ValueError: if the options make no sense together.
+    """
+    session = Session(args)
+    config, options = session.config, session.options
+    only, people = split(args.only, str), split(args.people, positive("--people"))
+    side = config.eval.short_side
+    settings = list(all_settings(args, config, batch=1, side=side))
+    shapes = jax.eval_shape(resolve(config).method.init, jax.random.key(0))
+    variables = shapes if options.compile_only else fill(shapes)
+    if args.weights is not None:
+        if not args.weights.exists():
+            raise ValueError(f"{args.weights}: no such weights, expected a file or run")
+        variables = load_weights(args.weights, expected=shapes)
+
+    def measure(setting: Setting) -> list[Row]:
+        changed = copy.deepcopy(config)
+        changed.method.dtype = setting.dtype
+        return measure_inference(
+            resolve(changed),
+            setting,
+            variables,
+            people=people,
+            only=only,
+            share_canvases=args.share_canvases,
+            options=options,
+        )
+
+    return session.run(settings, measure, ADVICE)
 
 
-def benchmark_inference(
-    config: ConfigDict,
+def fill(shapes: Variables) -> Variables:
+    """Values that keep activations finite, made faster than by `init`."""
+    rng = np.random.default_rng(0)
+
+    def fill_leaf(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if len(leaf.shape) > 1:
+            scale = 1 / np.sqrt(np.prod(leaf.shape[:-1]))
+            return rng.normal(0, scale, leaf.shape).astype(np.float32)
+        ones = path[-1].key in ("scale", "var")
+        return np.full(leaf.shape, float(ones), np.float32)
+
+    return jax.tree_util.tree_map_with_path(fill_leaf, shapes)
+
+
+class Start(NamedTuple):
+    """The arrays that the pieces start from.
+
+    Attributes:
+      label: ending of the names of rows, such as `, 3 people`.
+      arrays: inputs, and the arrays of a scene where the method has scenes.
+    """
+
+    label: str
+    arrays: Arrays
+
+
+def measure_inference(
+    run: Run,
     setting: Setting,
     variables: Variables,
     *,
-    people: Sequence[int],
-    only: Collection[str],
+    people: Sequence[int] = (),
+    only: Sequence[str] = (),
     share_canvases: bool = False,
-    effort: Effort,
+    options: BenchmarkOptions,
 ) -> list[Row]:
     """Measure one setting.
 
-    What follows the backbone goes on from maps made by hand (`scenes.draw_maps`), the
-    same for all images of a batch: so the number of people is known.
-
     Args:
-      config: its method is `logocap`.
-      setting: what to measure at; its dtype counts, not the config's.
+      run: with the method, in the setting's dtype.
+      setting: batch and size.
       variables: of the method, or their shapes where nothing is to run.
-      people: numbers of people in an image; a set of rows each.
-      only: names of rows; none: all.
-      share_canvases: pass valid sizes, as `Predictor` does where inputs of many
-        sizes share a canvas; they fill it all the same.
-      effort: how often.
+      people: numbers of people in an image, with rows for each; empty: as many as the
+        method has slots. Pieces that depend on them start from the arrays of a scene,
+        the same for all images of a batch.
+      only: names of rows; empty: all.
+      share_canvases: pass valid sizes, as `Predictor` does where inputs of many sizes
+        share a canvas; the images fill it all the same.
+      options: how much to measure.
 
     Raises:
       DoesNotFitError: if the device has not enough memory.
-      ValueError: if there is no such row, or no place for so many people.
+      ValueError: if there is no such row, no room for so many people, or the method
+        cannot do as asked.
     """
-    config = copy.deepcopy(config)
-    config.method.dtype = setting.dtype
-    if max(people) > config.method.num_slots:
-        raise ValueError(
-            f"--people: got {max(people)}, expected at most "
-            f"method.num_slots={config.method.num_slots}"
-        )
-    stages = make_stages(config)
-    names = [stage.name for stage in stages] + [WHOLE_PATH]
-    if unknown := sorted(set(only) - set(names)):
-        raise ValueError(f"--only: got {unknown}, expected some of {','.join(names)}")
-    chosen = frozenset(only or names)
-    prepare = resolve(config).method.prepare
-    device = effort.device or jax.local_devices()[0]
-    prepared = jax.eval_shape(prepare, variables)
+    if share_canvases and not run.inputs.shares_canvases:
+        raise ValueError("--share-canvases: got a method that takes full inputs only")
+    scene_names, starts = _make_starts(run, setting, people, share_canvases)
+    pieces = make_pieces(run, scene_names)
+    chosen = _choose_rows(run, pieces, only)
+    asked = chosen | ({PREDICT} if {FINISH, PATH} & chosen else set())
+    pieces = needed_pieces(pieces, asked, starts[0].arrays)
+    device = options.device or jax.local_devices()[0]
+    prepared = jax.eval_shape(run.method.prepare, variables)
     placed = formats(prepared, device)
-    whole = {
-        "variables": jax.tree.map(_placed_shape, prepared, placed),
-        "unfolded": variables,
-        "own": np.asarray(False),
-    }
-    image = _image_values(config, setting, people[0], share_canvases)
-    shapes = jax.tree.map(lambda x: _stacked_shape(x, setting.batch), image)
-    programs = _compile(effort, _needed(stages, chosen), shapes | whole)
-    if effort.compile_only:
+    programs = _compile(
+        options, pieces, jax.tree.map(_place, prepared, placed), starts[0].arrays
+    )
+    if options.compile_only:
         return [
-            read_row(name, setting, program)
+            static_row(name, setting, program)
             for name, program in programs.items()
             if name in chosen
         ]
-    whole["variables"] = jax.device_put(jax.jit(prepare)(variables), placed)
-    whole = jax.device_put(whole)
-    items: dict[str, Item] = {}
+    prepared = jax.device_put(jax.jit(run.method.prepare)(variables), placed)
+    calls: dict[str, TimedCall] = {}
     with tempfile.TemporaryDirectory() as folder:
         photographs = write_photographs(Path(folder), setting.batch, size=setting.size)
-        for count in people:
-            image = _image_values(config, setting, count, share_canvases)
-            stacked = jax.tree.map(lambda x: np.stack([x] * setting.batch), image)
-            values = jax.device_put(stacked) | whole
-            found = list(_run(stages, programs, values, setting, count))
-            if WHOLE_PATH in chosen:
-                program = programs[TO_POSES]
-                skeleton = resolve(config).skeleton
-                found.append(
-                    _whole_path(
-                        *(program, values, setting, count, photographs, skeleton),
-                        share_canvases,
-                    )
-                )
-            for item in found:
-                items.setdefault(item.row.name, item)
-        wanted = [item for name, item in items.items() if _stage_name(name) in chosen]
-        return effort.measure(wanted, setting.dtype)
-
-
-def _image_values(
-    config: ConfigDict, setting: Setting, people: int, share_canvases: bool
-) -> dict[str, Any]:
-    """What the first stages take of each image, as NumPy's arrays."""
-    height, width = setting.size
-    return {
-        "image": np.random.default_rng(0).integers(
-            0, 255, (*setting.size, 3), np.uint8
-        ),
-        "valid_size": np.asarray(setting.size, np.int32) if share_canvases else None,
-        "maps": draw_maps(
-            people,
-            height=height // STRIDE,
-            width=width // STRIDE,
-            num_keypoints=resolve(config).skeleton.num_keypoints,
-            embedding=config.method.embedding,
-        ),
-    }
-
-
-def _needed(stages: Sequence[Stage], chosen: Collection[str]) -> list[Stage]:
-    """The chosen stages, and those whose results they take."""
-    needed: list[Stage] = []
-    values: set[str] = set()
-    for stage in reversed(stages):
-        asked = stage.name in chosen or (
-            stage.name == TO_POSES and WHOLE_PATH in chosen
+        for start in starts:
+            for call in _calls(run, setting, pieces, programs, prepared, start):
+                calls.setdefault(call.row.name, call)
+            if PATH in chosen:
+                call = _whole_path(run, setting, programs, prepared, start, photographs)
+                calls[call.row.name] = call
+        return options.measure(
+            [call for name, call in calls.items() if name.partition(",")[0] in chosen]
         )
-        if asked or stage.gives in values:
-            needed.insert(0, stage)
-            values |= set(stage.takes)
-    return needed
+
+
+def _make_starts(
+    run: Run, setting: Setting, people: Sequence[int], share_canvases: bool
+) -> tuple[tuple[str, ...], list[Start]]:
+    """Names of the arrays of a scene, and arrays for each number of people."""
+    batch, size = setting.batch, setting.size
+
+    def stacked(array: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(array, (batch, *array.shape))
+
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+    valid_size = stacked(np.array(size, np.int32)) if share_canvases else None
+    inputs: dict[str, Any] = {"image": stacked(image), "valid_size": valid_size}
+    spec, config = find_spec(run)
+    scene = spec.scene(config)
+    if scene is None:
+        if people:
+            raise ValueError(f"--people: got {people[0]}, but the method has no scenes")
+        return (), [Start("", inputs)]
+    if people and max(people) > scene.most_people:
+        raise ValueError(
+            f"--people: got {max(people)}, expected at most the method's "
+            f"{scene.most_people} slots"
+        )
+    starts = []
+    for count in people or [scene.most_people]:
+        drawn = scene.draw(count, size)
+        arrays = {name: stacked(array) for name, array in drawn.items()}
+        arrays |= {COMPUTED: np.asarray(False)}
+        starts.append(Start(f", {count} people", inputs | arrays))
+    return tuple(drawn), starts
+
+
+def _choose_rows(
+    run: Run, pieces: Sequence[Piece], only: Sequence[str]
+) -> frozenset[str]:
+    names = [piece.name for piece in pieces]
+    names += [FINISH, PATH] if run.method.finish else [PATH]
+    if unknown := sorted(set(only) - set(names)):
+        raise ValueError(f"--only: got {unknown}, expected some of {','.join(names)}")
+    return frozenset(only or names)
 
 
 def _compile(
-    effort: Effort, stages: Sequence[Stage], start: dict[str, Any]
-) -> _Programs:
-    values, programs = dict(start), {}
-    for stage in stages:
-        taken = [values[name] for name in stage.takes]
-        programs[stage.name] = effort.compile(stage.name, stage.function, *taken)
-        values[stage.gives] = jax.eval_shape(stage.function, *taken)
+    options: BenchmarkOptions,
+    pieces: Sequence[Piece],
+    variables: Variables,
+    start: Arrays,
+) -> dict[str, Program]:
+    arrays, programs = dict(start), {}
+    for piece in pieces:
+        taken = {name: arrays[name] for name in piece.reads}
+        programs[piece.name] = options.compile(piece.name, piece.run, variables, taken)
+        arrays = jax.eval_shape(piece.run, variables, taken) | arrays
     return programs
 
 
-def _run(
-    stages: Sequence[Stage],
-    programs: _Programs,
-    start: dict[str, Any],
+def _calls(
+    run: Run,
     setting: Setting,
-    people: int,
-) -> Iterator[Item]:
-    """Run the programs one after the other, each on what those before it gave."""
-    values = dict(start)
-    for stage in stages:
-        if stage.name not in programs:
-            continue
-        name = f"{stage.name}, {people} people" if stage.counts_people else stage.name
-        taken = [values[key] for key in stage.takes]
-        item, values[stage.gives] = run_first(
-            name, setting, programs[stage.name], *taken
+    pieces: Sequence[Piece],
+    programs: Mapping[str, Program],
+    variables: Variables,
+    start: Start,
+) -> Iterator[TimedCall]:
+    """Run the programs one after the other, each on the results of those before."""
+    arrays = jax.device_put(dict(start.arrays))
+    for piece in pieces:
+        program = programs[piece.name]
+        name = piece.name + (start.label if piece.by_people else "")
+        taken = {key: arrays[key] for key in piece.reads}
+        row = static_row(name, setting, program)
+        call, results = run_first(row, program, variables, taken)
+        arrays = results | arrays  # those of a scene stay
+        # One behind the other, predictions would not be latencies.
+        yield call._replace(queued=piece.name != PREDICT)
+    if run.method.finish and PREDICT in arrays:
+        outputs = jax.device_get(arrays[PREDICT])
+        row = Row(
+            FINISH + start.label, str(setting), setting.batch, remark="on the host"
         )
-        # One behind the other, these would not be latencies.
-        yield item._replace(queued=stage.name != TO_POSES)
+        yield TimedCall(row, functools.partial(run.method.finish, outputs), False)
 
 
 def _whole_path(
-    program: Program,
-    values: dict[str, Any],
+    run: Run,
     setting: Setting,
-    people: int,
+    programs: Mapping[str, Program],
+    variables: Variables,
+    start: Start,
     photographs: Sequence[Path],
-    skeleton: Skeleton,
-    share_canvases: bool,
-) -> Item:
+) -> TimedCall:
     """From JPEG files to poses in image px, as `Predictor` goes."""
-    variables, maps, own = values["variables"], values["maps"], values["own"]
+    arrays = jax.device_put(dict(start.arrays))
+    shares = arrays.pop("valid_size") is not None
+    del arrays["image"]
 
     def predict(view: View) -> Any:
-        return program.run(variables, view.image, view.valid_size, maps, own)
+        inputs = {"image": view.image, "valid_size": view.valid_size}
+        return programs[PREDICT].run(variables, {**arrays, **inputs})[PREDICT]
+
+    def answer(outputs: Any) -> Poses:
+        return finish(run.method, outputs)[run.method.answer]
 
     height, width = setting.size
     predictor = Predictor(
-        Model(predict, skeleton),
+        Model(predict, run.skeleton, answer),
         letterbox((width, height)),
-        canvas=(lambda size: size) if share_canvases else None,
+        canvas=(lambda size: size) if shares else None,
         batch_size=setting.batch,
     )
-    row = Row(
-        f"{WHOLE_PATH}, {people} people",
-        str(setting),
-        setting.batch,
-        remark="with JPEG decoding, warping, transfer, and back to image px",
-    )
-    return Item(row, lambda: predictor(photographs), queued=False)
+    remark = "with JPEG decoding, warping, transfer, and back to image px"
+    row = Row(PATH + start.label, str(setting), setting.batch, remark=remark)
+    return TimedCall(row, lambda: predictor(photographs), queued=False)
 
 
-def _placed_shape(array: Any, placed: Any) -> jax.ShapeDtypeStruct:
+def _place(array: Any, placed: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=placed)
 
 
-def _stacked_shape(array: np.ndarray, count: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((count, *array.shape), array.dtype)
+def write_photographs(folder: Path, count: int, *, size: tuple[int, int]) -> list[Path]:
+    """Write JPEG files of `(height, width)` px, drawn rooms without people.
 
-
-def _stage_name(row_name: str) -> str:
-    return row_name.partition(",")[0]
+    Returns:
+      Their paths.
+    """
+    paths = []
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        pixels: UInt8[np.ndarray, "H W 3"] = draw_background(rng, max(size))
+        crop = pixels[: size[0], : size[1]]
+        paths.append(folder / f"{number}.jpg")
+        _, encoded = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
+        paths[-1].write_bytes(encoded.tobytes())
+    return paths

@@ -1,4 +1,4 @@
-"""Compiled programs: what compiling takes, and what the compiler says of them."""
+"""Compiled programs: time to compile, memory and operations by the compiler."""
 
 import time
 from collections.abc import Callable
@@ -13,10 +13,10 @@ class Memory(NamedTuple):
     """Device memory of one compiled program, bytes per device.
 
     Attributes:
-      arguments: what goes in, weights among it.
-      outputs: what comes out.
+      arguments: inputs, weights among them.
+      outputs: results.
       aliased: outputs that take the place of donated arguments.
-      temporary: all between, at its peak.
+      temporary: everything in between, at its peak.
       code: the program itself, where the backend counts it.
     """
 
@@ -28,7 +28,7 @@ class Memory(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All that is there at the same time."""
+        """The peak of all together."""
         return self.arguments + self.outputs - self.aliased + self.temporary + self.code
 
     @property
@@ -46,40 +46,51 @@ class Program(NamedTuple):
     Attributes:
       run: calls it.
       compile_seconds: from tracing to the executable.
-      flops: operations on one device by the compiler's count; None where it has none.
-        What a loop repeats is counted once, and calls of libraries may be left out.
-      memory: by the compiler's buffer assignment; None where it has none.
+      flops: operations on one device by XLA's cost analysis; None where it has none.
+        The body of a loop is counted once, and library calls may be left out.
+      accessed: bytes read and written on one device, by the same.
+      memory: by XLA's buffer assignment; None where it has none.
     """
 
     run: Callable[..., Any]
     compile_seconds: float
     flops: float | None
+    accessed: float | None
     memory: Memory | None
 
     @property
     def text(self) -> str:
-        """The program as the compiler leaves it, HLO."""
+        """The optimised program, HLO."""
         return self.run.as_text()  # type: ignore[attr-defined]
 
 
-def compile_program(function: Callable[..., Any], *arguments: Any) -> Program:
+def compile_program(
+    function: Callable[..., Any], *arguments: Any, advice: str = ""
+) -> Program:
     """Compile for arguments, or for their `jax.ShapeDtypeStruct`s.
 
     Args:
       function: jitted or not.
       *arguments: pytrees.
+      advice: for the error, see `explaining_memory`.
 
     Raises:
       DoesNotFitError: if the compiler finds that it cannot fit.
     """
     jitted = function if hasattr(function, "lower") else jax.jit(function)
-    began = time.perf_counter()
-    with explaining_memory():
+    start = time.perf_counter()
+    with explaining_memory(advice):
         compiled = jitted.lower(*arguments).compile()
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     costs = compiled.cost_analysis() or {}
-    flops = costs.get("flops", 0.0)
-    return Program(compiled, seconds, flops if flops > 0 else None, _memory(compiled))
+    flops, accessed = (costs.get(name, 0.0) for name in ("flops", "bytes accessed"))
+    return Program(
+        run=compiled,
+        compile_seconds=seconds,
+        flops=flops if flops > 0 else None,
+        accessed=accessed if accessed > 0 else None,
+        memory=_memory(compiled),
+    )
 
 
 def _memory(compiled: Any) -> Memory | None:
@@ -106,6 +117,6 @@ def require_fit(memory: Memory | None, available: int | None) -> None:
 
 
 def peak_memory() -> int | None:
-    """The most bytes that were in use on the default device so far; None: unknown."""
+    """Peak bytes in use on the default device so far; None: unknown."""
     stats = jax.local_devices()[0].memory_stats()
     return None if stats is None else stats.get("peak_bytes_in_use")

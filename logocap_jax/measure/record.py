@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,27 +15,28 @@ from ml_collections import ConfigDict
 
 from logocap_jax.atomic import replacing
 from logocap_jax.measure.rows import Row, ratios
+from logocap_jax.tables import format_table
 
 _VERSIONS = ("logocap-jax", "jax", "jaxlib", "flax", "numpy", "opencv-python-headless")
 
-# What is compared, and how it is called.
-_COMPARED = {
-    "compile_seconds": "compile",
-    "median_seconds": "median",
-    "memory_bytes": "memory",
-    "flops": "FLOP",
+# Figures of a row that are compared.
+_FIGURES: dict[str, Callable[[dict[str, Any]], float | None]] = {
+    "compile": lambda row: row.get("compile_seconds"),
+    "median": lambda row: (row.get("timing") or {}).get("median_seconds"),
+    "memory": lambda row: row.get("memory_bytes"),
+    "FLOP": lambda row: row.get("flops"),
 }
 
 
 def describe(
     command: Sequence[str], config: ConfigDict, device: Any = None
 ) -> dict[str, Any]:
-    """Where, when and what: machine, devices, versions, date, command, config.
+    """Describe a measurement: machine, devices, versions, date, command, config.
 
     Args:
-      command: that was given.
-      config: what was measured.
-      device: that was compiled for; None: those that are there.
+      command: the command line.
+      config: the config that was measured.
+      device: the one that was compiled for; None: those that are there.
     """
     devices = jax.devices() if device is None else [device]
     return {
@@ -66,17 +67,28 @@ def _version(name: str) -> str:
 
 
 def own_command() -> list[str]:
-    """The command that this process was started with."""
+    """The command line of this process."""
     return [Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
+def format_headline(about: dict[str, Any]) -> str:
+    """One line on machine, versions and date."""
+    machine, versions = about["machine"], about["versions"]
+    shown = ", ".join(f"{name} {versions[name]}" for name in ("jax", "jaxlib"))
+    cache = f"; compiled programs come from {machine['cache']}"
+    return (
+        f"{machine['devices']} x {machine['device_kind']}, {machine['cpu_cores']} CPU "
+        f"cores, {shown}, {about['date']}{cache if machine['cache'] else ''}"
+    )
+
+
 def write_record(path: Path, about: dict[str, Any], rows: Sequence[Row]) -> None:
-    """Write a benchmark; `path` is whole or not there.
+    """Write a benchmark, all of it or nothing.
 
     Args:
       path: the file.
-      about: from `describe`, and whatever else is to be kept.
-      rows: what was measured.
+      about: from `describe`, and anything else to keep.
+      rows: measured.
     """
     measured = {"rows": [row.to_json() for row in rows], "ratios": ratios(rows)}
     record = about | measured
@@ -104,10 +116,10 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def compare(rows: Sequence[Row], earlier: dict[str, Any]) -> Iterator[str]:
-    """Lines with the ratio of now to then, of each row that both have.
+    """Lines with the ratios of now to then, for each row that both have.
 
     A ratio below 1 is less time, memory or work than before. Rows that only one of
-    them has are named.
+    them has are listed.
 
     Args:
       rows: now.
@@ -120,9 +132,10 @@ def compare(rows: Sequence[Row], earlier: dict[str, Any]) -> Iterator[str]:
     )
     then = {row["key"]: row for row in earlier["rows"]}
     now = {row.key: row.to_json() for row in rows}
-    for key, row in now.items():
-        if key in then:
-            yield f"  {key:52} {_ratios(_figures(row), _figures(then[key]))}"
+    shared = [key for key in now if key in then]
+    if shared:
+        lines = [[key, *_ratios(now[key], then[key])] for key in shared]
+        yield format_table([["  row", *_FIGURES], *([f"  {k}", *v] for k, *v in lines)])
     for where, names in (
         ("now only", now.keys() - then.keys()),
         ("then only", then.keys() - now.keys()),
@@ -131,15 +144,7 @@ def compare(rows: Sequence[Row], earlier: dict[str, Any]) -> Iterator[str]:
             yield f"  {where}: {name}"
 
 
-def _figures(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row.get(name) for name in _COMPARED} | {
-        "median_seconds": (row.get("timing") or {}).get("median_seconds")
-    }
-
-
-def _ratios(now: dict[str, Any], then: dict[str, Any]) -> str:
-    shown = []
-    for name, called in _COMPARED.items():
-        a, b = now[name], then[name]
-        shown.append(f"{called} {a / b:6.3f}" if a and b else f"{called} {'-':>6}")
-    return "  ".join(shown)
+def _ratios(now: dict[str, Any], then: dict[str, Any]) -> Iterator[str]:
+    for figure in _FIGURES.values():
+        a, b = figure(now), figure(then)
+        yield f"{a / b:.3f}" if a and b else "-"

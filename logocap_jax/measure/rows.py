@@ -1,29 +1,28 @@
-"""The rows of a benchmark."""
+"""The rows of a benchmark, and their table."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from logocap_jax.measure.timing import Timing
+from logocap_jax.measure.timing import BUSY_SPREAD, Timing
+from logocap_jax.tables import format_table
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What was measured of one thing.
+    """One thing that was measured.
 
     Attributes:
-      name: what it is.
-      setting: at what batch, size and dtype, and for how many people.
-      images: that one call is about.
+      name: of the thing; after a comma the number of people, where it matters.
+      setting: batch, size and dtype.
+      images: images per call.
       compile_seconds: from tracing to the executable.
       timing: of one call; None: not run.
-      flops: of one call on one device, by the compiler's count.
-      peak_share: `flops` over what the device could do in the median time.
+      flops: operations of one call on one device, by XLA's cost analysis.
+      accessed: bytes that one call reads and writes on one device, by the same.
+      peak_share: `flops` over the device's peak rate and the median time.
       memory_bytes: device memory, per device.
-      memory_source: where that was read.
-      traffic: bytes that one call moves to and from the device's memory, by the
-        compiled program; None: not asked for.
-      launches: pieces of work that one call hands to the device, by the same.
+      memory_source: the source of that figure.
       remark: anything else to know.
     """
 
@@ -33,16 +32,15 @@ class Row:
     compile_seconds: float | None = None
     timing: Timing | None = None
     flops: float | None = None
+    accessed: float | None = None
     peak_share: float | None = None
     memory_bytes: int | None = None
     memory_source: str | None = None
-    traffic: int | None = None
-    launches: int | None = None
     remark: str = ""
 
     @property
     def key(self) -> str:
-        """What tells it from all other rows."""
+        """Name and setting: no other row has the same."""
         return f"{self.name}: {self.setting}"
 
     @property
@@ -51,7 +49,7 @@ class Row:
         return None if self.timing is None else self.images / self.timing.median
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, and what follows from the samples."""
+        """All fields, and figures that follow from the samples."""
         plain: dict[str, Any] = {"key": self.key} | dataclasses.asdict(self)
         if self.timing is not None:
             plain["timing"] = {
@@ -64,37 +62,99 @@ class Row:
         return plain | {"images_per_second": self.images_per_second}
 
 
-# Sums of rows over another row, all of the same run. In all, the part of a name after
-# the comma says how many people there are.
-_RATIOS = (
-    (("after-backbone",), "backbone"),
-    (("local-kem", "global-kam"), "backbone"),
-    (("after-backbone",), "to-poses"),
-    (("to-poses",), "bare-hrnet"),
-    (("whole-path",), "bare-hrnet"),
-    (("train-loop",), "train-step"),
-)
+# Pairs of rows whose ratio of times is printed.
+_RATIOS = {
+    "after-scene": "predict",
+    "finish": "predict",
+    "whole-path": "predict",
+    "train-loop": "train-step",
+}
 
 
 def ratios(rows: Sequence[Row]) -> dict[str, float]:
-    """Ratios of median times, within each setting, of rows that are there."""
+    """Ratios of median times, within a setting and a number of people."""
     times = {
         (row.setting, row.name): row.timing.median
         for row in rows
         if row.timing is not None
     }
     found = {}
-    for setting, name in times:
+    for (setting, name), seconds in times.items():
         kind, comma, people = name.partition(",")
-        for parts, whole in _RATIOS:
-            if kind != parts[0]:
-                continue
-            under = [times.get((setting, part + comma + people)) for part in parts]
-            over = times.get((setting, whole + comma + people)) or times.get(
-                (setting, whole)
-            )
-            known = [seconds for seconds in under if seconds is not None]
-            if over is not None and len(known) == len(parts):
-                text = f"{' + '.join(parts)} / {whole}{comma}{people}"
-                found[f"{text}: {setting}"] = sum(known) / over
+        whole = _RATIOS.get(kind)
+        over = times.get((setting, f"{whole}{comma}{people}"))
+        if over is not None:
+            found[f"{kind} / {whole}{comma}{people}: {setting}"] = seconds / over
     return found
+
+
+def format_rows(rows: Sequence[Row]) -> str:
+    """Lay out rows, one table per setting; a column without any figure is left out."""
+    columns = {
+        title: show
+        for title, show in _COLUMNS.items()
+        if any(show(row) is not None for row in rows)
+    }
+    tables = []
+    for setting in dict.fromkeys(row.setting for row in rows):
+        lines = [["row", *columns, ""]]
+        lines += [
+            [row.name, *(show(row) or "-" for show in columns.values()), row.remark]
+            for row in rows
+            if row.setting == setting
+        ]
+        align = "<" + ">" * len(columns) + "<"
+        tables.append(f"\n{setting}\n{format_table(lines, align=align)}")
+    return "\n".join(tables)
+
+
+def format_ratios(rows: Sequence[Row]) -> str:
+    """Lay out the ratios of a setting's rows."""
+    lines = [
+        [name.partition(":")[0], f"{ratio:.3f}"] for name, ratio in ratios(rows).items()
+    ]
+    return format_table(lines)
+
+
+def busy_rows(rows: Sequence[Row]) -> Iterator[str]:
+    """A warning if times spread so much that the machine seems to be busy."""
+    spreads = {row.key: row.timing.spread for row in rows if row.timing is not None}
+    busy = {key: spread for key, spread in spreads.items() if spread > BUSY_SPREAD}
+    if busy:
+        worst = max(busy, key=lambda key: busy[key])
+        yield (
+            f"warning: {len(busy)} of {len(spreads)} rows spread by more than "
+            f"{BUSY_SPREAD:.0%} of their median ({worst}: {busy[worst]:.0%}): is the "
+            "machine busy?"
+        )
+
+
+def format_seconds(seconds: float) -> str:
+    """Format a time with about four digits, in s, ms or us."""
+    for factor, unit in ((1, "s"), (1e3, "ms")):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.4g} {unit}"
+    return f"{seconds * 1e6:.4g} us"
+
+
+def _show(value: Callable[[Row], Any], text: Callable[[Any], str]) -> Any:
+    """Row -> cell, or None where the row has no such figure."""
+
+    def show(row: Row) -> str | None:
+        found = value(row)
+        return None if found is None else text(found)
+
+    return show
+
+
+_COLUMNS: dict[str, Callable[[Row], str | None]] = {
+    "compile": _show(lambda row: row.compile_seconds, "{:.1f} s".format),
+    "median": _show(lambda row: row.timing and row.timing.median, format_seconds),
+    "p90": _show(lambda row: row.timing and row.timing.p90, format_seconds),
+    "spread": _show(lambda row: row.timing and row.timing.spread, "{:.0%}".format),
+    "images/s": _show(lambda row: row.images_per_second, "{:.4g}".format),
+    "memory": _show(lambda row: row.memory_bytes, lambda x: f"{x / 2**20:.1f} MiB"),
+    "GFLOP": _show(lambda row: row.flops, lambda x: f"{x / 1e9:.4g}"),
+    "of peak": _show(lambda row: row.peak_share, "{:.1%}".format),
+    "accessed": _show(lambda row: row.accessed, lambda x: f"{x / 1e9:.4g} GB"),
+}

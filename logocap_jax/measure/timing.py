@@ -1,4 +1,4 @@
-"""Times: how they are taken, and what is said of them."""
+"""Timing of calls, and its statistics."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ import numpy as np
 # Spread from which a machine counts as busy.
 BUSY_SPREAD = 0.2
 
-# A sample shorter than this would mostly tell of the dispatch and of the clock.
+# A shorter sample would mostly measure the dispatch and the clock.
 _LEAST_SAMPLE_SECONDS = 0.01
 _MOST_CALLS = 100
 
@@ -20,7 +20,7 @@ class Timing(NamedTuple):
 
     Attributes:
       seconds: per call, a sample each.
-      calls_per_sample: calls that ran one after the other before the clock was read.
+      calls_per_sample: consecutive calls in a sample.
     """
 
     seconds: tuple[float, ...]
@@ -33,12 +33,12 @@ class Timing(NamedTuple):
 
     @property
     def p90(self) -> float:
-        """Time that nine of ten samples stay below, s."""
+        """90th percentile, s."""
         return self.quantile(0.9)
 
     @property
     def spread(self) -> float:
-        """What lies between the fastest and the slowest tenth, over the median."""
+        """Distance from the 10th to the 90th percentile, over the median."""
         return (self.p90 - self.quantile(0.1)) / self.median
 
     def quantile(self, share: float) -> float:
@@ -54,19 +54,18 @@ def measure(
     queue: frozenset[str] = frozenset(),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Timing]:
-    """Time calls in turn, so that what slows the machine for a while slows all.
+    """Time calls in turn, so that a busy moment of the machine slows them all.
 
     Every call is made once before, to warm up. The clock is read once all results are
     there (`jax.block_until_ready`), and nothing is subtracted.
 
     Args:
-      calls: what to time, by name.
-      rounds: samples of each call, at least.
-      seconds: time that short calls go on for beyond `rounds`, up to ten times as many
-        samples.
-      queue: names of calls that go to the device one behind the other, as many as last
-        for 10 ms, before the clock is read: the time of the device, not of its start.
-      progress: told of the rounds done and the least number of them.
+      calls: by name.
+      rounds: least number of samples of each call.
+      seconds: time to go on for beyond `rounds`, up to ten times as many samples.
+      queue: names of calls of which a sample holds as many, one behind the other, as
+        take 10 ms: the time of the device, not of the call from Python.
+      progress: called with the rounds done and the least number of them.
 
     Returns:
       Times by name.
@@ -74,8 +73,7 @@ def measure(
     lengths = {}
     for name, call in calls.items():
         jax.block_until_ready(call())
-        once = _sample(call, 1)
-        enough = int(_LEAST_SAMPLE_SECONDS / once) + 1
+        enough = int(_LEAST_SAMPLE_SECONDS / _sample(call, 1)) + 1
         lengths[name] = min(enough, _MOST_CALLS) if name in queue else 1
     samples: dict[str, list[float]] = {name: [] for name in calls}
     began = time.perf_counter()

@@ -1,43 +1,65 @@
 """Training: the step, and the loop that feeds it from a data set."""
 
+import argparse
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from data_pipeline.feed.pipeline import make_train_dataset
-from data_pipeline.read.sources import open_source
+from data_pipeline.feed.examples import (
+    Example,
+    empty_example,
+    full_masks,
+    make_example,
+    stack_examples,
+)
 from logocap_jax.experiment.run import Run, resolve
-from logocap_jax.measure.options import Setting
+from logocap_jax.measure.benchmark import (
+    BenchmarkOptions,
+    Session,
+    Setting,
+    TimedCall,
+    all_settings,
+    run_first,
+    static_row,
+)
+from logocap_jax.measure.input import open_training_source, train_batches
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
-from logocap_jax.measure.runs import (
-    Effort,
-    Item,
-    read_row,
-    run_first,
-)
-from logocap_jax.measure.scenes import draw_truth
-from logocap_jax.sharding import check_batch_size, make_mesh, put_batch
+from logocap_jax.sharding import batch_sharding, check_batch_size, make_mesh, put_batch
 from logocap_jax.structures import Batch
 from logocap_jax.training.state import TrainState
 
 STEP, LOOP = "train-step", "train-loop"
 ADVICE = (
     "a smaller --batch or --size lowers it, and so do --dtype bfloat16, "
-    "--set accumulate=2 and --set method.backbone.remat=True"
+    "--config.accumulate=2 and --config.method.backbone.remat=True"
 )
 
 
-def benchmark_training(
-    config: ConfigDict, setting: Setting, *, people: int, effort: Effort
+def run(args: argparse.Namespace) -> int:
+    """Measure training; the exit code.
+
+    Raises:
+      ValueError: if the options make no sense together.
+    """
+    session = Session(args)
+    config = session.config
+    batch, side = config.batch_size, config.data.input_size
+    settings = list(all_settings(args, config, batch=batch, side=side))
+
+    def measure(setting: Setting) -> list[Row]:
+        return measure_training(config, setting, args.people, session.options)
+
+    return session.run(settings, measure, ADVICE)
+
+
+def measure_training(
+    config: ConfigDict, setting: Setting, people: int, options: BenchmarkOptions
 ) -> list[Row]:
     """Measure one setting, on all devices.
 
@@ -45,10 +67,10 @@ def benchmark_training(
     workers.
 
     Args:
-      config: what to train.
-      setting: what to measure at; it counts, not the config's.
+      config: of the training; the setting replaces its batch, size and dtype.
+      setting: batch, size and dtype.
       people: in each image of the step's batch.
-      effort: how often.
+      options: how much to measure.
 
     Raises:
       DoesNotFitError: if a device has not enough memory.
@@ -63,36 +85,70 @@ def benchmark_training(
     mesh = make_mesh()
     check_batch_size(setting.batch, mesh, name="--batch")
     run = resolve(config, mesh=mesh)
-    image = draw_truth(
-        people,
-        size=setting.size,
-        max_people=config.data.max_people,
-        kinds=run.skeleton.num_keypoints,
-    )
+    example = draw_example(run, people)
     state = run.state_shapes()
-    shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((setting.batch, *x.shape), x.dtype), image
-    )
-    program = effort.compile(STEP, run.make_step(), state, shapes)
-    remark = _donation(program, state)
-    if effort.compile_only:
-        row = read_row(STEP, setting, program)
-        return [dataclasses.replace(row, remark=remark)]
-    arrays = jax.tree.map(lambda x: np.stack([x] * setting.batch), image)
-    batch = Batch(**put_batch(vars(arrays), mesh))
+    program = options.compile(STEP, run.make_step(), state, batch_shapes(run))
+    row = static_row(STEP, setting, program, remark=_donation(program, state))
+    if options.compile_only:
+        return [row]
+    batch = put_batch(stack_examples([example] * setting.batch), mesh)
     stepper = _Stepper(program, run.fresh_state())
-    item, _ = run_first(STEP, setting, program._replace(run=stepper.advance), batch)
-    items = [item._replace(row=dataclasses.replace(item.row, remark=remark))]
+    call, _ = run_first(row, program._replace(run=stepper.advance), Batch(**batch))
+    calls = [call]
     with contextlib.ExitStack() as stack:
-        if config.data.dir:
-            batches = stack.enter_context(contextlib.closing(_batches(run)))
-            items.append(_loop(stepper, batches, mesh, setting))
-        return effort.measure(items, setting.dtype)
+        if run.settings.data.dir:
+            source, workers = open_training_source(run), run.settings.data.num_workers
+            batches = train_batches(run, source, workers)
+            stack.enter_context(contextlib.closing(batches))
+            calls.append(_loop(stepper, batches, run, setting))
+        return options.measure(calls)
+
+
+def draw_example(run: Run, people: int) -> Example:
+    """An image of noise, with the keypoints of so many people somewhere on it.
+
+    Raises:
+      ValueError: if there are more people than the run's slots.
+    """
+    data, num_keypoints = run.settings.data, run.skeleton.num_keypoints
+    if not 0 < people <= data.max_people:
+        raise ValueError(f"got {people} people, expected 1 to {data.max_people}")
+    rng = np.random.default_rng(0)
+    side = data.input_size
+    keypoints = rng.uniform(0, side - 1, (people, num_keypoints, 2))
+    return make_example(
+        rng.integers(0, 255, (side, side, 3), np.uint8),
+        masks=full_masks((side, side), run.inputs.mask_strides),
+        keypoints=keypoints,
+        labelled=np.ones((people, num_keypoints), bool),
+        area=np.full(people, side * side / 4),
+        has_center=np.ones(people, bool),
+        box=np.concatenate([keypoints.min(axis=1), keypoints.max(axis=1)], axis=1),
+        max_people=data.max_people,
+    )
+
+
+def batch_shapes(run: Run) -> Batch:
+    """Shapes, dtypes and placement of a run's training batches."""
+    settings = run.settings
+    side, sharding = settings.data.input_size, batch_sharding(run.mesh)
+    example = empty_example(
+        (side, side),
+        num_keypoints=run.skeleton.num_keypoints,
+        max_people=settings.data.max_people,
+        mask_strides=run.inputs.mask_strides,
+    )
+
+    def stacked(array: np.ndarray) -> Any:
+        shape = (settings.batch_size, *array.shape)
+        return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding)
+
+    return Batch(**jax.tree.map(stacked, example))
 
 
 @dataclasses.dataclass
 class _Stepper:
-    """Takes steps from state to state: each is donated to the next.
+    """Takes steps from state to state: each state is donated to the next.
 
     Attributes:
       program: the step.
@@ -103,14 +159,14 @@ class _Stepper:
     state: TrainState
 
     def advance(self, batch: Batch) -> Any:
-        """Take a step, which must bring nothing to or from the host on its own."""
+        """Take a step, without any transfer from or to the host."""
         with jax.transfer_guard("disallow"):
             self.state, metrics = self.program.run(self.state, batch)
         return metrics
 
 
 def _donation(program: Program, state: TrainState) -> str:
-    """How much of the state the new one takes the place of."""
+    """The share of the state that is updated in place, in words."""
     if program.memory is None:
         return ""
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
@@ -119,30 +175,11 @@ def _donation(program: Program, state: TrainState) -> str:
     return f"copies {1 - program.memory.aliased / size:.0%} of the state"
 
 
-def _batches(run: Run) -> Any:
-    data = run.settings.data
-    source = open_source(Path(data.dir), data.train_split, with_people_only=True)
-    return make_train_dataset(
-        source,
-        input_size=data.input_size,
-        batch_size=run.settings.batch_size,
-        seed=run.settings.seed,
-        augmentation=data.augmentation,
-        max_people=data.max_people,
-        num_workers=data.num_workers,
-    )
-
-
-def _loop(
-    stepper: _Stepper, batches: Iterator[Any], mesh: Mesh, setting: Setting
-) -> Item:
+def _loop(stepper: _Stepper, batches: Any, run: Run, setting: Setting) -> TimedCall:
     """As `training.loop`: read, bring to the devices, step."""
-    row = Row(
-        *(LOOP, str(setting), setting.batch),
-        remark="with reading, augmentation and transfer",
-    )
+    remark = "with reading, augmentation and transfer"
 
     def advance() -> Any:
-        return stepper.advance(Batch(**put_batch(next(batches), mesh)))
+        return stepper.advance(Batch(**put_batch(next(batches), run.mesh)))
 
-    return Item(row, advance)
+    return TimedCall(Row(LOOP, str(setting), setting.batch, remark=remark), advance)

@@ -192,14 +192,32 @@ class Stage(NamedTuple):
       reads: names of the arrays that it takes, in order.
       writes: names of the arrays that it returns, in order.
       run: `(variables, *arrays) -> arrays`, pure, batch axis first.
-      per_slot: the arrays have one row per pose slot, in place of one per image.
+      per_slot: 0: of images. More: of pose slots, so many per image in each step of
+        the loop that `stages.run_stages` runs over them. `run` then takes and returns
+        arrays `[S, ...]`, one row per slot.
+      whole: of a stage of slots, the arrays of `reads` that are of images all the same,
+        `[B, ...]`; the array `stages.SLOT_IMAGE`, int32 `[S]`, tells a slot's image.
     """
 
     name: str
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     run: Callable[..., tuple[Any, ...]]
-    per_slot: bool = False
+    per_slot: int = 0
+    whole: tuple[str, ...] = ()
+
+
+class Scene(NamedTuple):
+    """Arrays of a chosen number of people, to measure what depends on it.
+
+    Attributes:
+      most_people: the largest number of people that poses are found for.
+      draw: people, `(height, width)` of the input, px -> arrays of one image, which
+        replace those that stages write under the same names.
+    """
+
+    most_people: int
+    draw: Callable[[int, tuple[int, int]], dict[str, Any]]
 
 
 class Method(NamedTuple):
@@ -259,6 +277,8 @@ class MethodSpec(NamedTuple):
       stages: its named stages at test time.
       dense: names of the stages' arrays that an export of dense maps holds; empty: the
         map layers of `explain`.
+      scene: its scenes, if it has any; the last stage's first array is `predict`'s
+        outputs then.
     """
 
     config: type
@@ -267,6 +287,7 @@ class MethodSpec(NamedTuple):
     inputs: Callable[[Any], InputSpec] = lambda config: InputSpec()
     stages: Callable[[Any], tuple[Stage, ...]] = lambda config: ()
     dense: tuple[str, ...] = ()
+    scene: Callable[[Any], Scene | None] = lambda config: None
 
 
 def answer_of(method: Method, outputs: Outputs) -> Outputs:

@@ -6,6 +6,7 @@ What LOGO-CAP starts from, and all there is to the `center_offset` baseline.
 import dataclasses
 import typing
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +17,8 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
 from logocap_jax.inference import flip, scales
-from logocap_jax.methods.base import TEST_TIME, MapLayer, Variables
+from logocap_jax.methods.base import TEST_TIME, MapLayer, Stage, Variables, subtree
+from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.dense import DenseNetwork
 from logocap_jax.models.hrnet import W32, HRNetConfig
 from logocap_jax.models.outside import valid_mask
@@ -139,56 +141,144 @@ def normalise(image: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
     return (image.astype(jnp.float32) / 255 - mean) / std
 
 
-def predict_maps(
-    network: DenseNetwork,
-    variables: Variables,
-    image: Float[Array, "B H W 3"],
-    config: InitialPosesConfig,
-    valid_size: Int[Array, "B 2"] | None = None,
-) -> DenseMaps:
-    """Dense maps at test time, averaged over what the config asks for.
+MAPS = ("heatmaps", "offsets", "embedding")
+RAW = ("heatmaps_raw", "offsets_raw", "embedding_raw")
+_AT_ONE = ("heatmaps_at_1", "offsets_at_1", "embedding_at_1")
 
-    That is the mirror image (`flip_test`) and other scales (`test_scales`), each of
-    which is mirrored as well.
+
+def dense_stages(
+    network: DenseNetwork, config: InitialPosesConfig
+) -> tuple[Stage, ...]:
+    """The stages from images to dense maps, averaged over what the config asks for.
+
+    That is the mirror image (`flip_test`), which runs in one batch with the image, and
+    other scales (`test_scales`), each of which is mirrored as well.
 
     Args:
-      network: the network.
-      variables: its own variables.
-      image: normalised images; they and their mirror images run as one batch.
+      network: the network; its variables are the subtree `dense`.
       config: settings.
-      valid_size: height and width of each image, px, multiples of 32; None: all.
 
     Returns:
-      The maps, at scale 1.
+      Stages that read `image`, uint8, and `valid_size`, and write the arrays `MAPS` at
+      scale 1; those named `RAW` are of image and mirror image. All sides are multiples
+      of 32 px.
     """
-
-    def run(images: Array, valid_sizes: Array | None) -> DenseMaps:
-        return DenseMaps(
-            *network.apply(variables, images, train=False, valid_size=valid_sizes)
-        )
-
-    def flip_test(images: Array, valid_sizes: Array | None) -> DenseMaps:
-        width = None if valid_sizes is None else valid_sizes[:, 1]
-        maps = run(
-            jnp.concatenate([images, flip.mirror(images, width)]),
-            None if valid_sizes is None else jnp.tile(valid_sizes, (2, 1)),
-        )
-        count = images.shape[0]
-        straight = jax.tree.map(lambda x: x[:count], maps)
-        mirrored = jax.tree.map(lambda x: x[count:], maps)
-        cells = None if width is None else width // geometry.STRIDE
-        return flip.merge(straight, mirrored, config.skeleton.flip_index, cells)
-
-    predict = flip_test if config.flip_test else run
-    return scales.average(predict, image, config.test_scales, valid_size)
+    test_scales = config.test_scales
+    merged = MAPS if len(test_scales) == 1 else _AT_ONE
+    inputs = ("inputs", "input_sizes")
+    stages = (
+        Stage("normalisation", ("image",), ("input",), _normalise),
+        Stage(
+            "mirror image", ("input", "valid_size"), inputs, partial(_mirror, config)
+        ),
+        Stage("backbone", inputs, ("features",), partial(_backbone, network)),
+        Stage("heads", ("features",), RAW, partial(_heads, network)),
+        Stage("flip merge", (*RAW, "valid_size"), merged, partial(_merge, config)),
+    )
+    if len(test_scales) == 1:
+        return stages
+    average = partial(_average_scales, stages, test_scales)
+    reads = ("input", "valid_size", *_AT_ONE)
+    return (*stages, Stage("other scales", reads, MAPS, average))
 
 
-def heatmap_layers(maps: DenseMaps, config: InitialPosesConfig) -> dict[str, MapLayer]:
+def decode_stages(config: InitialPosesConfig) -> tuple[Stage, ...]:
+    """The stages from dense maps to the initial poses of all slots.
+
+    Returns:
+      Stages that read the arrays `MAPS` and `valid_size`, and write `centers`,
+      `center_values`, `valid` (of slots), `initial` (keypoints, `[B, N, K, 2]`), all in
+      input px, and `initial_poses`, the initial poses as an answer of their own.
+    """
+    slots = ("initial", "center_values", "valid")
+    return (
+        Stage(
+            "centre heatmap", ("heatmaps", "valid_size"), ("center_map",), _center_map
+        ),
+        Stage(
+            "centres",
+            ("center_map",),
+            ("centers", "center_values", "valid"),
+            partial(_centers, config),
+        ),
+        Stage("initial poses", ("offsets", "centers"), ("initial",), _initial),
+        Stage(
+            "initial scores",
+            (*slots, "heatmaps", "valid_size"),
+            ("initial_poses",),
+            _initial_scores,
+        ),
+    )
+
+
+def _normalise(_: Variables, image: Array) -> tuple[Array]:
+    return (normalise(image),)
+
+
+def _mirror(
+    config: InitialPosesConfig, _: Variables, image: Array, sizes: Array | None
+) -> tuple[Array, Array | None]:
+    """The images, and behind them their mirror images."""
+    if not config.flip_test:
+        return image, sizes
+    mirrored = flip.mirror(image, None if sizes is None else sizes[:, 1])
+    both = None if sizes is None else jnp.tile(sizes, (2, 1))
+    return jnp.concatenate([image, mirrored]), both
+
+
+def _backbone(
+    network: DenseNetwork, variables: Variables, image: Array, sizes: Array | None
+) -> tuple[Array]:
+    dense = subtree(variables, "dense")
+    features = network.apply(
+        dense, image, train=False, valid_size=sizes, part="backbone"
+    )
+    return (typing.cast(Array, features),)
+
+
+def _heads(
+    network: DenseNetwork, variables: Variables, features: Array
+) -> tuple[Array, ...]:
+    dense = subtree(variables, "dense")
+    return network.apply(dense, features, train=False, part="heads")  # type: ignore[return-value]
+
+
+def _merge(config: InitialPosesConfig, _: Variables, *arrays: Any) -> tuple[Array, ...]:
+    *raw, sizes = arrays
+    if not config.flip_test:
+        return tuple(raw)
+    count = raw[0].shape[0] // 2
+    maps = DenseMaps(*(x[:count] for x in raw))
+    mirrored = DenseMaps(*(x[count:] for x in raw))
+    cells = None if sizes is None else sizes[:, 1] // geometry.STRIDE
+    merged = flip.merge(maps, mirrored, config.skeleton.flip_index, cells)
+    return merged.heatmaps, merged.offsets, merged.embedding
+
+
+def _average_scales(
+    stages: tuple[Stage, ...],
+    test_scales: tuple[int | float, ...],
+    variables: Variables,
+    image: Array,
+    sizes: Array | None,
+    *base: Array,
+) -> tuple[Array, ...]:
+    def predict(image: Array, sizes: Array | None) -> DenseMaps:
+        given = {"input": image, "valid_size": sizes}
+        return DenseMaps(*run_stages(stages, variables, given, _AT_ONE).values())
+
+    maps = scales.average(predict, DenseMaps(*base), image, test_scales, sizes)
+    return maps.heatmaps, maps.offsets, maps.embedding
+
+
+def heatmap_layers(
+    heatmaps: Float[Array, "B h w K1"], config: InitialPosesConfig
+) -> dict[str, MapLayer]:
     """The heatmaps to look at, in the cells that decoding reads them at."""
     cells, names = geometry.CellRule(), config.skeleton.keypoints
     return {
-        "heatmaps": MapLayer(maps.heatmaps[..., :-1], names, cells),
-        "centers": MapLayer(maps.heatmaps[..., -1:], ("pose centre",), cells),
+        "heatmaps": MapLayer(heatmaps[..., :-1], names, cells),
+        "centers": MapLayer(heatmaps[..., -1:], ("pose centre",), cells),
     }
 
 
@@ -223,22 +313,58 @@ def decode_initial(
     center_map: Float[Array, "h w"],
     offsets: Float[Array, "h w K 2"],
     config: InitialPosesConfig,
-    valid_size: Int[Array, "2"] | None = None,
 ) -> InitialPoses:
     """Centres of one image, and the keypoints that the offsets there point to.
 
-    Centres are looked for at input resolution, on the upsampled centre map, and only
-    within `valid_size`, px, where that is given.
+    Centres are looked for at input resolution, on the upsampled centre map.
     """
-    center_input = geometry.upsample_to_input(center_map[..., None], valid_size)[..., 0]
-    if valid_size is not None:
-        center_input = jnp.where(
-            valid_mask(valid_size, *center_input.shape), center_input, 0
-        )
-    centers, values, valid = heatmap.decode_centers(
-        center_input, count=config.num_slots, threshold=config.center_threshold
+    given = {
+        "heatmaps": center_map[None, ..., None],
+        "offsets": offsets[None],
+        "valid_size": None,
+    }
+    wanted = ("initial", "center_values", "valid")
+    slots = run_stages(decode_stages(config), {}, given, wanted)
+    return InitialPoses(*(array[0] for array in slots.values()))
+
+
+def _center_map(_: Variables, heatmaps: Array, sizes: Array | None) -> tuple[Array]:
+    """Centre heatmaps in input px; 0 outside of the images."""
+
+    def upsample(heatmaps: Array, valid_size: Array | None) -> Array:
+        upsampled = geometry.upsample_to_input(heatmaps[..., -1:], valid_size)[..., 0]
+        if valid_size is None:
+            return upsampled
+        return jnp.where(valid_mask(valid_size, *upsampled.shape), upsampled, 0)
+
+    return (jax.vmap(upsample)(heatmaps, sizes),)
+
+
+def _centers(
+    config: InitialPosesConfig, _: Variables, center_map: Array
+) -> tuple[Array, Array, Array]:
+    decode = partial(
+        heatmap.decode_centers,
+        count=config.num_slots,
+        threshold=config.center_threshold,
     )
-    return InitialPoses(offset.decode(offsets, centers), values, valid)
+    return jax.vmap(decode)(center_map)
+
+
+def _initial(_: Variables, offsets: Array, centers: Array) -> tuple[Array]:
+    return (jax.vmap(offset.decode)(offsets, centers),)
+
+
+def _initial_scores(
+    _: Variables,
+    initial: Array,
+    center_values: Array,
+    valid: Array,
+    heatmaps: Array,
+    sizes: Array | None,
+) -> tuple[Poses]:
+    slots = InitialPoses(initial, center_values, valid)
+    return (jax.vmap(score_initial)(slots, heatmaps, sizes),)
 
 
 def score_initial(
@@ -254,9 +380,14 @@ def score_initial(
     """
     cells = None if valid_size is None else valid_size // geometry.STRIDE
 
-    def sample(point: Array, kind: Array) -> Array:
+    def sample(point: Array, channel: Array) -> Array:
         return sample_window(
-            *(heatmaps, point, kind), radius=0, stride=geometry.STRIDE, valid_size=cells
+            heatmaps,
+            point,
+            channel,
+            radius=0,
+            stride=geometry.STRIDE,
+            valid_size=cells,
         )
 
     channels = jnp.arange(initial.keypoints.shape[1])
@@ -266,4 +397,4 @@ def score_initial(
     scores = values * initial.center_values[:, None]
     pose_scores = jnp.mean(scores, axis=-1)
     valid = initial.valid & (pose_scores > 0)
-    return Poses(initial.keypoints, scores, pose_scores, valid, initial.keypoints)
+    return Poses(initial.keypoints, scores, pose_scores, valid)

@@ -8,6 +8,10 @@ from logocap_jax.models.hrnet import HRNet, HRNetConfig
 from logocap_jax.models.layers import BatchNorm, Dtype, conv, run_part
 from logocap_jax.models.outside import zeros_outside
 
+Maps = tuple[
+    Float[Array, "B h w K1"], Float[Array, "B h w K 2"], Float[Array, "B h w D"]
+]
+
 
 class Head(nn.Module):
     """1x1 convolution, batch norm, ReLU, and, if asked for, an output convolution.
@@ -59,32 +63,41 @@ class DenseNetwork(nn.Module):
     @nn.compact
     def __call__(
         self,
-        image: Float[Array, "B H W 3"],
+        image: Float[Array, "B H W 3"] | Float[Array, "B h w C"],
         *,
         train: bool,
         valid_size: Int[Array, "B 2"] | None = None,
-    ) -> tuple[
-        Float[Array, "B h w K1"], Float[Array, "B h w K 2"], Float[Array, "B h w D"]
-    ]:
+        part: str = "both",
+    ) -> Maps | Float[Array, "B h w C"]:
         """Compute the maps at stride 4.
 
         Args:
-          image: normalised RGB.
+          image: normalised RGB; of the heads alone, features.
           train: use and update batch statistics.
           valid_size: height and width of each image, px, multiples of 32; None: all.
             Outside of it the maps are arbitrary.
+          part: `both`; or one of them, `backbone`: image to features, `heads`:
+            features to maps.
 
         Returns:
           Heatmaps (the pose centre's last), offsets and embedding (D may be 0).
         """
+        features = image
+        if part != "heads":
+            features = self._features(image, train=train, valid_size=valid_size)
+        return features if part == "backbone" else self._maps(features, train=train)
+
+    def _features(
+        self, image: Array, *, train: bool, valid_size: Array | None
+    ) -> Float[Array, "B h w C"]:
         backbone = HRNet(self.backbone, self.dtype, name="backbone")
         if valid_size is None:
-            features = backbone(image, train=train)
-        else:
-            _, height, width, _ = image.shape
-            with zeros_outside(valid_size, height=height, width=width):
-                features = backbone(image, train=train, valid_size=valid_size)
+            return backbone(image, train=train)
+        _, height, width, _ = image.shape
+        with zeros_outside(valid_size, height=height, width=width):
+            return backbone(image, train=train, valid_size=valid_size)
 
+    def _maps(self, features: Float[Array, "B h w C"], *, train: bool) -> Maps:
         def head(hidden: int, outputs: int | None, name: str) -> Array:
             head = Head(hidden, outputs, self.dtype, name=name)
             return run_part(

@@ -46,7 +46,6 @@ def test_step_on_eight_cpu_devices_sums_gradients_and_statistics_only(tmp_path):
     assert first == (
         "8 x cpu, 16 images a step, 2 on each device, float32, 17 keypoints (coco)"
     )
-    assert "no estimate of the time" in done.stdout
     content = json.loads(out.read_text())
     assert (content["devices"], content["other_batch_size"]) == (8, 8)
     assert content["state"]["optimizer"] == 2 * content["state"]["parameters"] + 8
@@ -66,8 +65,7 @@ def test_step_is_planned_for_a_tpu_that_is_not_there(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("16 x TPU v5 lite, 64 images a step")
     content = json.loads(out.read_text())
-    assert content["assumed"]["flops_per_second"] == 197e12
-    assert content["images_per_second"] > 0
+    assert content["device_memory"] == 16 * 2**30
     check_data_parallel(content)
 
 
@@ -83,7 +81,7 @@ def test_step_is_planned_for_gpus_that_are_not_there(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("4 x NVIDIA H200, 16 images a step")
     content = json.loads(out.read_text())
-    assert content["assumed"]["flops_per_second"] == 494.7e12
+    assert content["device_memory"] == 141 * 10**9
     assert content["flops"] > 1e6
     # XLA chooses for each batch which of them to send together.
     check_data_parallel(content, same=["bytes"])

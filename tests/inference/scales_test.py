@@ -106,7 +106,8 @@ def test_maps_are_averaged_and_the_embedding_is_that_of_scale_1(image):
             jnp.full((*cells, 3), value),
         )
 
-    found = scales.average(predict, image, (0.5, 1.0, 2.0))
+    base = predict(image, None)
+    found = scales.average(predict, base, image, (0.5, 1.0, 2.0))
     assert found.heatmaps.shape == (2, 16, 24, 2)
     np.testing.assert_allclose(found.heatmaps, (32 + 64 + 128) / 3, rtol=1e-6)
     # In cells of scale 1; 96 px become 64 at half the scale, the nearest multiple.
@@ -121,7 +122,7 @@ def test_maps_are_averaged_and_the_embedding_is_that_of_scale_1(image):
 
 def test_one_scale_leaves_maps_as_they_are(image):
     maps = _maps(np.ones((2, 16, 24, 2)))
-    assert scales.average(lambda *_: maps, image, (1.0,)) is maps
+    assert scales.average(lambda *_: maps, maps, image, (1.0,)) is maps
 
 
 def test_an_input_of_any_size_is_refused_at_other_scales_in_one_line():

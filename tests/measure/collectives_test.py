@@ -6,11 +6,11 @@ from logocap_jax.measure.collectives import (
     KINDS,
     Collective,
     Traffic,
+    array_bytes,
     find_collectives,
     growing_kinds,
     sum_by_kind,
 )
-from logocap_jax.measure.hlo import parse_hlo
 from logocap_jax.sharding import batch_sharding, make_mesh
 
 
@@ -26,10 +26,6 @@ def computation(name, *instructions):
 
 SUM = "%all-reduce.{} = f32[4]{{0}} all-reduce(%p), channel_id=1, to_apply=%add"
 ADD = computation("add", "ROOT %a = f32[] add(%x, %y)")
-
-
-def find(hlo, **options):
-    return find_collectives(parse_hlo(hlo), **options)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +47,23 @@ def find(hlo, **options):
     ],
 )
 def test_result_is_measured_in_bytes(instruction, kind, size):
-    (found,) = find(module(instruction, others=ADD))
+    (found,) = find_collectives(module(instruction, others=ADD))
     assert found == Collective(kind, size, times=1, op_name="")
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ("f32[3,5]{1,0:T(8,128)}", 60),
+        ("bf16[3]{0:T(256)(128)(2,1)S(1)}", 6),
+        ("pred[]", 1),
+        ("s4[3]{0:T(8,128)(8,1)E(4)}", 2),
+        ("f8e4m3fn[16]{0}", 16),
+        ("(f32[2]{0}, /*index=1*/(c64[3]{0:S(1)}))", 8 + 24),
+    ],
+)
+def test_bytes_of_a_shape(shape, expected):
+    assert array_bytes(shape) == expected
 
 
 def test_start_and_end_of_an_asynchronous_collective_count_once():
@@ -63,7 +74,7 @@ def test_start_and_end_of_an_asynchronous_collective_count_once():
         "%e = f32[4]{0} all-reduce-done(%r)",
         others=ADD,
     )
-    assert [(c.kind, c.size) for c in find(hlo)] == [
+    assert [(c.kind, c.size) for c in find_collectives(hlo)] == [
         ("all-gather", 32),
         ("all-reduce", 16),
     ]
@@ -76,7 +87,7 @@ def test_wrapped_asynchronous_collective_counts_once():
         "%d = f32[4]{0} async-done(%u), calls=%wrapped",
         others=computation("wrapped", "ROOT %a = f32[4]{0} reduce-scatter(%p)"),
     )
-    assert find(hlo) == [Collective("reduce-scatter", 16, 1, "")]
+    assert find_collectives(hlo) == [Collective("reduce-scatter", 16, 1, "")]
 
 
 def test_collective_in_loops_counts_as_often_as_they_run():
@@ -93,9 +104,9 @@ def test_collective_in_loops_counts_as_often_as_they_run():
         + computation("inner", SUM.format(1))
         + computation("outer", unknown, SUM.format(2)),
     )
-    times = [c.times for c in find(hlo, unknown_trips=3)]
+    times = [c.times for c in find_collectives(hlo, unknown_trips=3)]
     assert sorted(times) == [1, 5, 15]
-    assert sum_by_kind(find(hlo))["all-reduce"] == Traffic(11, 11 * 16)
+    assert sum_by_kind(find_collectives(hlo))["all-reduce"] == Traffic(11, 11 * 16)
 
 
 def test_collectives_in_fusions_calls_and_branches_are_found():
@@ -109,7 +120,7 @@ def test_collectives_in_fusions_calls_and_branches_are_found():
             for name in ("fused", "called", "left", "right", "unused")
         ),
     )
-    assert sum_by_kind(find(hlo))["all-reduce"].number == 4
+    assert sum_by_kind(find_collectives(hlo))["all-reduce"].number == 4
 
 
 def test_other_instructions_that_name_a_collective_do_not_count():
@@ -118,13 +129,13 @@ def test_other_instructions_that_name_a_collective_do_not_count():
         '%m = f32[4] add(%p, %p), metadata={op_name="jit(f)/x = all-reduce(y)"}',
         "%n = f32[4]{0} copy(%all-gather.3)",
     )
-    assert find(hlo) == []
+    assert find_collectives(hlo) == []
     assert sum_by_kind([]) == dict.fromkeys(KINDS, Traffic(0, 0))
 
 
 def test_text_without_an_entry_is_refused():
     with pytest.raises(ValueError, match="without an ENTRY computation"):
-        parse_hlo("HloModule nothing\n")
+        find_collectives("HloModule nothing\n")
 
 
 def test_source_of_the_collective_that_grew_most_is_named():
@@ -148,7 +159,7 @@ def _compiled(function, rows):
     """Collectives of a function of rows that are split over all devices."""
     sharding = batch_sharding(make_mesh())
     argument = jax.ShapeDtypeStruct((rows, 5), jnp.float32, sharding=sharding)
-    return find(jax.jit(function).lower(argument).compile().as_text())
+    return find_collectives(jax.jit(function).lower(argument).compile().as_text())
 
 
 def test_sum_over_the_batch_is_an_all_reduce_of_the_same_size_for_any_batch():

@@ -2,11 +2,11 @@ import pytest
 
 from logocap_jax import cli
 from logocap_jax.evaluation import evaluate_coco
-from logocap_jax.measure.found_poses import draw
+from logocap_jax.measure.evaluation import draw_poses
 
 
 def test_people_are_found_and_other_poses_are_not():
-    truth, results = draw(images=4, poses=6, people=2)
+    truth, results = draw_poses(4, poses=6, people=2)
     assert len(truth["images"]) == 4
     assert len(truth["annotations"]) == 8
     assert len(results) == 24

@@ -3,15 +3,15 @@ import json
 
 import pytest
 
-from logocap_jax.measure import input as input_benchmark
+from logocap_jax.cli import benchmark
 
 CONFIG = "tests/tiny_config.py"
 
 
 def run(*arguments):
     parser = argparse.ArgumentParser()
-    input_benchmark.add_arguments(parser)
-    return input_benchmark.run(parser.parse_args(["--config", CONFIG, *arguments]))
+    benchmark.add_arguments(parser)
+    return benchmark.run(parser.parse_args(["input", "--config", CONFIG, *arguments]))
 
 
 def test_times_bytes_and_memory_of_each_number_of_workers_are_kept(
@@ -31,14 +31,15 @@ def test_times_bytes_and_memory_of_each_number_of_workers_are_kept(
         seconds = row["timing"]["median_seconds"]
         assert row["images_per_second"] == pytest.approx(row["images"] / seconds)
     for stage in stages:
-        assert rows[stage]["images"] == 28
+        assert rows[stage]["images"] == 29
     assert rows["pipeline, 1 workers"]["images"] == 8
 
     without, with_worker = record["pipelines"]
     assert with_worker["image_and_mask_bytes"] == 128 * 128 * 3 + 32 * 32
-    # 8 people of 17 points: coordinates, labelled; area, person, center; mirrored.
-    people = 8 * (17 * (8 + 1) + 4 + 1 + 1) + 1
-    assert with_worker["bytes_per_image"] == 128 * 128 * 3 + 32 * 32 + people
+    # 8 people of 17 points: coordinates, labelled; area, person, center, box.
+    people = 8 * (17 * (8 + 1) + 4 + 1 + 1 + 16)
+    others = 1 + 16 + 24  # mirrored, content, transform
+    assert with_worker["bytes_per_image"] == 128 * 128 * 3 + 32 * 32 + people + others
     if without["resident"]:
         assert len(with_worker["resident"]) == 3
         assert {reading["workers"] for reading in without["resident"]} == {0}

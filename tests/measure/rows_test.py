@@ -1,6 +1,6 @@
 import pytest
 
-from logocap_jax.measure.rows import Row, ratios
+from logocap_jax.measure.rows import Row, format_rows, ratios
 from logocap_jax.measure.timing import Timing
 
 
@@ -27,23 +27,29 @@ def test_a_row_that_was_not_run_has_no_times():
 def test_ratios_are_of_one_setting_and_one_number_of_people():
     rows = [
         row("backbone", 2.0),
-        row("bare-hrnet", 1.0),
-        row("local-kem, 3 people", 0.25),
-        row("global-kam, 3 people", 0.75),
-        row("local-kem, 1 people", 0.125),
-        row("after-backbone, 3 people", 1.0),
-        row("to-poses, 3 people", 4.0),
-        row("backbone", 7.0, setting="batch 8"),
-        row("after-backbone, 1 people", 7.0, setting="batch 8"),
+        row("after-scene, 3 people", 1.0),
+        row("predict, 3 people", 4.0),
+        row("whole-path, 3 people", 5.0),
+        row("after-scene, 1 people", 1.0),
+        row("predict, 3 people", 7.0, setting="batch 8"),
         row("train-step", None),
         row("train-loop", 1.0),
+        row("predict", 0.5, setting="batch 2"),
+        row("finish", 0.25, setting="batch 2"),
     ]
     assert ratios(rows) == pytest.approx(
         {
-            "local-kem + global-kam / backbone, 3 people: batch 4": 0.5,
-            "after-backbone / backbone, 3 people: batch 4": 0.5,
-            "after-backbone / to-poses, 3 people: batch 4": 0.25,
-            "to-poses / bare-hrnet, 3 people: batch 4": 4.0,
-            "after-backbone / backbone, 1 people: batch 8": 1.0,
+            "after-scene / predict, 3 people: batch 4": 0.25,
+            "whole-path / predict, 3 people: batch 4": 1.25,
+            "finish / predict: batch 2": 0.5,
         }
     )
+
+
+def test_a_table_has_the_columns_that_a_row_knows_and_a_dash_for_the_others():
+    rows = [row("a", 0.5, flops=2e9), row("b", None, remark="not run")]
+    _, title, header, *lines = format_rows(rows).splitlines()
+    assert title == "batch 4"
+    assert header.split() == ["row", "median", "p90", "spread", "images/s", "GFLOP"]
+    assert lines[0].split() == ["a", "500", "ms", "500", "ms", "0%", "8", "2"]
+    assert lines[1].split() == ["b", "-", "-", "-", "-", "-", "not", "run"]

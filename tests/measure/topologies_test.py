@@ -1,6 +1,14 @@
+import importlib.util
+import os
+
+import jax
 import pytest
 
-from logocap_jax.measure import topologies
+from logocap_jax.measure.topologies import (
+    CHIPS,
+    find_devices,
+    parse_topology,
+)
 
 
 @pytest.mark.parametrize(
@@ -14,7 +22,7 @@ from logocap_jax.measure import topologies
     ],
 )
 def test_name_gives_the_shape(name, shape):
-    topology = topologies.parse_topology(name)
+    topology = parse_topology(name)
     assert topology.shape == shape
     assert (topology.chip is None) == name.startswith("cpu")
 
@@ -36,12 +44,42 @@ def test_name_gives_the_shape(name, shape):
 )
 def test_names_of_nothing_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
-        topologies.parse_topology(name)
+        parse_topology(name)
+
+
+def test_some_of_the_cpu_devices_make_a_topology():
+    devices = find_devices(parse_topology("cpu:4"))
+    assert list(devices) == jax.devices()[:4]
+
+
+def test_more_cpu_devices_than_jax_has_started_with_are_refused():
+    jax.devices()
+    with pytest.raises(ValueError, match=r"cpu:512: JAX has started with \d+ CPU"):
+        find_devices(parse_topology("cpu:512"))
 
 
 @pytest.mark.parametrize(
-    ("name", "links"),
-    [("v5p:4x4x8", 8), ("v6e:1x1", 0), ("h200:8", 1), ("a100:1", 0)],
+    ("compiler", "name", "extra"),
+    [("libtpu", "v5e:2x2", "tpu-plan"), ("jax_plugins", "h200:8", "cuda")],
 )
-def test_a_torus_is_as_wide_as_its_sides_and_a_switch_one_link(name, links):
-    assert topologies.parse_topology(name).diameter == links
+def test_absent_compiler_is_told_with_what_to_install(
+    compiler, name, extra, monkeypatch
+):
+    if importlib.util.find_spec(compiler) is not None:
+        pytest.skip(f"{compiler} is installed")
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(ValueError, match=rf"missing: pip install .*\[{extra}\]"):
+        find_devices(parse_topology(name))
+
+
+def test_description_of_a_gpu_holds_what_xla_must_know():
+    text = " ".join(CHIPS["a100"].gpu.split())
+    for expected in (
+        'device_description_str: "NVIDIA A100-SXM4-80GB"',
+        "cuda_compute_capability { major: 8 minor: 0 }",
+        "core_count: 108",
+        "device_memory_size: 80000000000",
+        "memory_bandwidth: 2039000000000",
+        "shared_memory_per_block_optin: 166912",  # CUDA's guide: 163 KB
+    ):
+        assert expected in text

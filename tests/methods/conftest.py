@@ -26,10 +26,12 @@ SMALLEST = {
 class StoredMaps(DenseNetwork):
     """A dense network whose maps are its parameters, whatever the image."""
 
-    @nn.compact
-    def __call__(
-        self, image: jax.Array, *, train: bool, valid_size: jax.Array | None = None
-    ) -> tuple[jax.Array, ...]:
+    def _features(
+        self, image: jax.Array, *, train: bool, valid_size: jax.Array | None
+    ) -> jax.Array:
+        return image
+
+    def _maps(self, image: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
         zeros = nn.initializers.zeros
         maps = (image.shape[0], CELLS, CELLS)
         self.variable("batch_stats", "none", jnp.zeros, ())
@@ -56,10 +58,11 @@ class Case(NamedTuple):
     def with_batch(self, **changes: Any) -> "Case":
         """The same with other ground truth."""
         # Through NumPy: an array of weak type would be compiled for once more.
-        arrays = {
-            name: jnp.asarray(np.asarray(array), getattr(self.batch, name).dtype)
-            for name, array in changes.items()
-        }
+        arrays = jax.tree.map(
+            lambda array, old: jnp.asarray(np.asarray(array), old.dtype),
+            changes,
+            {name: getattr(self.batch, name) for name in changes},
+        )
         return self._replace(batch=dataclasses.replace(self.batch, **arrays))
 
 

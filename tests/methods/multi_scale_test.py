@@ -9,6 +9,7 @@ import pytest
 from logocap_jax.inference import flip
 from logocap_jax.methods import initial_poses
 from logocap_jax.methods.initial_poses import InitialPosesConfig
+from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.skeletons import COCO
 from logocap_jax.structures import DenseMaps
@@ -43,11 +44,14 @@ def _config(smallest, **changes):
 
 def _predict(network, variables, image, config, valid_size=None):
     predict = jax.jit(
-        lambda *arrays: initial_poses.predict_maps(
-            network, *arrays[:2], config, arrays[2]
+        lambda variables, image, valid_size: run_stages(
+            initial_poses.dense_stages(network, config),
+            {collection: {"dense": tree} for collection, tree in variables.items()},
+            {"input": image, "valid_size": valid_size},
+            initial_poses.MAPS,
         )
     )
-    return predict(variables, image, valid_size)
+    return DenseMaps(**predict(variables, image, valid_size))
 
 
 @pytest.mark.parametrize("flip_test", [True, False])

@@ -1,7 +1,7 @@
 """The baseline: initial poses are the answer (CenterNet's scheme on an HRNet)."""
 
-import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,13 @@ from logocap_jax.methods.base import (
     LossOutput,
     Method,
     MethodSpec,
+    Stage,
     Variables,
     subtree,
 )
 from logocap_jax.methods.initial_poses import InitialPosesConfig
+from logocap_jax.methods.scene import make_scene
+from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.folding import prepare_variables
 from logocap_jax.structures import Batch, Poses, View
 
@@ -52,28 +55,17 @@ def make_center_offset(config: InitialPosesConfig) -> Method:
             batch_stats={"dense": batch_stats},
         )
 
-    def explain(variables: Variables, view: View) -> Explanation:
-        valid_size = view.valid_size
-        normalised = initial_poses.normalise(view.image)
-        maps = initial_poses.predict_maps(
-            network, subtree(variables, "dense"), normalised, config, valid_size
-        )
-
-        def decode(heatmaps: Array, offsets: Array, valid_size: Array | None) -> Poses:
-            initial = initial_poses.decode_initial(
-                heatmaps[..., -1], offsets, config, valid_size
-            )
-            scored = initial_poses.score_initial(initial, heatmaps, valid_size)
-            return suppress(scored)[0]
-
-        poses = jax.vmap(decode)(maps.heatmaps, maps.offsets, valid_size)
-        poses = dataclasses.replace(poses, initial_keypoints=None)  # nothing refines
-        return Explanation(
-            {"initial": poses}, initial_poses.heatmap_layers(maps, config)
-        )
+    def run(variables: Variables, view: View, *wanted: str) -> dict[str, Any]:
+        given = {"image": view.image, "valid_size": view.valid_size}
+        return run_stages(make_stages(config), variables, given, wanted)
 
     def predict(variables: Variables, view: View) -> dict[str, Poses]:
-        return explain(variables, view).outputs
+        return run(variables, view, "outputs")["outputs"]
+
+    def explain(variables: Variables, view: View) -> Explanation:
+        arrays = run(variables, view, "outputs", "heatmaps")
+        layers = initial_poses.heatmap_layers(arrays["heatmaps"], config)
+        return Explanation(arrays["outputs"], layers)
 
     def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:
         return predict(variables, View(batch.image))
@@ -82,8 +74,24 @@ def make_center_offset(config: InitialPosesConfig) -> Method:
     return Method(init, prepare, loss, predict, evaluate, explain, answer="initial")
 
 
+def make_stages(config: InitialPosesConfig) -> tuple[Stage, ...]:
+    """The named stages at test time, from images to poses after pose NMS."""
+
+    def suppress_all(_: Variables, poses: Poses) -> tuple[dict[str, Poses]]:
+        return ({"initial": jax.vmap(suppress)(poses)[0]},)
+
+    return (
+        *initial_poses.dense_stages(config.network(), config),
+        *initial_poses.decode_stages(config),
+        Stage("pose NMS", ("initial_poses",), ("outputs",), suppress_all),
+    )
+
+
 SPEC = MethodSpec(
     config=InitialPosesConfig,
     make=make_center_offset,
     tiny=initial_poses.TINY,
+    stages=make_stages,
+    dense=("heatmaps", "offsets"),
+    scene=make_scene,
 )

@@ -8,8 +8,9 @@ from jaxtyping import Array
 
 from logocap_jax.methods.base import Method, MethodSpec, Variables
 from logocap_jax.methods.initial_poses import TINY
-from logocap_jax.methods.logocap import explanation, prediction, training
+from logocap_jax.methods.logocap import stages, training
 from logocap_jax.methods.logocap.config import LogoCapConfig, Model, build_model
+from logocap_jax.methods.scene import make_scene
 from logocap_jax.models.folding import prepare_variables
 
 # The smallest input that every branch of an HRNet accepts; sizes of parameters do
@@ -31,9 +32,9 @@ def make_logocap(config: LogoCapConfig) -> Method:
         init=functools.partial(_init, model),
         prepare=functools.partial(prepare_variables, dtype=jnp.dtype(config.dtype)),
         loss=functools.partial(training.loss, model),
-        predict=functools.partial(prediction.predict, model),
-        evaluate=functools.partial(prediction.evaluate, model),
-        explain=functools.partial(explanation.explain, model),
+        predict=functools.partial(stages.predict, model),
+        evaluate=functools.partial(stages.evaluate, model),
+        explain=functools.partial(stages.explain, model),
         answer="logocap",
         oracles=frozenset({"bound"}),
     )
@@ -65,4 +66,7 @@ SPEC = MethodSpec(
         "window_radius": 6,
         "instance_budget": 3,
     },
+    stages=lambda config: stages.make_stages(build_model(config)),
+    dense=("heatmaps", "offsets"),
+    scene=lambda config: make_scene(config, embedding=config.embedding),
 )

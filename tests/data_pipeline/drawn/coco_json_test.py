@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from data_pipeline.drawn.coco_json import (
+from data_pipeline.drawn.dataset import (
     annotation_record,
     person_category,
     polygons,

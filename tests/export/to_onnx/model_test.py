@@ -73,8 +73,10 @@ def exported(weights, out, what, pixels):
 
 def test_maps_differ_by_float_noise_only(weights, pixels, tmp_path):
     found = exported(weights, tmp_path / "dense.onnx", "dense", pixels)
-    settings, variables = load_settings(weights, SETTINGS)
-    expected = jax.jit(export.dense_function(settings, variables))(pixels)
+    settings, _ = load_settings(weights, SETTINGS)
+    method, variables, _ = load_method(weights, SETTINGS)
+    function = export.dense_function(settings, method, variables)
+    expected = jax.jit(function)(pixels)
     for name, array in expected.items():
         error = np.abs(found[name] - array).max() / np.abs(array).max()
         assert error < 1e-5, name

@@ -7,7 +7,7 @@ import pytest
 
 from logocap_jax.methods import build_config
 from logocap_jax.methods.logocap.config import build_model
-from logocap_jax.methods.logocap.explanation import explain
+from logocap_jax.methods.logocap.stages import explain
 from logocap_jax.structures import View
 from logocap_jax.weights.settings import load_settings
 

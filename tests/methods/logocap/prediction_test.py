@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from logocap_jax.methods import initial_poses
-from logocap_jax.methods.base import subtree
 from logocap_jax.methods.initial_poses import InitialPoses
-from logocap_jax.methods.logocap import prediction, refine
+from logocap_jax.methods.logocap import refine
+from logocap_jax.methods.logocap import stages as prediction
+from logocap_jax.methods.stages import run_stages
 from logocap_jax.oks import keypoint_similarity
 from logocap_jax.structures import DenseMaps, View
 
@@ -68,17 +69,35 @@ def test_predictions_are_the_evaluated_poses_without_the_bound(case, evaluated):
         )
 
 
-def _all_slots_image_by_image(parts, variables, maps):
+def _run(model, variables, maps, *wanted, **given):
+    """Wanted arrays from dense maps."""
+    given = {**vars(maps), "valid_size": None, **given}
+    return run_stages(prediction.make_stages(model), variables, given, wanted)
+
+
+def _refine_image(model, heatmaps, initial, kam):
+    """The refined poses of one image's slots from their attraction maps."""
+    slots = {"initial": initial.keypoints, "kam_raw": kam}
+    slots |= {name: getattr(initial, name) for name in ("center_values", "valid")}
+    given = {name: x[None] for name, x in {"heatmaps": heatmaps, **slots}.items()}
+    stages = prediction.make_stages(model)
+    given["valid_size"] = None
+    (poses,) = run_stages(stages, {}, given, ("refined_poses",)).values()
+    return jax.tree.map(lambda x: x[0], poses)
+
+
+def _all_slots_image_by_image(model, variables, maps):
     """The refined poses of every slot, valid or not, no two images together."""
     refined = []
+    config = dataclasses.replace(model.config, slots_per_step=6)
+    model = model._replace(config=config)
     for i in range(len(maps.heatmaps)):
         one = jax.tree.map(lambda x, i=i: x[i : i + 1], maps)
         initial = initial_poses.decode_initial(
-            one.heatmaps[0, ..., -1], one.offsets[0], parts.config
+            one.heatmaps[0, ..., -1], one.offsets[0], model.config
         )
-        batched = jax.tree.map(lambda x: x[None], initial)
-        (kam,) = prediction.predict_kam(parts, variables, one, batched)
-        refined.append(prediction.refine_image(parts, one.heatmaps[0], initial, kam))
+        (kam,) = _run(model, variables, one, "kam_raw")["kam_raw"]
+        refined.append(_refine_image(model, one.heatmaps[0], initial, kam))
     return jax.tree.map(lambda *rows: jnp.stack(rows), *refined)
 
 
@@ -93,14 +112,13 @@ def test_slots_of_a_batch_refined_together_are_those_of_each_image(
     strength = jnp.asarray(centers, jnp.float32)[:, None, None]
     heatmaps = stored["heatmaps"].at[..., -1].multiply(strength)
     maps = DenseMaps(heatmaps, stored["offsets"], stored["embedding"])
-    variables = subtree(case.variables, "maps")
     both = jax.jit(
         lambda variables, maps: (
-            prediction.read_maps(case.model, variables, maps)["logocap"],
+            _run(case.model, variables, maps, "refined_poses")["refined_poses"],
             _all_slots_image_by_image(case.model, variables, maps),
         )
     )
-    found, expected = both(variables, maps)
+    found, expected = both(case.variables, maps)
     valid = np.asarray(expected.valid)
     assert valid.sum() >= 2
     np.testing.assert_array_equal(found.valid, valid)
@@ -138,7 +156,7 @@ def test_scores_are_those_of_the_peaks_times_the_center(case, slots):
         sigma=config.window_sigma,
     )
     keypoints, scores = refine.read_peaks(refine.adapt(windows, kam), initial.keypoints)
-    poses = prediction.refine_image(case.model, heatmaps, initial, kam)
+    poses = _refine_image(case.model, heatmaps, initial, kam)
     np.testing.assert_allclose(poses.keypoints[0], keypoints[0], atol=1e-4)
     np.testing.assert_allclose(poses.keypoint_scores[0], 0.5 * scores[0], rtol=1e-5)
     np.testing.assert_allclose(poses.scores[0], 0.5 * scores[0].mean(), rtol=1e-5)
@@ -150,10 +168,10 @@ def test_window_alone_puts_keypoints_on_the_peaks_of_the_heatmap(case, slots):
     # One bright cell per keypoint: its middle is half a cell in from its corner.
     cells = np.zeros((16, 16, 17), np.float32)
     cells[4, 3] = 1.0
-    poses = prediction.refine_image(case.model, jnp.asarray(cells), initial, kam)
+    poses = _refine_image(case.model, jnp.asarray(cells), initial, kam)
     np.testing.assert_allclose(poses.keypoints[0], np.full((17, 2), (14, 18)), atol=1.5)
     np.testing.assert_array_less(np.asarray(poses.keypoint_scores[0]), 0.5)
-    other = prediction.refine_image(case.model, jnp.asarray(cells), initial, 0 * kam)
+    other = _refine_image(case.model, jnp.asarray(cells), initial, 0 * kam)
     np.testing.assert_array_equal(poses.keypoints, other.keypoints)
 
 
@@ -162,7 +180,7 @@ def test_attraction_map_alone_puts_keypoints_on_its_largest_value(case, slots):
     case = case.with_config(refine_with="kam")
     kam = np.full((2, 5, 5, 17), 0.1, np.float32)
     kam[:, 1, 4] = 0.8  # (x, y) = (2, -1) steps from the middle
-    poses = prediction.refine_image(case.model, 0 * heatmaps, initial, jnp.asarray(kam))
+    poses = _refine_image(case.model, 0 * heatmaps, initial, jnp.asarray(kam))
     steps = np.asarray(case.model.mesh_offsets)[1, 4]
     np.testing.assert_allclose(steps[:, 0], -2 * steps[:, 1])
     np.testing.assert_allclose(poses.keypoints[0], 14 + steps, rtol=1e-6)
@@ -171,27 +189,24 @@ def test_attraction_map_alone_puts_keypoints_on_its_largest_value(case, slots):
 
 def test_poses_without_a_positive_score_and_empty_slots_are_dropped(case, slots):
     heatmaps, initial, kam = slots
-    poses = prediction.refine_image(case.model, heatmaps, initial, kam)
+    poses = _refine_image(case.model, heatmaps, initial, kam)
     assert list(np.asarray(poses.valid)) == [True, False]
     empty = dataclasses.replace(initial, valid=jnp.asarray([False, True]))
-    poses = prediction.refine_image(case.model, heatmaps, empty, kam)
+    poses = _refine_image(case.model, heatmaps, empty, kam)
     assert not np.any(poses.valid)
 
 
 def test_attraction_maps_are_clipped_at_test_time(case):
-    stored = case.variables["params"]["dense"]
-    maps = DenseMaps(stored["heatmaps"], stored["offsets"], 50 * stored["embedding"])
-    initial = InitialPoses(
-        jnp.full((2, 6, 17, 2), 30.0), jnp.ones((2, 6)), jnp.ones((2, 6), bool)
-    )
-    variables = {
-        collection: tree["maps"] for collection, tree in case.variables.items()
-    }
+    params = case.variables["params"]
+    dense = params["dense"] | {"embedding": 50 * params["dense"]["embedding"]}
     # Even keypoints' maps turn negative.
     sign = jnp.where(jnp.arange(17) % 2, 1.0, -1.0)
-    output = jax.tree.map(lambda leaf: leaf * sign, variables["params"]["output"])
-    variables["params"] = variables["params"] | {"output": output}
-    kam = np.asarray(prediction.predict_kam(case.model, variables, maps, initial))
+    output = jax.tree.map(lambda leaf: leaf * sign, params["maps"]["output"])
+    maps = params["maps"] | {"output": output}
+    variables = {**case.variables, "params": {"dense": dense, "maps": maps}}
+    case = case.with_config(slots_per_step=6)  # no loop: all slots, valid or not
+    explain = jax.jit(lambda *args: prediction.explain(case.model, *args))
+    kam = np.asarray(explain(variables, View(case.batch.image)).layers["kam"].values)
     assert kam.shape == (2, 6, 5, 5, 17)
     np.testing.assert_array_equal(kam[..., ::2], 0)
     assert kam.max() == 1

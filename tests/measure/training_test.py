@@ -1,0 +1,40 @@
+import pathlib
+
+import pytest
+
+from data_pipeline.drawn.animals import ANIMALS
+from data_pipeline.drawn.dataset import PEOPLE, write_drawn_dataset
+from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.run import resolve
+from logocap_jax.measure.input import open_training_source, train_batches
+from logocap_jax.measure.training import batch_shapes, draw_example
+
+TINY = pathlib.Path(__file__).resolve().parents[1] / "tiny_config.py"
+
+
+@pytest.mark.parametrize("subject", [PEOPLE, ANIMALS], ids=lambda s: s.name)
+def test_shapes_are_those_of_the_batches_that_training_gets(tmp_path, subject):
+    numbers = {"num_train": 2, "num_val": 1, "size": 96, "seed": 0}
+    write_drawn_dataset(tmp_path / "data", **numbers, progress=False, subject=subject)
+    run = resolve(load_config(TINY, [f"data.dir={tmp_path / 'data'}"]))
+    batches = train_batches(run, open_training_source(run), 0)
+    batch = next(iter(batches))
+    batches.close()
+    shapes = vars(batch_shapes(run))
+    assert set(shapes) == set(batch)
+    for name, array in (batch | batch.pop("masks")).items():
+        shape = (shapes | shapes["masks"])[name]
+        assert (shape.shape, shape.dtype) == (array.shape, array.dtype), name
+
+
+def test_a_training_example_has_the_people_asked_for():
+    run = resolve(load_config(TINY))
+    example = draw_example(run, 2)
+    assert example["image"].shape == (64, 64, 3)
+    assert example["masks"][4].shape == (16, 16)
+    assert example["person"].sum() == 2
+    assert example["labelled"].sum() == 2 * 17
+    assert (example["keypoints"] >= 0).all()
+    assert (example["keypoints"] < 64).all()
+    with pytest.raises(ValueError, match="got 9 people, expected 1 to 8"):
+        draw_example(run, 9)
