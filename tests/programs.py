@@ -22,7 +22,12 @@ _DEVICES = "--xla_force_host_platform_device_count"
 
 def xla_flags(devices: int) -> str:
     """`XLA_FLAGS` of a process with that many devices, compiling as tests do."""
-    return f"{_QUICK if _is_quick() else ''} {_DEVICES}={devices}".strip()
+    return f"{quick_flags()} {_DEVICES}={devices}".strip()
+
+
+def quick_flags() -> str:
+    """The part of `xla_flags` that compiles fast."""
+    return _QUICK if _is_quick() else ""
 
 
 def set_up(devices: int) -> None:
