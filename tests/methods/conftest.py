@@ -59,8 +59,11 @@ class Case(NamedTuple):
         """The same with other ground truth."""
         # Through NumPy: an array of weak type would be compiled for once more.
         arrays = {
-            name: jnp.asarray(np.asarray(array), getattr(self.batch, name).dtype)
-            for name, array in changes.items()
+            name: jax.tree.map(
+                lambda array, old: jnp.asarray(np.asarray(array), old.dtype),
+                *(value, getattr(self.batch, name)),
+            )
+            for name, value in changes.items()
         }
         return self._replace(batch=dataclasses.replace(self.batch, **arrays))
 
