@@ -223,7 +223,6 @@ def _describe(
             for name, array in sorted(outputs.items())
         ),
         size_multiple=multiple,
-        normalisation={"inside": True},
         settings={key: settings[key] for key in settings if key != "skeleton"},
         skeleton=config_of(settings).skeleton,
         versions={"logocap_jax": logocap_jax.__version__, "jax": jax.__version__},

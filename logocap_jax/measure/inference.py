@@ -3,15 +3,13 @@
 import argparse
 import copy
 import functools
-import itertools
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
@@ -28,11 +26,18 @@ from logocap_jax.measure.benchmark import (
     split,
     static_row,
 )
+from logocap_jax.measure.pieces import (
+    COMPUTED,
+    PREDICT,
+    Arrays,
+    Piece,
+    find_spec,
+    make_pieces,
+    needed_pieces,
+)
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
-from logocap_jax.methods import build_config, find_method
-from logocap_jax.methods.base import MethodSpec, Stage, Variables, answer_of, finish
-from logocap_jax.methods.stages import SLOT_IMAGE, VALID, run_stages
+from logocap_jax.methods.base import Variables, finish
 from logocap_jax.models.placement import formats
 from logocap_jax.predictor import Predictor
 from logocap_jax.predictor.compiled import Model
@@ -40,15 +45,8 @@ from logocap_jax.predictor.inputs import letterbox
 from logocap_jax.structures import Poses, View
 from logocap_jax.weights.files import load_weights
 
-AFTER_SCENE, PREDICT, FINISH, PATH = "after-scene", "predict", "finish", "whole-path"
+FINISH, PATH = "finish", "whole-path"
 ADVICE = "a smaller --batch or --size lowers it, and so does --dtype bfloat16"
-
-_INPUTS = ("image", "valid_size")
-# Name of a boolean scalar: go on with the computed arrays, not with the scene's.
-_COMPUTED = "computed"
-
-# By name: those of `Stage.reads` and `Stage.writes`.
-Arrays = Mapping[str, Any]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -99,24 +97,6 @@ def fill(shapes: Variables) -> Variables:
     return jax.tree_util.tree_map_with_path(fill_leaf, shapes)
 
 
-class Piece(NamedTuple):
-    """A part of inference that is compiled by itself, for one row.
-
-    Attributes:
-      name: of the row.
-      reads: names of the arrays that it takes.
-      writes: names of the arrays that it returns.
-      run: `(variables, arrays) -> arrays`.
-      by_people: its time may depend on the number of people.
-    """
-
-    name: str
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    run: Callable[[Variables, Arrays], dict[str, Any]]
-    by_people: bool = True
-
-
 class Start(NamedTuple):
     """The arrays that the pieces start from.
 
@@ -127,97 +107,6 @@ class Start(NamedTuple):
 
     label: str
     arrays: Arrays
-
-
-def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:
-    """The pieces of a run's method: its named stages, then all of it.
-
-    Args:
-      run: with the method.
-      scene_names: the arrays that a scene replaces; empty: the method has no scenes.
-    """
-    spec, config = _find_spec(run)
-    stages = spec.stages(config)
-    pieces, of_scene = [], set(scene_names)
-    for group in _groups(stages):
-        reads: set[str] = set()
-        for stage in reversed(group):
-            slots = {VALID} if stage.per_slot else set()
-            reads = (reads - {*stage.writes}) | {*stage.reads, *slots} - {SLOT_IMAGE}
-        by_people = not of_scene.isdisjoint(reads)
-        writes = group[-1].writes
-        of_scene |= {*writes} if by_people else set()
-        name = " to ".join(dict.fromkeys((group[0].name, group[-1].name)))
-        run_group = functools.partial(_run_group, group)
-        pieces.append(Piece(name, tuple(reads), writes, run_group, by_people))
-    if not scene_names:
-        whole = functools.partial(_predict, run)
-        return [*pieces, Piece(PREDICT, _INPUTS, (PREDICT,), whole, by_people=False)]
-    names = tuple(scene_names)
-    after = functools.partial(_run_after, run, stages)
-    whole = functools.partial(_predict_scene, run, stages, names)
-    reads_all = (*_INPUTS, *names, _COMPUTED)
-    pieces.append(Piece(AFTER_SCENE, (*_INPUTS, *names), (AFTER_SCENE,), after))
-    return [*pieces, Piece(PREDICT, reads_all, (PREDICT,), whole)]
-
-
-def _find_spec(run: Run) -> tuple[MethodSpec, Any]:
-    """The record of a run's method, and its config."""
-    name = run.values["method"]["name"]
-    return find_method(name), build_config(name, run.method_settings)
-
-
-def _groups(stages: Sequence[Stage]) -> Iterator[tuple[Stage, ...]]:
-    """Each stage by itself; after several stages of slots, these in one loop."""
-    for per_slot, group in itertools.groupby(stages, key=lambda stage: stage.per_slot):
-        members = tuple(group)
-        yield from ((stage,) for stage in members)
-        if per_slot and len(members) > 1:
-            yield members
-
-
-def _run_group(
-    group: Sequence[Stage], variables: Variables, arrays: Arrays
-) -> dict[str, Any]:
-    return run_stages(group, variables, arrays, group[-1].writes)
-
-
-def _predict(run: Run, variables: Variables, arrays: Arrays) -> dict[str, Any]:
-    """From images to the answer."""
-    outputs = run.method.predict(variables, View(*(arrays[name] for name in _INPUTS)))
-    return {PREDICT: answer_of(run.method, outputs)}
-
-
-def _run_after(
-    run: Run, stages: Sequence[Stage], variables: Variables, arrays: Arrays
-) -> dict[str, Any]:
-    """From the arrays of a scene to the answer."""
-    last = stages[-1].writes[0]
-    outputs = run_stages(stages, variables, arrays, (last,))[last]
-    return {AFTER_SCENE: answer_of(run.method, outputs)}
-
-
-def _predict_scene(
-    run: Run,
-    stages: Sequence[Stage],
-    scene_names: tuple[str, ...],
-    variables: Variables,
-    arrays: Arrays,
-) -> dict[str, Any]:
-    """From images to the answer, by way of the arrays of a scene.
-
-    The compiler does not know which are chosen, so no part of either is left out.
-    """
-    inputs = {name: arrays[name] for name in _INPUTS}
-    computed = run_stages(stages, variables, inputs, scene_names)
-
-    def choose(own: jax.Array, drawn: jax.Array) -> jax.Array:
-        return jnp.where(arrays[_COMPUTED], own, drawn)
-
-    scene = {name: arrays[name] for name in scene_names}
-    chosen = jax.tree.map(choose, computed, scene)
-    found = _run_after(run, stages, variables, {**inputs, **chosen})
-    return {PREDICT: found[AFTER_SCENE]}
 
 
 def measure_inference(
@@ -254,7 +143,8 @@ def measure_inference(
     scene_names, starts = _make_starts(run, setting, people, share_canvases)
     pieces = make_pieces(run, scene_names)
     chosen = _choose_rows(run, pieces, only)
-    pieces = _needed(pieces, chosen, starts[0].arrays)
+    asked = chosen | ({PREDICT} if {FINISH, PATH} & chosen else set())
+    pieces = needed_pieces(pieces, asked, starts[0].arrays)
     device = options.device or jax.local_devices()[0]
     prepared = jax.eval_shape(run.method.prepare, variables)
     placed = formats(prepared, device)
@@ -294,7 +184,7 @@ def _make_starts(
     image = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
     valid_size = stacked(np.array(size, np.int32)) if share_canvases else None
     inputs: dict[str, Any] = {"image": stacked(image), "valid_size": valid_size}
-    spec, config = _find_spec(run)
+    spec, config = find_spec(run)
     scene = spec.scene(config)
     if scene is None:
         if people:
@@ -309,7 +199,7 @@ def _make_starts(
     for count in people or [scene.most_people]:
         drawn = scene.draw(count, size)
         arrays = {name: stacked(array) for name, array in drawn.items()}
-        arrays |= {_COMPUTED: np.asarray(False)}
+        arrays |= {COMPUTED: np.asarray(False)}
         starts.append(Start(f", {count} people", inputs | arrays))
     return tuple(drawn), starts
 
@@ -322,20 +212,6 @@ def _choose_rows(
     if unknown := sorted(set(only) - set(names)):
         raise ValueError(f"--only: got {unknown}, expected some of {','.join(names)}")
     return frozenset(only or names)
-
-
-def _needed(
-    pieces: Sequence[Piece], chosen: Collection[str], start: Arrays
-) -> list[Piece]:
-    """The chosen pieces, and those whose results they take."""
-    needed: list[Piece] = []
-    missing: set[str] = set()
-    asked = {*chosen, *({PREDICT} if {FINISH, PATH} & set(chosen) else ())}
-    for piece in reversed(pieces):
-        if piece.name in asked or not missing.isdisjoint(piece.writes):
-            needed.insert(0, piece)
-            missing |= set(piece.reads) - start.keys()
-    return needed
 
 
 def _compile(

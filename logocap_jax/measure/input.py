@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import jax
@@ -32,11 +32,11 @@ from logocap_jax.measure.benchmark import report, split
 from logocap_jax.measure.rows import Row, format_rows
 from logocap_jax.measure.timing import Timing, measure
 
-_MIB = 2**20
 _MOST_IMAGES = 64  # of the source, for the rows of one thread
 
 
-class Resident(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Resident:
     """Resident memory, bytes: of this process, and of all its workers together."""
 
     trainer: int
@@ -45,10 +45,10 @@ class Resident(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-    """The figures of one number of input workers.
+    """The figures of one number of input workers, but the times.
 
     Attributes:
-      row: its times.
+      key: of its row.
       resident: memory after the warm-up and after each sample; empty where the system
         does not tell (it is not Linux).
       batches: in a sample.
@@ -56,7 +56,7 @@ class Pipeline:
       image_and_mask_bytes: those of image and masks alone, per image.
     """
 
-    row: Row
+    key: str
     resident: Sequence[Resident]
     batches: int
     bytes_per_image: float
@@ -64,29 +64,19 @@ class Pipeline:
 
     def lines(self) -> Iterator[str]:
         """Bytes and memory in words."""
+        name = self.key.partition(":")[0]
         share = self.bytes_per_image / self.image_and_mask_bytes
         yield (
-            f"{self.row.name}: {self.bytes_per_image:,.0f} bytes per image to the "
-            f"devices, {share:.3f} times image and mask"
+            f"{name}: {self.bytes_per_image:,.0f} bytes per image to the devices, "
+            f"{share:.3f} times image and mask"
         )
         if self.resident:
-            first, last = self.resident[0], self.resident[-1]
-            count = self.batches * (len(self.resident) - 1)
-            text = f"trainer {first.trainer / _MIB:.0f} to {last.trainer / _MIB:.0f}"
-            if first.workers:
-                text += f", workers {first.workers / _MIB:.0f}"
-                text += f" to {last.workers / _MIB:.0f}"
-            yield f"{self.row.name}: memory over {count} batches: {text} MiB"
-
-    def to_json(self) -> dict[str, Any]:
-        """All but the times."""
-        return {
-            "key": self.row.key,
-            "resident": [reading._asdict() for reading in self.resident],
-            "batches": self.batches,
-            "bytes_per_image": self.bytes_per_image,
-            "image_and_mask_bytes": self.image_and_mask_bytes,
-        }
+            first, last = (self.resident[i] for i in (0, -1))
+            yield (
+                f"{name}: memory over {self.batches * (len(self.resident) - 1)} "
+                f"batches: trainer {first.trainer >> 20} to {last.trainer >> 20} MiB, "
+                f"workers {first.workers >> 20} to {last.workers >> 20} MiB"
+            )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,20 +96,20 @@ def run(args: argparse.Namespace) -> int:
     resolved = resolve(config)
     source = open_training_source(resolved)
     rows = measure_stages(resolved, source, rounds=args.rounds)
-    pipelines = [
-        measure_pipeline(
+    pipelines = []
+    for count in workers:
+        row, pipeline = measure_pipeline(
             resolved, source, count, batches=args.batches, rounds=args.rounds
         )
-        for count in workers
-    ]
-    rows += [pipeline.row for pipeline in pipelines]
+        rows.append(row)
+        pipelines.append(pipeline)
     print(format_rows(rows), "", sep="\n")
     for pipeline in pipelines:
         print(*pipeline.lines(), sep="\n")
     report(rows, earlier)
     if args.json is not None:
         about = record.describe(record.own_command(), config)
-        figures = [pipeline.to_json() for pipeline in pipelines]
+        figures = [dataclasses.asdict(pipeline) for pipeline in pipelines]
         record.write_record(args.json, about | {"pipelines": figures}, rows)
     return 0
 
@@ -220,7 +210,7 @@ def _make_stages(
 
 def measure_pipeline(
     run: Run, source: Source, num_workers: int, *, batches: int, rounds: int
-) -> Pipeline:
+) -> tuple[Row, Pipeline]:
     """Time the way from files to batches on the host, once all buffers have filled.
 
     Args:
@@ -247,19 +237,16 @@ def measure_pipeline(
     images = batches * batch_size
     per_worker = images / timing.median / max(num_workers, 1)
     image_and_masks = _bytes({name: batch[name] for name in ("image", "masks")})
-    return Pipeline(
-        Row(
-            f"pipeline, {num_workers} workers",
-            f"{batches} batches of {batch_size}, {side} px",
-            images,
-            timing=timing,
-            remark=f"{per_worker:.4g} images/s per worker",
-        ),
-        [reading for reading in readings if reading is not None],
-        batches,
-        bytes_per_image=_bytes(batch) / batch_size,
-        image_and_mask_bytes=image_and_masks / batch_size,
+    row = Row(
+        f"pipeline, {num_workers} workers",
+        f"{batches} batches of {batch_size}, {side} px",
+        images,
+        timing=timing,
+        remark=f"{per_worker:.4g} images/s per worker",
     )
+    resident = [reading for reading in readings if reading is not None]
+    sizes = (_bytes(batch) / batch_size, image_and_masks / batch_size)
+    return row, Pipeline(row.key, resident, batches, *sizes)
 
 
 def train_batches(

@@ -23,30 +23,6 @@ _LIBTPU_SETTINGS = {
 _MISSING = ("not installed", "topology not implemented")
 
 
-class GpuModel(NamedTuple):
-    """A GPU, as far as XLA's compiler must know it.
-
-    Attributes:
-      kind: JAX's name of it.
-      capability: CUDA's compute capability.
-      processors: number of multiprocessors.
-      lanes: float32 lanes of a multiprocessor.
-      shared_memory: of a multiprocessor, bytes; a block of threads gets 1 KiB less.
-      cache: second-level cache, bytes.
-      clock_ghz: highest clock rate.
-      bandwidth: of the memory, bytes/s.
-    """
-
-    kind: str
-    capability: tuple[int, int]
-    processors: int
-    lanes: int
-    shared_memory: int
-    cache: int
-    clock_ghz: float
-    bandwidth: float
-
-
 class Chip(NamedTuple):
     """An accelerator.
 
@@ -54,38 +30,92 @@ class Chip(NamedTuple):
       memory: bytes.
       axes: number of sides of a topology: of a TPU slice's torus; 1 for GPUs.
       largest: largest number of chips in one slice, or behind one switch.
-      gpu: None for TPUs, which XLA knows.
+      gpu: XLA's description, a `GpuTargetConfigProto` as text; empty for TPUs.
     """
 
     memory: int
     axes: int
     largest: int
-    gpu: GpuModel | None = None
+    gpu: str = ""
+
+
+def _make_gpu(
+    kind: str,
+    capability: tuple[int, int],
+    *,
+    memory: int,
+    bandwidth: float,
+    cores: int,
+    lanes: int,
+    clock_ghz: float,
+    cache: int,
+    shared_memory: int,
+) -> Chip:
+    """A GPU; all sizes in bytes, the bandwidth in bytes/s, `lanes` those of a core."""
+    major, minor = capability
+    text = f"""
+        platform_name: "CUDA"
+        device_description_str: "{kind}"
+        dnn_version_info {{ major: 9 minor: 8 }}
+        gpu_device_info {{
+          cuda_compute_capability {{ major: {major} minor: {minor} }}
+          core_count: {cores}
+          fpus_per_core: {lanes}
+          clock_rate_ghz: {clock_ghz}
+          device_memory_size: {memory}
+          memory_bandwidth: {bandwidth:.0f}
+          l2_cache_size: {cache}
+          shared_memory_per_core: {shared_memory}
+          shared_memory_per_block_optin: {shared_memory - 2**10}
+          shared_memory_per_block: 49152
+          registers_per_core_limit: 65536
+          registers_per_block_limit: 65536
+          threads_per_warp: 32
+          threads_per_block_limit: 1024
+          threads_per_core_limit: 2048
+          block_dim_limit_x: 2147483647
+          block_dim_limit_y: 65535
+          block_dim_limit_z: 65535
+        }}
+    """
+    return Chip(memory, axes=1, largest=8, gpu=text)
 
 
 # TPUs: the pages "TPU v5e", "TPU v5p" and "TPU v6e" of Google Cloud's documentation,
 # read in November 2026. GPUs: NVIDIA's data sheets of the SXM modules, the
 # architectures' white papers, and "Compute Capabilities" of the guide to CUDA.
-_HOPPER = GpuModel("", (9, 0), 132, 128, 228 * 2**10, 50 * 2**20, 1.98, 0.0)
-_H200 = _HOPPER._replace(kind="NVIDIA H200", bandwidth=4.8e12)
-_H100 = _HOPPER._replace(kind="NVIDIA H100 80GB HBM3", bandwidth=3.35e12)
-_A100 = GpuModel(
-    kind="NVIDIA A100-SXM4-80GB",
-    capability=(8, 0),
-    processors=108,
-    lanes=64,
-    shared_memory=164 * 2**10,
-    cache=40 * 2**20,
-    clock_ghz=1.41,
+def _hopper(kind: str, memory: int, bandwidth: float) -> Chip:
+    return _make_gpu(
+        kind,
+        (9, 0),
+        memory=memory,
+        bandwidth=bandwidth,
+        cores=132,
+        lanes=128,
+        clock_ghz=1.98,
+        cache=50 * 2**20,
+        shared_memory=228 * 2**10,
+    )
+
+
+_A100 = _make_gpu(
+    "NVIDIA A100-SXM4-80GB",
+    (8, 0),
+    memory=80 * 10**9,
     bandwidth=2.039e12,
+    cores=108,
+    lanes=64,
+    clock_ghz=1.41,
+    cache=40 * 2**20,
+    shared_memory=164 * 2**10,
 )
 CHIPS: dict[str, Chip] = {
     "v5e": Chip(16 * 2**30, axes=2, largest=256),
     "v5p": Chip(95 * 2**30, axes=3, largest=6144),
     "v6e": Chip(32 * 2**30, axes=2, largest=256),
-    "a100": Chip(80 * 10**9, axes=1, largest=8, gpu=_A100),
-    "h100": Chip(80 * 10**9, axes=1, largest=8, gpu=_H100),
-    "h200": Chip(141 * 10**9, axes=1, largest=8, gpu=_H200),
+    "a100": _A100,
+    "h100": _hopper("NVIDIA H100 80GB HBM3", 80 * 10**9, 3.35e12),
+    "h200": _hopper("NVIDIA H200", 141 * 10**9, 4.8e12),
 }
 
 
@@ -167,7 +197,7 @@ def _gpu_devices(topology: Topology, chip: Chip) -> Sequence[Any]:
         topology.name,
         "cuda",
         topology=f"1x1x{topology.size}",  # partitions, hosts, devices
-        target_config=describe_gpu(chip),
+        target_config=chip.gpu,
     ).devices
 
 
@@ -182,35 +212,3 @@ def _cpu_devices(count: int) -> Sequence[jax.Device]:
             "expected that it had not started"
         )
     return devices[:count]
-
-
-def describe_gpu(chip: Chip) -> str:
-    """A GPU in the form that XLA reads, a `GpuTargetConfigProto` as text."""
-    model = chip.gpu
-    assert model is not None
-    major, minor = model.capability
-    return f"""
-        platform_name: "CUDA"
-        device_description_str: "{model.kind}"
-        dnn_version_info {{ major: 9 minor: 8 }}
-        gpu_device_info {{
-          cuda_compute_capability {{ major: {major} minor: {minor} }}
-          core_count: {model.processors}
-          fpus_per_core: {model.lanes}
-          clock_rate_ghz: {model.clock_ghz}
-          device_memory_size: {chip.memory}
-          memory_bandwidth: {model.bandwidth:.0f}
-          l2_cache_size: {model.cache}
-          shared_memory_per_core: {model.shared_memory}
-          shared_memory_per_block_optin: {model.shared_memory - 2**10}
-          shared_memory_per_block: 49152
-          registers_per_core_limit: 65536
-          registers_per_block_limit: 65536
-          threads_per_warp: 32
-          threads_per_block_limit: 1024
-          threads_per_core_limit: 2048
-          block_dim_limit_x: 2147483647
-          block_dim_limit_y: 65535
-          block_dim_limit_z: 65535
-        }}
-    """

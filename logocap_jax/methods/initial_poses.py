@@ -211,18 +211,6 @@ def decode_stages(config: InitialPosesConfig) -> tuple[Stage, ...]:
     )
 
 
-def predict_maps(
-    network: DenseNetwork,
-    variables: Variables,
-    image: UInt8[Array, "B H W 3"],
-    config: InitialPosesConfig,
-) -> DenseMaps:
-    """Dense maps at test time; see `dense_stages`."""
-    given = {"image": image, "valid_size": None}
-    stages = dense_stages(network, config)
-    return DenseMaps(**run_stages(stages, variables, given, MAPS))
-
-
 def _normalise(_: Variables, image: Array) -> tuple[Array]:
     return (normalise(image),)
 

@@ -63,7 +63,7 @@ def needed_stages(
     Raises:
       ValueError: if an array is neither given nor written by a stage.
     """
-    known, needed = {*given, SLOT_IMAGE}, []
+    known, needed = {*given, SLOT_IMAGE}, list[Stage]()
     missing = set(wanted) - known
     for stage in reversed(tuple(stages)):
         if missing & set(stage.writes):

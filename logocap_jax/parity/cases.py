@@ -1,53 +1,26 @@
-"""Cases of a folder: which there are, their arrays, their weights."""
+"""Cases of a folder: which there are, and the weights beside them."""
 
-import dataclasses
 import json
 import pathlib
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from logocap_jax.methods import build_config
-from logocap_jax.methods.logocap.config import LogoCapConfig
-from logocap_jax.parity import layout
-from logocap_jax.skeletons import COCO
+from logocap_jax.parity.layout import Arrays
 from logocap_jax.weights.containers import errors_naming
 from logocap_jax.weights.files import load_weights, to_variables
-from logocap_jax.weights.settings import read_settings
 
 _MANIFEST = "state_dict_manifest.json"
-# Endings of a case's name, and the result set whose poses such a case holds.
-_RESULTS = {"_initial_only": "initial", "_local_only": "local"}
-_NO_FLIP = "_no_flip"
+_STATISTICS = "bn_stats.npz"
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """One file of reference arrays.
-
-    Attributes:
-      name: folder and file name, for people.
-      path: the file.
-      training: it holds a training step, else one image's inference.
-      flip_test: the reference averaged with the mirror image.
-      result: whose poses it holds: `logocap`, or of an ablation `initial`, `local`.
-    """
-
-    name: str
-    path: pathlib.Path
-    training: bool
-    flip_test: bool = True
-    result: str = "logocap"
-
-
-def find_cases(folder: pathlib.Path) -> dict[pathlib.Path, list[Case]]:
+def find_cases(folder: pathlib.Path) -> dict[pathlib.Path, list[pathlib.Path]]:
     """The cases of a folder, or of the folders in it.
 
     Args:
-      folder: holds `infer_*.npz` and `train_step_*.npz` beside their weights, or
-        folders that do; folders without cases are passed over.
+      folder: holds cases, `*.npz`, beside their weights, or folders that do; folders
+        without cases are passed over.
 
     Returns:
       For each folder its cases, in alphabetical order.
@@ -58,59 +31,37 @@ def find_cases(folder: pathlib.Path) -> dict[pathlib.Path, list[Case]]:
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     inner = sorted(path for path in folder.iterdir() if path.is_dir())
-    found = {path: list(_cases_in(path)) for path in (folder, *inner)}
+    found = {path: _cases_in(path) for path in (folder, *inner)}
     found = {path: cases for path, cases in found.items() if cases}
     if not found:
         raise ValueError(
-            f"{folder}: no infer_*.npz or train_step_*.npz in it or one level below"
+            f"{folder}: no case in it or one level below; expected *.npz beside "
+            f"weights.* or {_MANIFEST}"
         )
     return found
 
 
-def _cases_in(folder: pathlib.Path) -> Iterator[Case]:
-    for path in sorted(folder.glob("infer_*.npz")):
-        result = next(
-            (name for end, name in _RESULTS.items() if path.stem.endswith(end)),
-            "logocap",
-        )
-        flip_test = not path.stem.endswith(_NO_FLIP)
-        yield Case(f"{folder.name}/{path.stem}", path, False, flip_test, result)
-    for path in sorted(folder.glob("train_step_*.npz")):
-        yield Case(f"{folder.name}/{path.stem}", path, True)
+def _cases_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    return [
+        path
+        for path in sorted(folder.glob("*.npz"))
+        if path.stem != "weights" and path.name != _STATISTICS
+    ]
 
 
-def read_case(case: Case, config: LogoCapConfig) -> layout.Arrays:
-    """Read a case's arrays, checked and in this project's layout.
+def case_name(path: pathlib.Path) -> str:
+    """Folder and file name, for tables."""
+    return f"{path.parent.name}/{path.stem}"
+
+
+def read_arrays(path: pathlib.Path) -> Arrays:
+    """Read a case's arrays as they are.
 
     Raises:
-      ValueError: damaged file, or arrays that are missing or do not fit.
+      ValueError: a damaged file; callers name it.
     """
-    kinds, slots = config.skeleton.num_keypoints, config.num_slots
-    sizes = {"K": kinds, "K1": kinds + 1, "K2": 2 * kinds, "N": slots}
-    sizes |= {"E": config.mesh_size, "G": 2 * config.window_radius + 1}
-    with errors_naming(case.path):
-        with (
-            case.path.open("rb") as stream,
-            np.load(stream, allow_pickle=False) as file,
-        ):
-            arrays = dict(file)
-        if case.training:
-            converted = layout.to_ours(arrays, layout.TRAINING, sizes)
-            for i in range(len(converted["input"])):
-                people = {f"{name}{i}": e for name, e in layout.PER_IMAGE.items()}
-                layout.to_ours(arrays, people, sizes)
-            return converted
-        sizes["R"] = 2 if case.flip_test else 1
-        converted = layout.to_ours(arrays, layout.INFERENCE, sizes)
-        if arrays["image"].dtype != np.uint8:
-            raise ValueError(f"'image': got {arrays['image'].dtype}, expected uint8")
-        for name in ("centers", "poses", "final_keypoints"):
-            if len(converted[name]) > slots:
-                raise ValueError(
-                    f"{name!r}: got {len(converted[name])} rows, expected at most "
-                    f"{slots}"
-                )
-        return converted
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        return dict(file)
 
 
 def read_weights(folder: pathlib.Path) -> dict[str, Any]:
@@ -148,7 +99,7 @@ def weights_by_rule(folder: pathlib.Path) -> dict[str, np.ndarray]:
       ValueError: a statistic is missing.
     """
     manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    with np.load(folder / "bn_stats.npz", allow_pickle=False) as file:
+    with np.load(folder / _STATISTICS, allow_pickle=False) as file:
         statistics = dict(file)
     state = {}
     for key, shape, _ in manifest:
@@ -157,7 +108,7 @@ def weights_by_rule(folder: pathlib.Path) -> dict[str, np.ndarray]:
             continue
         if leaf in ("running_mean", "running_var"):
             if key not in statistics:
-                raise ValueError(f"bn_stats.npz lacks {key!r}")
+                raise ValueError(f"{_STATISTICS} lacks {key!r}")
             state[key] = statistics[key]
         else:
             state[key] = _draw(key, shape)
@@ -173,20 +124,3 @@ def _draw(key: str, shape: list[int]) -> np.ndarray:
     else:
         values = 0.1 * values
     return values.astype(np.float32)
-
-
-def read_config(variables: dict[str, Any], *, dtype: str = "float32") -> LogoCapConfig:
-    """Settings of the model that has these variables.
-
-    All slots may take part in training, as in the reference.
-
-    Raises:
-      ValueError: a part of LOGO-CAP is absent, or the skeleton is not COCO's.
-    """
-    settings = read_settings(variables, COCO)
-    if settings.pop("name") != "logocap":
-        raise ValueError("weights lack the model of LOGO-CAP beyond initial poses")
-    budget = LogoCapConfig.num_slots
-    return build_config(
-        "logocap", settings | {"instance_budget": budget, "dtype": dtype}
-    )

@@ -24,9 +24,10 @@ class StageResult:
         shapes differ or a number is not finite.
       absolute_error: largest error, in the array's unit.
       tolerance: the rule, in words.
-      passed: whether the rule is kept; None where none applies.
+      passed: the rule is kept; None where none applies.
       widened: the tolerance is the model's own noise, see `Comparison.relative`.
       note: what else a reader should know.
+      ties: peaks for which another cell is as good within float noise: not a failure.
     """
 
     case: str
@@ -39,6 +40,7 @@ class StageResult:
     passed: bool | None
     widened: bool = False
     note: str = ""
+    ties: int = 0
 
 
 class Comparison:
@@ -107,12 +109,19 @@ class Comparison:
         *,
         tolerance: float,
         fed_with: str,
+        ties: int = 0,
     ) -> None:
         """Hold the largest error against a number in the array's own unit."""
         absolute, share = largest_errors(found, expected)
         rule = f"{tolerance:.0e} absolute" if tolerance else "equal"
         self.add(
-            stage, expected, (share, absolute), rule, absolute <= tolerance, fed_with
+            stage,
+            expected,
+            (share, absolute),
+            rule,
+            absolute <= tolerance,
+            fed_with,
+            ties=ties,
         )
 
     def keypoints(
@@ -169,8 +178,11 @@ class Comparison:
         *,
         widened: bool = False,
         note: str = "",
+        ties: int = 0,
     ) -> None:
         """Keep a result; `errors` are the relative and the absolute one."""
+        if ties:
+            note = f"{ties} {'tie' if ties == 1 else 'ties'}"
         self.results.append(
             StageResult(
                 case=self._case,
@@ -183,6 +195,7 @@ class Comparison:
                 passed=passed if self._marks else None,
                 widened=widened and self._marks,
                 note=note,
+                ties=ties,
             )
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from logocap_jax.parity.compare import StageResult, first_failure
+from logocap_jax.tables import format_table
 
 _HEADER = ("stage", "fed with", "shape", "of largest", "absolute", "tolerance", "")
 _MARKS = {True: "pass", False: "FAIL", None: ""}
@@ -20,17 +21,10 @@ def format_case(results: Sequence[StageResult]) -> str:
     Returns:
       Lines without a newline at the end.
     """
-    rows = [_HEADER, *(_cells(result) for result in results)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
-    notes = ["", *(result.note for result in results)]
-    lines = [
-        f"{line}  {note}".rstrip() for line, note in zip(lines, notes, strict=True)
-    ]
-    return "\n".join([results[0].case, *lines])
+    return format_table(
+        [[results[0].case], [*_HEADER, ""], *(_cells(result) for result in results)],
+        align="<",
+    )
 
 
 def format_verdict(results: Sequence[StageResult]) -> str:
@@ -46,7 +40,9 @@ def format_verdict(results: Sequence[StageResult]) -> str:
         return f"{len(results)} comparisons, without pass marks"
     widened = sum(result.widened for result in results)
     by_noise = f", {widened} of them against the model's own noise" if widened else ""
-    return f"all {len(results)} comparisons passed{by_noise}"
+    count = sum(result.ties for result in results)
+    ties = f", {count} {'tie' if count == 1 else 'ties'}" if count else ""
+    return f"all {len(results)} comparisons passed{by_noise}{ties}"
 
 
 def to_json(results: Sequence[StageResult], *, dtype: str) -> dict[str, Any]:
@@ -86,6 +82,7 @@ def _cells(result: StageResult) -> tuple[str, ...]:
         _number(result.absolute_error),
         result.tolerance,
         _MARKS[result.passed],
+        result.note,
     )
 
 

@@ -52,7 +52,6 @@ class ExportInfo:
       inputs: the one array that goes in: `[batch, height, width, 3]`.
       outputs: the arrays that come out, a dict by name.
       size_multiple: height and width are multiples of it.
-      normalisation: of the pixels, by the model itself.
       settings: of the method.
       skeleton: names of the K keypoints, limbs.
       versions: of the packages that wrote the export.
@@ -64,7 +63,6 @@ class ExportInfo:
     inputs: tuple[ArrayInfo, ...]
     outputs: tuple[ArrayInfo, ...]
     size_multiple: int
-    normalisation: dict[str, Any]
     settings: dict[str, Any]
     skeleton: Skeleton
     versions: dict[str, str]
@@ -72,17 +70,15 @@ class ExportInfo:
     @property
     def batch(self) -> int | None:
         """Images that go in together; None: any number."""
-        return _number(self.inputs[0].shape[0])
+        batch = self.inputs[0].shape[0]
+        return batch if isinstance(batch, int) else None
 
     @property
     def input_size(self) -> tuple[int, int] | None:
         """`(width, height)` of the input; None: any."""
-        height, width = map(_number, self.inputs[0].shape[1:3])
-        return None if width is None or height is None else (width, height)
-
-
-def _number(axis: Axis) -> int | None:
-    return axis if isinstance(axis, int) else None
+        height, width = self.inputs[0].shape[1:3]
+        fixed = isinstance(height, int) and isinstance(width, int)
+        return (width, height) if fixed else None  # type: ignore[return-value]
 
 
 def info_path(export: Path) -> Path:
@@ -165,7 +161,6 @@ def _parse(content: dict[str, Any]) -> ExportInfo:
         inputs=tuple(map(_parse_array, content["inputs"])),
         outputs=tuple(map(_parse_array, content["outputs"])),
         size_multiple=content["size_multiple"],
-        normalisation=content["normalisation"],
         settings=content["settings"],
         skeleton=parse_skeleton(content["skeleton"]),
         versions={name: content["versions"][name] for name in ("logocap_jax", "jax")},
@@ -173,12 +168,8 @@ def _parse(content: dict[str, Any]) -> ExportInfo:
 
 
 def _parse_array(content: dict[str, Any]) -> ArrayInfo:
-    return ArrayInfo(
-        name=content["name"],
-        shape=tuple(content["shape"]),
-        dtype=content["dtype"],
-        meaning=content["meaning"],
-    )
+    name, shape, dtype = content["name"], tuple(content["shape"]), content["dtype"]
+    return ArrayInfo(name, shape, dtype, content["meaning"])
 
 
 def load_export(path: Path) -> tuple[ExportInfo, Model]:
@@ -239,7 +230,8 @@ def fit_of(info: ExportInfo, short_side: int | None) -> Fit:
       ValueError: if it is given although the export's size is fixed.
     """
     if info.input_size is None:
-        return by_short_side(512 if short_side is None else short_side)
+        short_side = 512 if short_side is None else short_side
+        return by_short_side(short_side, info.size_multiple)
     if short_side is not None:
         width, height = info.input_size
         raise ValueError(

@@ -10,7 +10,8 @@ from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import resolve
 from logocap_jax.measure import inference
 from logocap_jax.measure.benchmark import BenchmarkOptions, Setting
-from logocap_jax.measure.inference import fill, make_pieces, write_photographs
+from logocap_jax.measure.inference import fill, write_photographs
+from logocap_jax.measure.pieces import make_pieces, needed_pieces
 from logocap_jax.methods import METHODS
 from logocap_jax.methods.scene import draw_maps
 from logocap_jax.structures import View
@@ -96,6 +97,19 @@ def test_only_stages_after_the_dense_maps_depend_on_people(run, scene):
     assert constant == dense
     assert [piece.name for piece in pieces[-2:]] == ["after-scene", "predict"]
     assert "mesh to scores" in [piece.name for piece in pieces]
+
+
+def test_only_the_pieces_that_a_row_takes_arrays_of_are_needed(run, scene):
+    pieces = make_pieces(run, tuple(scene))
+    start = ("image", "valid_size", *scene)
+    decoding = ["centre heatmap", "centres", "initial poses", "initial scores"]
+    needed = needed_pieces(pieces, {"heads"}, start)
+    dense = ["normalisation", "mirror image", "backbone", "heads"]
+    assert [piece.name for piece in needed] == dense
+    # In one loop, not stage by stage.
+    needed = needed_pieces(pieces, {"pose NMS"}, start)
+    assert [p.name for p in needed] == [*decoding, "mesh to scores", "pose NMS"]
+    assert len(needed_pieces(pieces, {"predict"}, (*start, "computed"))) == 1
 
 
 def measure(config, *overrides, **options):

@@ -6,7 +6,6 @@ import pytest
 
 from logocap_jax.measure.topologies import (
     CHIPS,
-    describe_gpu,
     find_devices,
     parse_topology,
 )
@@ -74,7 +73,7 @@ def test_absent_compiler_is_told_with_what_to_install(
 
 
 def test_description_of_a_gpu_holds_what_xla_must_know():
-    text = " ".join(describe_gpu(CHIPS["a100"]).split())
+    text = " ".join(CHIPS["a100"].gpu.split())
     for expected in (
         'device_description_str: "NVIDIA A100-SXM4-80GB"',
         "cuda_compute_capability { major: 8 minor: 0 }",

@@ -58,13 +58,11 @@ class Case(NamedTuple):
     def with_batch(self, **changes: Any) -> "Case":
         """The same with other ground truth."""
         # Through NumPy: an array of weak type would be compiled for once more.
-        arrays = {
-            name: jax.tree.map(
-                lambda array, old: jnp.asarray(np.asarray(array), old.dtype),
-                *(value, getattr(self.batch, name)),
-            )
-            for name, value in changes.items()
-        }
+        arrays = jax.tree.map(
+            lambda array, old: jnp.asarray(np.asarray(array), old.dtype),
+            changes,
+            {name: getattr(self.batch, name) for name in changes},
+        )
         return self._replace(batch=dataclasses.replace(self.batch, **arrays))
 
 

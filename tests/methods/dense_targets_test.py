@@ -41,7 +41,9 @@ def _example(keypoints, labelled, has_center, area, middles, mirrored):
         padded[name] = padded[name].astype(np.float32)
     return Batch(
         image=np.zeros((4 * CELLS, 4 * CELLS, 3), np.uint8),
-        mask=np.ones((CELLS, CELLS), np.uint8),
+        masks={4: np.ones((CELLS, CELLS), np.uint8)},
+        content=np.array([-0.5, -0.5, 4 * CELLS - 0.5, 4 * CELLS - 0.5], np.float32),
+        input_to_image=np.eye(2, 3, dtype=np.float32),
         mirrored=np.asarray(mirrored, bool),
         **padded,
     )

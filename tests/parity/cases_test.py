@@ -1,11 +1,17 @@
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
 
+from logocap_jax import cli
 from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.parity import cases
+from logocap_jax.parity.logocap import cases as logocap
+from logocap_jax.skeletons import CROWDPOSE
+from logocap_jax.weights.files import save_safetensors
+from logocap_jax.weights.settings import read_settings
 
 
 def _save(path, **arrays):
@@ -19,9 +25,8 @@ def test_folder_and_its_subfolders_are_searched(tmp_path):
     (tmp_path / "empty").mkdir()
     found = cases.find_cases(tmp_path)
     assert list(found) == [tmp_path / "tiny"]
-    told = [
-        (c.name, c.training, c.flip_test, c.result) for c in found[tmp_path / "tiny"]
-    ]
+    described = [logocap.describe(path) for path in found[tmp_path / "tiny"]]
+    told = [(c.name, c.training, c.flip_test, c.result) for c in described]
     assert told == [
         ("tiny/infer_1", False, True, "logocap"),
         ("tiny/infer_1_local_only", False, True, "local"),
@@ -31,7 +36,7 @@ def test_folder_and_its_subfolders_are_searched(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("", "no infer_"), ("x", "no such folder")]
+    ("name", "message"), [("", "no case in it"), ("x", "no such folder")]
 )
 def test_folder_without_cases_is_refused(tmp_path, name, message):
     with pytest.raises(ValueError, match=message):
@@ -73,7 +78,7 @@ def test_malformed_case_is_refused_in_one_line(tmp_path, changes, message):
     _save(path, **{name: array for name, array in arrays.items() if array is not None})
     (case,) = cases.find_cases(tmp_path)[tmp_path]
     with pytest.raises(ValueError, match=message) as error:
-        cases.read_case(case, LogoCapConfig())
+        logocap.read_case(logocap.describe(case), LogoCapConfig())
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
 
@@ -82,7 +87,7 @@ def test_damaged_file_is_refused(tmp_path):
     (tmp_path / "infer_1.npz").write_bytes(b"PK\x03\x04 nothing else")
     (case,) = cases.find_cases(tmp_path)[tmp_path]
     with pytest.raises(ValueError, match=r"infer_1\.npz: "):
-        cases.read_case(case, LogoCapConfig())
+        logocap.read_case(logocap.describe(case), LogoCapConfig())
 
 
 def test_weights_by_rule_have_the_stated_spread(tmp_path):
@@ -103,10 +108,16 @@ def test_weights_by_rule_have_the_stated_spread(tmp_path):
     np.testing.assert_array_equal(state["b.running_mean"], [1, 2])
 
 
+def _config(variables):
+    settings = read_settings(variables)
+    assert settings.pop("name") == "logocap"
+    return logocap.make_config(settings)
+
+
 @pytest.mark.parity
 def test_architecture_is_read_off_the_weights(parity_dir, tmp_path):
     shutil.copy(parity_dir / "tiny" / "weights.npz", tmp_path)
-    config = cases.read_config(cases.read_weights(tmp_path))
+    config = _config(cases.read_weights(tmp_path))
     assert config.backbone.channels == 8
     assert config.backbone.modules == (1, 2, 2)
     assert config.message_channels == (32, 24, 16)
@@ -114,9 +125,30 @@ def test_architecture_is_read_off_the_weights(parity_dir, tmp_path):
     assert (config.embedding, config.affines) == (8, 10)
 
 
-def test_weights_without_a_head_are_refused(parity_dir):
+def test_weights_of_half_a_model_are_refused(parity_dir):
     variables = cases.read_weights(parity_dir / "tiny")
     del variables["params"]["maps"]
     del variables["batch_stats"]["maps"]
     with pytest.raises(ValueError, match=r"no whole model.*lacks params/maps/"):
-        cases.read_config(variables)
+        _config(variables)
+
+
+@pytest.mark.parity
+def test_cases_beside_weights_without_a_head_are_refused(parity_dir, tmp_path, capsys):
+    variables = cases.read_weights(parity_dir / "tiny")
+    del variables["params"]["maps"]
+    del variables["batch_stats"]["maps"]
+    del variables["params"]["dense"]["embedding_head"]
+    del variables["batch_stats"]["dense"]["embedding_head"]
+    save_safetensors(tmp_path / "weights.safetensors", variables)
+    shutil.copy(parity_dir / "tiny" / "infer_000000165518.npz", tmp_path)
+    assert cli.main(["parity", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "infer_000000165518.npz: 'image': got uint8 (" in line
+    assert "an input of method 'center_offset'" in line
+
+
+def test_another_skeleton_than_the_references_is_refused():
+    settings = {"skeleton": dataclasses.asdict(CROWDPOSE)}
+    with pytest.raises(ValueError, match="got weights for skeleton 'crowdpose'"):
+        logocap.make_config(settings)

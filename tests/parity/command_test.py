@@ -73,7 +73,7 @@ def test_report_holds_every_stage_end_to_end_and_alone(report):
     assert alone | end_to_end <= stages
     assert set(results[0]) == {
         *("case", "stage", "fed_with", "shape", "relative_error", "absolute_error"),
-        *("tolerance", "passed", "widened", "note"),
+        *("tolerance", "passed", "widened", "note", "ties"),
     }
 
 

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from logocap_jax import cli
-from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.inference.rescale import to_image
 from logocap_jax.methods import build_method, initial_poses
-from logocap_jax.methods.initial_poses import InitialPoses
-from logocap_jax.parity.cases import read_config
-from logocap_jax.parity.inference_stages import InferenceStages, warp
+from logocap_jax.parity.logocap.cases import make_config
+from logocap_jax.parity.logocap.inference import InferenceStages, warp
 from logocap_jax.weights.files import save_safetensors
+from logocap_jax.weights.settings import read_settings
 from logocap_jax.weights.trees import flatten, unflatten
 
 TINY = {
@@ -56,22 +55,26 @@ def offsets_first(array):
 
 def dump(folder, variables, image, *, short_side):
     """Write what the reference would have written, from our own stages."""
-    config = read_config(variables)
+    settings = read_settings(variables)
+    del settings["name"]
+    config = make_config(settings)
     stages = InferenceStages(config, variables)
     pixels, transform = warp(image, short_side=short_side)
     normalised = initial_poses.normalise(jnp.asarray(pixels)[None])
-    raw = stages.from_network(jnp.concatenate([normalised, normalised[:, :, ::-1]]))
-    full = raw["center_heatmap_fullres"]
-    centers, values = (
-        np.asarray(x)[: config.num_slots] for x in stages.centers(full[0, ..., 0])
-    )
+    dense = stages.from_images(jnp.concatenate([normalised, normalised[:, :, ::-1]]))
+    full = dense["center_map"][..., None]
+    centers, values = (x[: config.num_slots] for x in stages.centers(full[0, ..., 0]))
     count = int(np.sum(values >= config.center_threshold))
     assert count > 2, "a case without poses compares nothing"
-    slots, points = stages.from_centers(raw, centers)
-    initial = InitialPoses(points, jnp.asarray(values), jnp.arange(len(values)) < count)
-    heatmaps = stages.merge(raw).heatmaps
-    poses = stages.poses["logocap"](heatmaps, initial, slots["kam_raw"])
-    kept = jax.jit(suppress)(poses)[0]
+    given = {
+        "centers": centers,
+        "center_values": values,
+        "valid": np.arange(len(values)) < count,
+    }
+    names = ("mesh", "latent", "kam_raw", "windows", "adapted", "refined_poses")
+    slots = stages.slots(dense, given, *names)
+    poses = slots["refined_poses"]
+    kept = stages.suppress(poses)
     back = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
 
     def triplets(some, keypoints):
@@ -87,19 +90,19 @@ def dump(folder, variables, image, *, short_side):
         image=image,
         input=channels_first(normalised),
         affine=np.vstack([transform, [0, 0, 1]]),
-        features=channels_first(raw["features"]),
-        embedding=channels_first(raw["embedding"]),
-        heatmaps_raw=channels_first(raw["heatmaps_raw"]),
-        offsets_raw=offsets_first(raw["offsets_raw"]),
-        offsets=offsets_first(raw["offsets"]),
+        features=channels_first(dense["features"]),
+        embedding=channels_first(dense["embedding_raw"]),
+        heatmaps_raw=channels_first(dense["heatmaps_raw"]),
+        offsets_raw=offsets_first(dense["offsets_raw"]),
+        offsets=offsets_first(dense["offsets"]),
         center_heatmap_fullres=channels_first(full),
         centers=np.column_stack([centers, values])[:count],
-        kem_grid=np.asarray(slots["kem_grid"])[:count],
+        kem_grid=np.asarray(slots["mesh"])[:count],
         shown_instances=shown,
         latent=channels_first(slots["latent"])[shown],
         kam_raw=channels_first(slots["kam_raw"])[:count],
-        global_in=np.asarray(slots["global_in"])[shown],
-        global_out=np.asarray(slots["global_out"])[shown],
+        global_in=np.asarray(slots["windows"])[shown],
+        global_out=np.asarray(slots["adapted"])[shown],
         poses=triplets(poses, np.asarray(poses.keypoints)),
         scores=np.asarray(poses.scores)[np.asarray(poses.valid)],
         final_keypoints=triplets(

@@ -1,6 +1,5 @@
 """The baseline: initial poses are the answer (CenterNet's scheme on an HRNet)."""
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -79,9 +78,7 @@ def make_stages(config: InitialPosesConfig) -> tuple[Stage, ...]:
     """The named stages at test time, from images to poses after pose NMS."""
 
     def suppress_all(_: Variables, poses: Poses) -> tuple[dict[str, Poses]]:
-        poses = jax.vmap(suppress)(poses)[0]
-        # Nothing refines them.
-        return ({"initial": dataclasses.replace(poses, initial_keypoints=None)},)
+        return ({"initial": jax.vmap(suppress)(poses)[0]},)
 
     return (
         *initial_poses.dense_stages(config.network(), config),

@@ -7,7 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from logocap_jax import geometry
 from logocap_jax.oks import keypoint_similarity
+from logocap_jax.skeletons import Skeleton
+from logocap_jax.structures import Batch
 
 
 @typing.no_type_check
@@ -88,6 +91,33 @@ def assign(
     gain = gain * matched[:, None]
     return Assignment(
         keypoints_input[person], slot_visible, kam, slot_oks, matched, gain
+    )
+
+
+def assign_image(
+    mesh_input: Float[Array, "N E E K 2"],
+    example: Batch,
+    skeleton: Skeleton,
+    *,
+    threshold: float = 0.5,
+) -> Assignment:
+    """Assign the slots of one image; keypoints outside of it are not visible.
+
+    Args:
+      mesh_input: meshes, input px.
+      example: the image's ground truth, a `Batch` without `B`.
+      skeleton: its keypoints.
+      threshold: as for `assign`.
+    """
+    height, width = example.image.shape[:2]
+    inside = geometry.contains(example.keypoints, height, width)
+    return assign(
+        mesh_input,
+        example.keypoints,
+        example.labelled & example.person[:, None] & inside,
+        example.area,
+        jnp.asarray(skeleton.sigma_array),
+        threshold=threshold,
     )
 
 

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from logocap_jax import geometry
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import initial_poses
 from logocap_jax.methods.base import (
@@ -20,9 +19,8 @@ from logocap_jax.methods.base import (
     Variables,
     subtree,
 )
-from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
-from logocap_jax.methods.logocap.assignment import assign, best_of_mesh
+from logocap_jax.methods.logocap.assignment import assign_image, best_of_mesh
 from logocap_jax.methods.logocap.config import LogoCapConfig, Model
 from logocap_jax.methods.stages import SLOT_IMAGE, run_stages
 from logocap_jax.structures import Batch, Poses, View
@@ -136,10 +134,11 @@ def _score(
 
 
 def _suppress(
-    _: Variables, initial: Poses, refined: Poses
+    _: Variables, initial_poses: Poses, refined_poses: Poses
 ) -> tuple[dict[str, Poses], Array]:
     """Pose NMS on each set; unlike a dict's, an OrderedDict's order survives `jit`."""
-    (initial, _), (refined, order) = map(jax.vmap(suppress), (initial, refined))
+    initial = jax.vmap(suppress)(initial_poses)[0]
+    refined, order = jax.vmap(suppress)(refined_poses)
     return OrderedDict(initial=initial, logocap=refined), order
 
 
@@ -176,16 +175,8 @@ def _reach(
     model: Model, initial: Float[Array, "N K 2"], example: Batch
 ) -> Float[Array, "N K 2"]:
     """The best keypoints in the meshes of one image's slots."""
-    height, width = example.image.shape[:2]
     mesh = expansion.expand(initial, model.mesh_offsets)
-    seen = geometry.contains(example.keypoints, height, width)
-    truth = assign(
-        mesh,
-        example.keypoints,
-        example.labelled & example.person[:, None] & seen,
-        example.area,
-        jnp.asarray(model.config.skeleton.sigma_array),
-    )
+    truth = assign_image(mesh, example, model.config.skeleton)
     return best_of_mesh(mesh, truth)
 
 
@@ -211,32 +202,3 @@ def _run(
 ) -> dict[str, Any]:
     given = {"image": view.image, "valid_size": view.valid_size}
     return run_stages(make_stages(model), variables, given, wanted)
-
-
-def refine_image(
-    model: Model,
-    heatmaps: Float[Array, "h w K1"],
-    initial: InitialPoses,
-    kam: Float[Array, "N E E K"],
-) -> Poses:
-    """Refine the initial poses of one image.
-
-    Args:
-      model: settings.
-      heatmaps: in cells, those of the keypoints first.
-      initial: initial poses.
-      kam: their attraction maps.
-
-    Returns:
-      Poses slot by slot, before pose NMS.
-    """
-    slots = (initial.keypoints, initial.center_values, initial.valid)
-    arrays = {
-        "heatmaps": heatmaps,
-        "kam_raw": kam,
-        **dict(zip(_SLOTS, slots, strict=True)),
-    }
-    given = {name: array[None] for name, array in arrays.items()}
-    stages = _refine_stages(model)
-    found = run_stages(stages, {}, {**given, "valid_size": None}, ("refined_poses",))
-    return jax.tree.map(lambda x: x[0], found["refined_poses"])

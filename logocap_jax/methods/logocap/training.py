@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from logocap_jax import geometry, losses
+from logocap_jax import losses
 from logocap_jax.methods import dense_loss, initial_poses
 from logocap_jax.methods.base import LossOutput, Variables, subtree
 from logocap_jax.methods.initial_poses import InitialPoses
 from logocap_jax.methods.logocap import expansion, refine
-from logocap_jax.methods.logocap.assignment import Assignment, assign
+from logocap_jax.methods.logocap.assignment import Assignment, assign_image
 from logocap_jax.methods.logocap.config import LogoCapConfig, Model
 from logocap_jax.ops.peaks import largest
 from logocap_jax.structures import Batch, DenseMaps
@@ -41,7 +41,10 @@ def loss(model: Model, variables: Variables, batch: Batch, key: Array) -> LossOu
     initial, truth, takes_part = jax.vmap(
         lambda *args: _pack(*args, budget=model.config.instance_budget)
     )(initial, truth)
-    kam, map_stats = _attraction_maps(model, variables, maps, initial, takes_part)
+    mesh = jax.vmap(expansion.expand, in_axes=(0, None))(
+        initial.keypoints, model.mesh_offsets
+    )
+    kam, map_stats = attraction_maps(model, variables, maps.embedding, mesh, takes_part)
     terms["kam"] = _kam_loss(kam, truth, model.config)
     terms["refined"] = _refined_loss(
         maps, initial, kam, truth, takes_part, model.config
@@ -65,23 +68,27 @@ def _slots(
       offsets: [h, w, K, 2], predicted.
       example: one image's ground truth, a `Batch` without `B`.
     """
-    config = model.config
-    height, width = example.image.shape[:2]
-    initial = initial_poses.decode_initial(center_map, offsets, config)
-    visible = (
-        example.labelled
-        & example.person[:, None]
-        & geometry.contains(example.keypoints, height, width)
+    initial = initial_poses.decode_initial(center_map, offsets, model.config)
+    mesh = expansion.expand(initial.keypoints, model.mesh_offsets)
+    return initial, slot_truth(model.config, mesh, example)
+
+
+def slot_truth(
+    config: LogoCapConfig, mesh: Float[Array, "N E E K 2"], example: Batch
+) -> Assignment:
+    """The ground truth of one image's slots."""
+    return assign_image(
+        mesh, example, config.skeleton, threshold=config.match_threshold
     )
-    truth = assign(
-        expansion.expand(initial.keypoints, model.mesh_offsets),
-        example.keypoints,
-        visible,
-        example.area,
-        jnp.asarray(config.skeleton.sigma_array),
-        threshold=config.match_threshold,
-    )
-    return initial, truth
+
+
+def matched_slots(matched: Bool[Array, " N"]) -> Bool[Array, " N"]:
+    """The slots of one image that take part in message passing.
+
+    An image without a match still sends its first slot, where it counts in the batch
+    statistics but in no loss (reference behaviour).
+    """
+    return matched.at[0].set(matched[0] | ~jnp.any(matched))
 
 
 def _pack(
@@ -89,13 +96,10 @@ def _pack(
 ) -> tuple[InitialPoses, Assignment, Bool[Array, " S"]]:
     """Keep the best `budget` slots of one image, matched ones first.
 
-    An image without a match still sends its first slot through message passing,
-    where it counts in the batch statistics but in no loss (reference behaviour).
-
     Returns:
       The slots kept, their ground truth, and which of them take part.
     """
-    takes_part = truth.matched.at[0].set(truth.matched[0] | ~jnp.any(truth.matched))
+    takes_part = matched_slots(truth.matched)
     rank = jnp.where(takes_part, truth.slot_oks + 1, 0)
     budget = min(budget, rank.shape[0])
     _, index = largest(rank, budget)
@@ -104,18 +108,15 @@ def _pack(
     return kept_initial, kept_truth, takes_part[index]
 
 
-def _attraction_maps(
+def attraction_maps(
     model: Model,
     variables: Variables,
-    maps: DenseMaps,
-    initial: InitialPoses,
+    embedding: Float[Array, "B h w D"],
+    mesh: Float[Array, "B S E E K 2"],
     takes_part: Bool[Array, "B S"],
 ) -> tuple[Float[Array, "B S E E K"], Variables]:
-    """The attraction maps of the packed slots, and new batch statistics."""
-    mesh = jax.vmap(expansion.expand, in_axes=(0, None))(
-        initial.keypoints, model.mesh_offsets
-    )
-    features = jax.vmap(expansion.sample_features)(maps.embedding, mesh)
+    """The attraction maps of slots in training, and new batch statistics."""
+    features = jax.vmap(expansion.sample_features)(embedding, mesh)
     kam, updates = model.maps.apply(
         subtree(variables, "maps"),
         features.reshape(-1, *features.shape[2:]),  # [B * S, E, E, K * D]
@@ -145,21 +146,9 @@ def _refined_loss(
     config: LogoCapConfig,
 ) -> Float[Array, ""]:
     """`mean((refined - T)^2 q)` over the windows of the slots that take part."""
-    radius = config.window_radius
 
-    def window_errors(
-        heatmaps: Array, keypoints: Array, kernel: Array, goal: Array
-    ) -> Float[Array, "S K"]:
-        windows = refine.global_windows(
-            heatmaps,
-            keypoints,
-            radius=radius,
-            sigma=config.window_sigma,
-        )
-        target = refine.refined_targets(
-            keypoints, goal, radius=radius, sigma=config.refined_sigma
-        )
-        error = losses.squared_error(refine.adapt(windows, kernel), target)
+    def window_errors(*arrays: Array) -> Float[Array, "S K"]:
+        error = losses.squared_error(*refined_windows(config, *arrays))
         return jnp.mean(error, axis=(2, 3))
 
     error = jax.vmap(window_errors)(
@@ -168,3 +157,21 @@ def _refined_loss(
     per_slot = jnp.mean(error * truth.gain, axis=-1)
     count = jnp.maximum(jnp.sum(takes_part), 1)
     return jnp.sum(jnp.where(takes_part, per_slot, 0)) / count
+
+
+def refined_windows(
+    config: LogoCapConfig,
+    heatmaps: Float[Array, "h w K1"],
+    keypoints: Float[Array, "S K 2"],
+    kam: Float[Array, "S E E K"],
+    truth: Float[Array, "S K 2"],
+) -> tuple[Float[Array, "S K G G"], Float[Array, "S K G G"]]:
+    """Refined windows of one image and their targets, by initial and true keypoints."""
+    radius = config.window_radius
+    windows = refine.global_windows(
+        heatmaps, keypoints, radius=radius, sigma=config.window_sigma
+    )
+    target = refine.refined_targets(
+        keypoints, truth, radius=radius, sigma=config.refined_sigma
+    )
+    return refine.adapt(windows, kam), target

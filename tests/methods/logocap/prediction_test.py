@@ -75,6 +75,17 @@ def _run(model, variables, maps, *wanted, **given):
     return run_stages(prediction.make_stages(model), variables, given, wanted)
 
 
+def _refine_image(model, heatmaps, initial, kam):
+    """The refined poses of one image's slots from their attraction maps."""
+    slots = {"initial": initial.keypoints, "kam_raw": kam}
+    slots |= {name: getattr(initial, name) for name in ("center_values", "valid")}
+    given = {name: x[None] for name, x in {"heatmaps": heatmaps, **slots}.items()}
+    stages = prediction.make_stages(model)
+    given["valid_size"] = None
+    (poses,) = run_stages(stages, {}, given, ("refined_poses",)).values()
+    return jax.tree.map(lambda x: x[0], poses)
+
+
 def _all_slots_image_by_image(model, variables, maps):
     """The refined poses of every slot, valid or not, no two images together."""
     refined = []
@@ -86,7 +97,7 @@ def _all_slots_image_by_image(model, variables, maps):
             one.heatmaps[0, ..., -1], one.offsets[0], model.config
         )
         (kam,) = _run(model, variables, one, "kam_raw")["kam_raw"]
-        refined.append(prediction.refine_image(model, one.heatmaps[0], initial, kam))
+        refined.append(_refine_image(model, one.heatmaps[0], initial, kam))
     return jax.tree.map(lambda *rows: jnp.stack(rows), *refined)
 
 
@@ -145,7 +156,7 @@ def test_scores_are_those_of_the_peaks_times_the_center(case, slots):
         sigma=config.window_sigma,
     )
     keypoints, scores = refine.read_peaks(refine.adapt(windows, kam), initial.keypoints)
-    poses = prediction.refine_image(case.model, heatmaps, initial, kam)
+    poses = _refine_image(case.model, heatmaps, initial, kam)
     np.testing.assert_allclose(poses.keypoints[0], keypoints[0], atol=1e-4)
     np.testing.assert_allclose(poses.keypoint_scores[0], 0.5 * scores[0], rtol=1e-5)
     np.testing.assert_allclose(poses.scores[0], 0.5 * scores[0].mean(), rtol=1e-5)
@@ -157,10 +168,10 @@ def test_window_alone_puts_keypoints_on_the_peaks_of_the_heatmap(case, slots):
     # One bright cell per keypoint: its middle is half a cell in from its corner.
     cells = np.zeros((16, 16, 17), np.float32)
     cells[4, 3] = 1.0
-    poses = prediction.refine_image(case.model, jnp.asarray(cells), initial, kam)
+    poses = _refine_image(case.model, jnp.asarray(cells), initial, kam)
     np.testing.assert_allclose(poses.keypoints[0], np.full((17, 2), (14, 18)), atol=1.5)
     np.testing.assert_array_less(np.asarray(poses.keypoint_scores[0]), 0.5)
-    other = prediction.refine_image(case.model, jnp.asarray(cells), initial, 0 * kam)
+    other = _refine_image(case.model, jnp.asarray(cells), initial, 0 * kam)
     np.testing.assert_array_equal(poses.keypoints, other.keypoints)
 
 
@@ -169,7 +180,7 @@ def test_attraction_map_alone_puts_keypoints_on_its_largest_value(case, slots):
     case = case.with_config(refine_with="kam")
     kam = np.full((2, 5, 5, 17), 0.1, np.float32)
     kam[:, 1, 4] = 0.8  # (x, y) = (2, -1) steps from the middle
-    poses = prediction.refine_image(case.model, 0 * heatmaps, initial, jnp.asarray(kam))
+    poses = _refine_image(case.model, 0 * heatmaps, initial, jnp.asarray(kam))
     steps = np.asarray(case.model.mesh_offsets)[1, 4]
     np.testing.assert_allclose(steps[:, 0], -2 * steps[:, 1])
     np.testing.assert_allclose(poses.keypoints[0], 14 + steps, rtol=1e-6)
@@ -178,10 +189,10 @@ def test_attraction_map_alone_puts_keypoints_on_its_largest_value(case, slots):
 
 def test_poses_without_a_positive_score_and_empty_slots_are_dropped(case, slots):
     heatmaps, initial, kam = slots
-    poses = prediction.refine_image(case.model, heatmaps, initial, kam)
+    poses = _refine_image(case.model, heatmaps, initial, kam)
     assert list(np.asarray(poses.valid)) == [True, False]
     empty = dataclasses.replace(initial, valid=jnp.asarray([False, True]))
-    poses = prediction.refine_image(case.model, heatmaps, empty, kam)
+    poses = _refine_image(case.model, heatmaps, empty, kam)
     assert not np.any(poses.valid)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from logocap_jax.methods.base import Variables
 from logocap_jax.parity.compare import Comparison, largest_errors
 from logocap_jax.parity.layout import Arrays
-from logocap_jax.parity.training_stages import TrainingStages
+from logocap_jax.parity.logocap.training_stages import TrainingStages
 from logocap_jax.structures import Batch
 from logocap_jax.weights.files import to_state_dict
 

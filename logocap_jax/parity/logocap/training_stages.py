@@ -1,5 +1,6 @@
 """The stages of a training step, on one device and a batch of reference arrays."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -11,14 +12,15 @@ from jaxtyping import Array, Float, UInt8
 
 from data_pipeline.feed.examples import make_example, stack_examples
 from logocap_jax import geometry
-from logocap_jax.codecs import heatmap, offset
 from logocap_jax.methods import dense_loss, initial_poses
 from logocap_jax.methods.base import Variables, subtree
-from logocap_jax.methods.logocap import expansion, refine, training
-from logocap_jax.methods.logocap.assignment import Assignment, assign
-from logocap_jax.methods.logocap.config import LogoCapConfig, build_model
+from logocap_jax.methods.logocap import training
+from logocap_jax.methods.logocap.assignment import Assignment
+from logocap_jax.methods.logocap.config import LogoCapConfig, Model
+from logocap_jax.methods.logocap.stages import make_stages
 from logocap_jax.parity.layout import Arrays
-from logocap_jax.structures import Batch, DenseMaps
+from logocap_jax.parity.walk import StageWalker
+from logocap_jax.structures import Batch
 from logocap_jax.training.optim import make_optimizer
 
 LEARNING_RATE = 1e-3
@@ -51,70 +53,52 @@ class TrainingStages:
       step: variables, optimizer state, batch -> `Step`.
       targets: batch -> heatmap target and weight, offset target and weight.
       maps: variables, normalised images -> `DenseMaps` by batch statistics.
-      centers: centre maps `[B, h, w]` -> positions, values; more than there are slots.
-      mesh: offsets, centers -> meshes `[B, N, E, E, K, 2]`.
       truth: meshes, batch -> `Assignment` of all slots, pose OKS `[B, N, E, E]`.
-      slots: variables, maps, meshes, slots that take part -> attraction maps.
-      refined: heatmaps, meshes, attraction maps, true keypoints -> refined windows and
-        their targets.
+      kam: variables, embedding, meshes, slots that take part -> attraction maps.
+      refined: heatmaps, initial keypoints, attraction maps, true keypoints -> refined
+        windows and their targets.
     """
 
-    def __init__(self, config: LogoCapConfig) -> None:
+    def __init__(self, model: Model) -> None:
         """Compile nothing yet."""
-        model = build_model(config)
-        self.config = config
+        config = self.config = model.config
+        slots = 2 * config.num_slots
+        twice = dataclasses.replace(config, num_slots=slots, slots_per_step=slots)
+        self._walk = StageWalker(make_stages(model._replace(config=twice)), {})
         self.optimizer = make_optimizer(optax.constant_schedule(LEARNING_RATE))
-
-        def kam(tree: Variables, maps: DenseMaps, mesh: Array, takes_part: Array):
-            features = jax.vmap(expansion.sample_features)(maps.embedding, mesh)
-            found, _ = model.maps.apply(
-                subtree(tree, "maps"),
-                features.reshape(-1, *features.shape[2:]),
-                train=True,
-                mask=takes_part.reshape(-1),
-                mutable=["batch_stats"],
-            )
-            return found.reshape(*features.shape[:-1], -1)
-
-        def windows(heatmaps: Array, mesh: Array, kam: Array, goal: Array):
-            points, radius = jnp.asarray(middle(mesh)), config.window_radius
-            given = refine.global_windows(
-                heatmaps, points, radius=radius, sigma=config.window_sigma
-            )
-            target = refine.refined_targets(
-                points, goal, radius=radius, sigma=config.refined_sigma
-            )
-            return refine.adapt(given, kam), target
-
-        self.step = jax.jit(
-            functools.partial(
-                _step, functools.partial(training.loss, model), self.optimizer
-            )
-        )
+        loss = functools.partial(training.loss, model)
+        self.step = jax.jit(functools.partial(_step, loss, self.optimizer))
         self.targets = jax.jit(functools.partial(_targets, config))
         self.maps = jax.jit(
             lambda tree, images: initial_poses.train_maps(
                 model.dense, subtree(tree, "dense"), images
             )[0]
         )
-        self.centers = jax.jit(
-            jax.vmap(
-                lambda center_map: heatmap.decode_centers(
-                    geometry.upsample_to_input(center_map[..., None])[..., 0],
-                    count=2 * config.num_slots,
-                )[:2]
-            )
-        )
-        self.mesh = jax.jit(
-            jax.vmap(
-                lambda offsets, centers: expansion.expand(
-                    offset.decode(offsets, centers), model.mesh_offsets
-                )
-            )
-        )
         self.truth = jax.jit(jax.vmap(functools.partial(_truth, config)))
-        self.slots = jax.jit(kam)
-        self.refined = jax.jit(jax.vmap(windows))
+        self.kam = jax.jit(lambda *arrays: training.attraction_maps(model, *arrays)[0])
+        self.refined = jax.jit(
+            jax.vmap(functools.partial(training.refined_windows, config))
+        )
+
+    def centers(
+        self, heatmaps: Float[Array | np.ndarray, "B h w K1"]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions, values, more than there are slots, and the map in input px."""
+        given = {"heatmaps": heatmaps, "valid_size": None}
+        names = ("centers", "center_values", "center_map")
+        found = jax.device_get(self._walk(given, *names))
+        return found["centers"], found["center_values"], found["center_map"]
+
+    def mesh(
+        self,
+        offsets: Float[Array | np.ndarray, "B h w K 2"],
+        centers: Float[np.ndarray, "B N 2"],
+    ) -> Float[Array, "B N E E K 2"]:
+        """The meshes of slots with these centers."""
+        valid = np.ones(centers.shape[:2], bool)
+        given = {"offsets": offsets, "centers": centers, "valid": valid}
+        mesh: Array = self._walk(given, "mesh")["mesh"]
+        return mesh
 
 
 def make_batch(arrays: Arrays) -> Batch:
@@ -146,14 +130,6 @@ def denormalise(image: Float[np.ndarray, "B H W 3"]) -> UInt8[np.ndarray, "B H W
     mean = np.asarray(initial_poses.IMAGE_MEAN, np.float32)
     std = np.asarray(initial_poses.IMAGE_STD, np.float32)
     return np.rint((image * std + mean) * 255).astype(np.uint8)
-
-
-def middle(
-    mesh: Float[Array | np.ndarray, "*n E E K 2"],
-) -> Float[Array | np.ndarray, "*n K 2"]:
-    """The keypoints that a mesh lies around."""
-    center = mesh.shape[-3] // 2
-    return mesh[..., center, center, :, :]
 
 
 def _people(arrays: Arrays, image: int) -> dict[str, np.ndarray]:
@@ -202,16 +178,6 @@ def _truth(
     config: LogoCapConfig, mesh: Array, example: Batch
 ) -> tuple[Assignment, Array]:
     """Ground truth of one image's slots, and the OKS of whole poses on the mesh."""
-    height, width = example.image.shape[:2]
-    truth = assign(
-        mesh,
-        example.keypoints,
-        example.labelled
-        & example.person[:, None]
-        & geometry.contains(example.keypoints, height, width),
-        example.area,
-        jnp.asarray(config.skeleton.sigma_array),
-        threshold=config.match_threshold,
-    )
+    truth = training.slot_truth(config, mesh, example)
     count = jnp.maximum(jnp.sum(truth.visible, axis=-1), 1)
     return truth, jnp.sum(truth.kam, axis=-1) / count[:, None, None]

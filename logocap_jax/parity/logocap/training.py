@@ -2,7 +2,9 @@
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
@@ -10,15 +12,14 @@ from jaxtyping import Array, Bool
 from logocap_jax.methods import initial_poses
 from logocap_jax.methods.base import Variables
 from logocap_jax.methods.logocap.assignment import Assignment
-from logocap_jax.parity.cases import Case
-from logocap_jax.parity.center_check import match_centers
+from logocap_jax.methods.logocap.training import matched_slots
 from logocap_jax.parity.compare import Comparison, StageResult
 from logocap_jax.parity.layout import Arrays
-from logocap_jax.parity.step_check import check_steps
-from logocap_jax.parity.training_stages import (
-    TrainingStages,
-    make_batch,
-)
+from logocap_jax.parity.logocap.cases import Case
+from logocap_jax.parity.logocap.centers import in_order
+from logocap_jax.parity.logocap.inference import middle
+from logocap_jax.parity.logocap.steps import check_steps
+from logocap_jax.parity.logocap.training_stages import TrainingStages, make_batch
 from logocap_jax.structures import Batch
 
 _DENSE, _SLOTS = 1e-5, 2e-5
@@ -111,9 +112,9 @@ def _check_slots(
                 "kem_grid",
             )
     truth, part = _check_truth(compare, arrays, stages, batch, mesh, "batch")
-    kam = stages.slots(variables, maps, mesh, part)
+    kam = stages.kam(variables, maps.embedding, mesh, part)
     refined, target = stages.refined(
-        maps.heatmaps[..., :-1], mesh, kam, truth.keypoints
+        maps.heatmaps[..., :-1], middle(mesh), kam, truth.keypoints
     )
     taken = np.asarray(part)
     found = {"kam": np.asarray(kam)[taken]}
@@ -136,10 +137,17 @@ def _check_centers(
 ) -> np.ndarray:
     """Compare centers; ours, in the reference's order of ties."""
     expected = arrays["centers"]
-    positions, values = (np.asarray(x) for x in stages.centers(heatmaps[..., -1]))
-    rows = np.stack(list(map(match_centers, positions, values, expected)))
-    positions = np.take_along_axis(positions, rows[..., None], axis=1)
-    values = np.take_along_axis(values, rows, axis=1)
+    positions, values, center_maps = stages.centers(heatmaps)
+    references: Any = [None] * len(expected)
+    if "heatmaps" in arrays:
+        references = stages.centers(arrays["heatmaps"])[2]
+    matched = [
+        in_order(*image)
+        for image in zip(
+            positions, values, expected, center_maps, references, strict=True
+        )
+    ]
+    positions, values = (np.stack([x[i] for x in matched]) for i in (0, 1))
     real = expected[..., 2] > 0
     compare.absolute(
         "centers",
@@ -147,6 +155,7 @@ def _check_centers(
         expected[real][:, :2],
         tolerance=0.0,
         fed_with=fed_with,
+        ties=sum(ties for *_, ties in matched),
     )
     compare.relative(
         "centre values", values, expected[..., 2], tolerance=_DENSE, fed_with=fed_with
@@ -164,8 +173,7 @@ def _check_truth(
 ) -> tuple[Assignment, Bool[Array, "B N"]]:
     """Compare what the slots that take part should become; truth, and which do."""
     truth, oks = stages.truth(mesh, batch)
-    none = ~jnp.any(truth.matched, axis=1)
-    part = truth.matched.at[:, 0].set(truth.matched[:, 0] | none)
+    part = jax.vmap(matched_slots)(truth.matched)
     taken = np.asarray(part)
     found = {
         "kam_target": np.asarray(truth.kam)[taken],
