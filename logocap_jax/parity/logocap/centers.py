@@ -51,8 +51,8 @@ def check_centers(
 ) -> Float[np.ndarray, "N 2"]:
     """Compare the centers that a map holds, and their values.
 
-    Where a peak ties, the reference's cell is taken in place of ours, which is said,
-    and no failure.
+    Where a peak ties, the reference's cell is taken in place of ours; the table notes
+    the tie, and it is no failure.
 
     Args:
       compare: takes the results.
