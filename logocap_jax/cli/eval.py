@@ -9,12 +9,12 @@ first N images. With `--analyse` also where poses are wrong, `errors.json` and
 import argparse
 import pathlib
 
-from logocap_jax.cli import entry
+from logocap_jax.cli import train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `logocap eval` takes."""
-    entry.add_arguments(parser)
+    train.add_run_arguments(parser)
     parser.add_argument(
         "--workdir",
         type=pathlib.Path,
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from logocap_jax.experiment.configs import load_config
 
     config = load_config(args.config, args.set)
-    with entry.logging_and_processes(args):
+    with train.logging_and_processes(args):
         from logocap_jax.experiment import evaluation
         from logocap_jax.experiment.run import resolve
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from data_pipeline.read import coco_checks
 from logocap_jax import skeletons
-from logocap_jax.evaluation.checks import check_ground_truth
-from logocap_jax.evaluation.crowdpose import with_areas
-from logocap_jax.evaluation.inputs import (
+from logocap_jax.evaluation.checks import (
     GroundTruth,
     Results,
+    check_ground_truth,
     images_to_score,
     load,
     load_results,
 )
+from logocap_jax.evaluation.crowdpose import with_areas
 from logocap_jax.evaluation.matching import Evaluator, score_poses
 from logocap_jax.skeletons import Skeleton
 

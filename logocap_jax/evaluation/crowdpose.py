@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from logocap_jax import skeletons
-from logocap_jax.evaluation.checks import check_ground_truth
-from logocap_jax.evaluation.inputs import (
+from logocap_jax.evaluation.checks import (
     GroundTruth,
     Results,
+    check_ground_truth,
     images_to_score,
     load,
     load_results,

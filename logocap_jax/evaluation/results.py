@@ -1,7 +1,10 @@
-"""Poses of an image on the host, and the COCO result files that hold them."""
+"""Poses of an image on the host, and the files that hold results."""
 
 import dataclasses
+import io
 import json
+import re
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,10 @@ import numpy as np
 from jaxtyping import Float
 
 from logocap_jax.atomic import replacing
-from logocap_jax.evaluation.checks import MAX_NUMBER
+from logocap_jax.structures import Poses
+
+# Above every float32, so that any pose of a model can be scored; squares are finite.
+MAX_NUMBER = 1e39
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,3 +129,117 @@ def read_json(path: Path) -> Any:
         raise ValueError(
             f"{path}: expected a JSON file, got {error}; fetch or write it again"
         ) from error
+
+
+def check_algorithm_name(name: str) -> None:
+    """Check what a submission calls the algorithm.
+
+    Raises:
+      ValueError: unless it can be part of the file's name.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name):
+        raise ValueError(
+            f"got algorithm name {name!r:.60}, expected letters, digits, '.' and '-'"
+        )
+
+
+def write_submission(
+    folder: Path,
+    poses: Iterable[ImagePoses],
+    *,
+    algorithm: str,
+    test_set: str = "test-dev2017",
+) -> Path:
+    """Write poses as COCO's server asks for keypoints, all of it or nothing.
+
+    A zip of one JSON file with the same name. Coordinates are rounded to a hundredth of
+    a pixel (COCO recommends a tenth, to keep files small) and scores to six digits.
+
+    Args:
+      folder: where to write; an old file is replaced.
+      poses: image by image, image px.
+      algorithm: name of the method.
+      test_set: as COCO calls it.
+
+    Returns:
+      The file, `person_keypoints_<test set>_<algorithm>_results.zip`.
+
+    Raises:
+      ValueError: if the name cannot be part of a file's, or a pose has a number that
+        is NaN or infinite.
+    """
+    check_algorithm_name(algorithm)
+    stem = f"person_keypoints_{test_set}_{algorithm}_results"
+    results = [
+        {
+            "image_id": result["image_id"],
+            "category_id": result["category_id"],
+            "keypoints": [
+                round(number, 6 if index % 3 == 2 else 2)
+                for index, number in enumerate(result["keypoints"])
+            ],
+            "score": round(result["score"], 6),
+        }
+        for result in to_coco(poses)
+    ]
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        # Without the time of writing: the same poses make the same file.
+        archive.writestr(
+            zipfile.ZipInfo(f"{stem}.json"),
+            json.dumps(results, allow_nan=False, separators=(",", ":")),
+            compress_type=zipfile.ZIP_DEFLATED,
+        )
+    path = folder / f"{stem}.zip"
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getvalue())
+    return path
+
+
+def to_image(
+    points_input: Float[np.ndarray, "*prefix 2"],
+    input_to_image: Float[np.ndarray, "2 3"],
+) -> Float[np.ndarray, "*prefix 2"]:
+    """Map points by an affine transform.
+
+    Args:
+      points_input: points in input px.
+      input_to_image: the transform.
+
+    Returns:
+      Points in image px, float32.
+    """
+    transform = input_to_image.astype(np.float64)
+    points = points_input @ transform[:, :2].T + transform[:, 2]
+    return points.astype(np.float32)
+
+
+def poses_of(
+    poses: Poses, row: int, input_to_image: Float[np.ndarray, "2 3"]
+) -> tuple[
+    Float[np.ndarray, "n K 2"],
+    Float[np.ndarray, "n K"],
+    Float[np.ndarray, " n"],
+    Float[np.ndarray, "n K 2"] | None,
+]:
+    """The poses of one image of a batch, without the empty slots.
+
+    Args:
+      poses: of a batch, read from the device.
+      row: which image.
+      input_to_image: its transform.
+
+    Returns:
+      Keypoints in image px, their scores, the poses' scores, and the keypoints before
+      refinement in image px, where they are known.
+    """
+    kept = np.asarray(poses.valid)[row]
+    keypoints, keypoint_scores, scores = (
+        np.asarray(x)[row][kept]
+        for x in (poses.keypoints, poses.keypoint_scores, poses.scores)
+    )
+    initial = None
+    if poses.initial_keypoints is not None:
+        initial = np.asarray(poses.initial_keypoints)[row][kept]
+        initial = to_image(initial, input_to_image)
+    return to_image(keypoints, input_to_image), keypoint_scores, scores, initial

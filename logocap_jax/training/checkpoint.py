@@ -10,8 +10,11 @@ from typing import Any, TextIO
 
 import jax
 
-from logocap_jax.training.checkpoint_folder import CheckpointFolder, DamagedError
-from logocap_jax.training.checkpoint_meta import check_fit
+from logocap_jax.training.checkpoint_folder import (
+    CheckpointFolder,
+    DamagedError,
+    check_fit,
+)
 from logocap_jax.training.errors import LockedError, NoUsableCheckpointError
 from logocap_jax.training.state import TrainState
 

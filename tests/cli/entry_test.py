@@ -104,10 +104,10 @@ def test_the_exit_code_tells_why_a_script_has_ended(body, code, error):
     script = f"""
 import sys
 from logocap_jax import cli
-from logocap_jax.cli import entry
+from logocap_jax.cli import train
 from logocap_jax.training.errors import DivergedError, SaveError
 def body(args):
-    with entry.logging_and_processes(args):
+    with train.logging_and_processes(args):
         {body}
 cli.train.run = body
 sys.exit(cli.main(["train", "--config=demo", "--workdir=never_made"]))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from logocap_jax.ops.gaussian import gaussian_at, gaussian_window
+from logocap_jax.codecs.heatmap import gaussian_at, gaussian_window
 from logocap_jax.ops.instance_conv import instance_convolution
 from logocap_jax.ops.peaks import top_peaks, top_two
 from logocap_jax.ops.sampling import bilinear_sample, sample_window
