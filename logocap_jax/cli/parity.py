@@ -10,9 +10,10 @@ import pathlib
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `logocap parity` takes."""
-    parser.add_argument("dir", type=pathlib.Path, metavar="DIR")
-    parser.add_argument("--json", type=pathlib.Path, help="write the results here, too")
-    parser.add_argument(
+    add = parser.add_argument
+    add("dir", type=pathlib.Path, metavar="DIR")
+    add("--json", type=pathlib.Path, help="write the results here, too")
+    add(
         "--dtype",
         choices=("float32", "bfloat16"),
         default="float32",

@@ -16,13 +16,14 @@ from logocap_jax.cli.settings import add_config
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `logocap plan` takes."""
     add_config(parser)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--topology",
         required=True,
         help="such as v5e:16x16, v5p:4x4x4, h200:8 or cpu:8",
     )
-    parser.add_argument("--json", type=pathlib.Path, help="write the plan here, too")
-    parser.add_argument(
+    add("--json", type=pathlib.Path, help="write the plan here, too")
+    add(
         "--one-batch",
         action="store_true",
         help="half the time: do not compile for another batch to see what grows",

@@ -103,18 +103,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_folder_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         f"--{name}-dir",
         dest="folder",
         type=pathlib.Path,
         required=True,
         help="folder of what was downloaded",
     )
-    parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave bad records out and count them"
-    )
-    parser.add_argument(
+    add("--out", type=pathlib.Path, required=True)
+    add("--skip-bad", action="store_true", help="leave bad records out and count them")
+    add(
         "--beam",
         metavar="OPTIONS",
         help="prepare with Apache Beam and its options, all in one text, such as "

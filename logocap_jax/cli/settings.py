@@ -77,16 +77,17 @@ def _parse_setting(text: str) -> tuple[str, object]:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Declare the weights, and the settings that they run with."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--weights",
         type=pathlib.Path,
         required=True,
         help="a run of train.py, or any file that `logocap convert` reads",
     )
-    parser.add_argument("--no-flip-test", action="store_true", help="half the work")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    add("--no-flip-test", action="store_true", help="half the work")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32")
     add_settings(parser)
-    parser.add_argument(
+    add(
         "--skeleton",
         type=pathlib.Path,
         metavar="DIR",

@@ -47,15 +47,16 @@ def run(args: argparse.Namespace) -> int:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that training and evaluation share."""
     add_config(parser)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--coordinator",
         metavar="HOST:PORT",
         help="address of process 0, for a run of several processes; schedulers that "
         "JAX knows need none",
     )
-    parser.add_argument("--num_processes", type=int, help="processes of the run")
-    parser.add_argument("--process_id", type=int, help="number of this process")
-    parser.add_argument(
+    add("--num_processes", type=int, help="processes of the run")
+    add("--process_id", type=int, help="number of this process")
+    add(
         "--verbosity",
         type=int,
         default=0,

@@ -11,13 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from logocap_jax.evaluation.results import ImagePoses, poses_of
-from logocap_jax.methods.base import (
-    EvaluateFn,
-    Method,
-    Outputs,
-    Variables,
-    finish,
-)
+from logocap_jax.methods.base import EvaluateFn, Method, Outputs, Variables, finish
 from logocap_jax.processes import gather_rows
 from logocap_jax.sharding import batch_sharding, local_rows, put_batch, replicated
 from logocap_jax.structures import Batch, Poses

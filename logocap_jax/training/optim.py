@@ -222,12 +222,7 @@ def _adamw(
     schedule: optax.Schedule, weight_decay: float
 ) -> optax.GradientTransformation:
     return optax.adamw(
-        schedule,
-        b1=0.9,
-        b2=0.999,
-        eps=1e-8,
-        weight_decay=weight_decay,
-        mask=_is_kernel,
+        schedule, b1=0.9, b2=0.999, eps=1e-8, weight_decay=weight_decay, mask=_is_kernel
     )
 
 

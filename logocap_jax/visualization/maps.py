@@ -7,12 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from logocap_jax.visualization.canvas import (
-    blank,
-    enlarged,
-    measure_text,
-    write_text,
-)
+from logocap_jax.visualization.canvas import blank, enlarged, measure_text, write_text
 
 # Hues of the sides, from the first keypoint to the last: left is warm, right is cool.
 _HUES = {"left": (-0.08, 0.16), "right": (0.38, 0.72)}
