@@ -13,7 +13,7 @@ from logocap_jax.cli.settings import add_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap benchmark` takes."""
+    """Declare the arguments."""
     kinds = parser.add_subparsers(required=True, metavar="kind", dest="kind")
     _add_inference(
         kinds.add_parser("inference", help="from images to poses, by stages")
@@ -26,10 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure.
-
-    Returns:
-      1 if something did not fit into the device's memory, else 0.
+    """Measure; return 1 if something did not fit into the device's memory.
 
     Raises:
       ValueError: if the options make no sense together.

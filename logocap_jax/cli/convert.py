@@ -15,7 +15,7 @@ _KIND_OF_SUFFIX = {".safetensors": "safetensors", ".pth": "torch", ".tar": "torc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap convert` takes."""
+    """Declare the arguments."""
     add = parser.add_argument
     add("source", type=pathlib.Path)
     add("target", type=pathlib.Path)

@@ -13,7 +13,7 @@ from logocap_jax.cli import train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap eval` takes."""
+    """Declare the arguments."""
     train.add_run_arguments(parser)
     add = parser.add_argument
     add(

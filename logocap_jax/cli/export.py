@@ -15,7 +15,7 @@ from logocap_jax.cli.settings import add_model_options, parse_model_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `logocap export`."""
+    """Declare the arguments."""
     add = parser.add_argument
     add("out", type=pathlib.Path, metavar="OUT")
     add_model_options(parser)

@@ -14,7 +14,7 @@ from logocap_jax.cli.settings import add_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap plan` takes."""
+    """Declare the arguments."""
     add_config(parser)
     add = parser.add_argument
     add(
@@ -31,10 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan one step.
-
-    Returns:
-      1 if there is a warning, else 0.
+    """Plan one step; return 1 if there is a warning.
 
     Raises:
       ValueError: if the config, a setting or the topology is unusable.

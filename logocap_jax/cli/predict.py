@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `logocap predict`."""
+    """Declare the arguments."""
     add = parser.add_argument
     add(
         "inputs",
@@ -74,10 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, image after image.
-
-    Returns:
-      1 if an image was left out, 130 if stopped by Ctrl-C, else 0.
+    """Predict; return 1 if an image was left out, 130 if stopped by Ctrl-C.
 
     Raises:
       ValueError: no images, unusable weights, or nowhere to write.

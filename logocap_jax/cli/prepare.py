@@ -78,7 +78,7 @@ annotate them (see docs/own_data.md). One of train and val is enough.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap prepare` takes."""
+    """Declare the arguments."""
     kinds = parser.add_subparsers(required=True, metavar="kind", dest="kind")
 
     for name, text in _DOWNLOADS.items():

@@ -18,7 +18,7 @@ from logocap_jax.cli.settings import add_model_options, parse_model_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `logocap serve`."""
+    """Declare the arguments."""
     add_model_options(parser)
     add = parser.add_argument
     add(
@@ -33,9 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C.
-
-    Returns:
-      0.
 
     Raises:
       ValueError: unusable weights, or gradio is not installed.

@@ -97,7 +97,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_model_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of `add_model_options`, but the weights, by name in Python.
+    """Options of `add_model_options`, but the weights, by name in Python.
 
     Raises:
       ValueError: if a setting is not `KEY=VALUE`, or the skeleton is no data set.

@@ -10,7 +10,7 @@ import pathlib
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap validate` takes."""
+    """Declare the arguments."""
     parser.add_argument(
         "data", type=pathlib.Path, help="COCO's layout, or what `logocap prepare` wrote"
     )

@@ -78,7 +78,7 @@ def decode_centers(
       center_map: centre heatmap, upsampled to input px.
       count: N, the number of pose slots.
       threshold: of valid centres' values.
-      passes: how values compare with the threshold, `operator.ge` or `operator.gt`.
+      passes: comparison of values with the threshold, `operator.ge` or `operator.gt`.
       keep_one: if no centre is valid, count the first one as valid (reference
         behaviour).
       window: a centre is no smaller than its `window x window` neighbours.
@@ -96,16 +96,7 @@ def decode_centers(
 def gaussian_window(
     *, radius: int, sigma: float, cutoff: float = 0.0
 ) -> Float[Array, "G G"]:
-    """A Gaussian of height 1 on the grid `(-radius..radius)^2`.
-
-    Args:
-      radius: `G = 2 * radius + 1`.
-      sigma: standard deviation in grid steps.
-      cutoff: values below it become 0.
-
-    Returns:
-      The window.
-    """
+    """A Gaussian of height 1 on the grid `(-radius..radius)^2`, 0 below the cutoff."""
     steps = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
     profile = jnp.square(steps)
     window = jnp.exp(-(profile[:, None] + profile[None, :]) / (2 * sigma**2))

@@ -22,7 +22,7 @@ def keypoint_similarities(
     areas: Float[np.ndarray, " P"],
     sigmas: Float[np.ndarray, " K"],
 ) -> Float[np.ndarray, "P K"]:
-    """How alike each keypoint of a pose is to that of each person: the OKS of one.
+    """Similarity of a pose's keypoints to each person's: the OKS of one keypoint.
 
     Args:
       points: the pose, image px.
@@ -47,7 +47,7 @@ def classify_keypoints(
     good_from: float = 0.85,
     near_from: float = 0.5,
 ) -> Int[np.ndarray, " K"]:
-    """Say of each keypoint of a pose what it is.
+    """Classify each keypoint of a pose.
 
     Where it is near several the nearest (by similarity) counts, its own if equal, and
     of a person's other keypoints only the mirror image is looked at: as in the authors'
@@ -56,13 +56,13 @@ def classify_keypoints(
     Args:
       points: the pose, image px.
       people: keypoints of all people of the image, image px.
-      labelled: which of them are annotated.
+      labelled: annotated ones.
       areas: of the people, image px^2.
       person: whose pose it is.
       sigmas: standard deviations of the OKS.
       flip_index: for each keypoint its mirror image.
       good_from: least similarity of a good keypoint (the paper's).
-      near_from: least similarity of one that is near (the paper's).
+      near_from: least similarity of a near one (the paper's).
 
     Returns:
       Indices of `KINDS`; -1 where the person has no such keypoint labelled.
@@ -89,15 +89,12 @@ def classify_keypoints(
 def average_precision(
     scores: Float[np.ndarray, " n"], right: Bool[np.ndarray, "n T"], num_truth: int
 ) -> float | None:
-    """COCO's average precision of ranked answers, mean over thresholds.
+    """COCO's average precision (0..1) of ranked answers, mean over thresholds.
 
     Args:
       scores: of the answers.
-      right: whether an answer is right, at each threshold; each at most once per truth.
-      num_truth: how many there are to find.
-
-    Returns:
-      0..1; None if there is nothing to find.
+      right: right answers, at each threshold; at most one per truth.
+      num_truth: number to find; where it is 0 the result is None.
     """
     if num_truth == 0:
         return None
@@ -122,17 +119,15 @@ def precision_by_keypoint(
 ) -> list[float | None]:
     """AP of each keypoint alone, of poses that are matched to people as a whole.
 
-    So a wrist that lies on someone else's does not count as right.
+    So a wrist that lies on someone else's does not count as right. The results are
+    0..1, or None where nobody has the keypoint labelled.
 
     Args:
-      similarities: of each pose's keypoints to those of its person; 0 for a pose that
-        is nobody's, NaN where its person has no such keypoint labelled.
+      similarities: of each pose's keypoints to those of its person; 0 for an unmatched
+        pose, NaN where its person has no such keypoint labelled.
       scores: of the poses.
-      num_labelled: how many people have the keypoint labelled.
+      num_labelled: people with the keypoint labelled.
       thresholds: least similarity of a right keypoint.
-
-    Returns:
-      K times 0..1, or None where nobody has the keypoint labelled.
     """
     counts = ~np.isnan(similarities)
     return [

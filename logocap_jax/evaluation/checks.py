@@ -28,18 +28,11 @@ _logger = logging.getLogger(__name__)
 def check_ground_truth(
     truth: Any, *, num_keypoints: int, source: str = "ground truth"
 ) -> dict[str, Any]:
-    """Check COCO keypoint annotations.
+    """Check COCO keypoint annotations; return the part to score against.
 
-    A person of area 0, whom no pose can match unless it is exact, is logged.
-
-    Args:
-      truth: parsed content of a `person_keypoints_*.json`.
-      num_keypoints: K.
-      source: name in an error, for instance the file's.
-
-    Returns:
-      The part to score against: without categories and annotations that have no
-      keypoints, see `coco_checks.keypoint_truth`.
+    That is without categories and annotations that have no keypoints
+    (`coco_checks.keypoint_truth`). A person of area 0, whom no pose can match unless it
+    is exact, is logged. `source` names the annotations in an error.
 
     Raises:
       ValueError: for the first record that lacks a field, has an id that is not an
@@ -70,13 +63,9 @@ def check_ground_truth(
 def check_results(
     results: Any, truth: dict[str, Any], *, num_keypoints: int, source: str = "results"
 ) -> None:
-    """Check COCO keypoint results.
+    """Check COCO keypoint results against checked annotations.
 
-    Args:
-      results: a list of COCO keypoint results.
-      truth: the annotations to score against, checked.
-      num_keypoints: K.
-      source: name of the results in an error, for instance the file's.
+    `source` names the results in an error.
 
     Raises:
       ValueError: for the first result that is not an object, lacks a field, has an

@@ -29,11 +29,10 @@ def load_ground_truth(
     skeleton: Skeleton = skeletons.COCO,
     image_ids: Iterable[int] | None = None,
 ) -> dict[str, Any]:
-    """Read annotations and find out now, not after hours, whether they can be scored.
+    """Read annotations, and find out now, not after hours, if they can be scored.
 
     Args:
-      ground_truth: a `person_keypoints_*.json`, another in its format, or its content,
-        such as `Source.truth`.
+      ground_truth: a `person_keypoints_*.json`, another in its format, or its content.
       skeleton: of the keypoints; people of CrowdPose get areas.
       image_ids: the images that will be scored; all if not given.
 
@@ -51,10 +50,10 @@ def load_ground_truth(
 
 
 def keypoint_category(truth: dict[str, Any]) -> int:
-    """The id of the category that has keypoints, which results must carry.
+    """Id of the one category with keypoints, which results must carry.
 
     Raises:
-      ValueError: unless exactly one has.
+      ValueError: unless exactly one has keypoints.
     """
     return coco_checks.keypoint_category(truth["categories"], "ground truth")["id"]
 
@@ -80,8 +79,8 @@ def evaluate_coco(
         four do not count: the area of a pose is that of the box of its keypoints.
       sigmas: K standard deviations of the OKS; those of COCO if not given.
       image_ids: score only these images; all if not given.
-      evaluator: what computes; faster-coco-eval, if it is installed, gives the same
-        numbers sooner, up to the rounding of the last bit.
+      evaluator: faster-coco-eval, if installed, gives the same numbers sooner, up to
+        the rounding of the last bit.
 
     Returns:
       `METRICS`, each 0..1, or `None` where there is nobody to find (a few images may
@@ -89,9 +88,9 @@ def evaluate_coco(
 
     Raises:
       ValueError: if annotations or results are damaged (see `checks`), an image id is
-        unknown, or the images hold no person with keypoints; or if the
-        evaluator is not installed.
-      OSError: if a file is not there.
+        unknown, the images hold no person with keypoints, or the evaluator is not
+        installed.
+      OSError: if a file is missing.
     """
     sigmas = skeletons.COCO.sigmas if sigmas is None else sigmas
     source, truth = load(ground_truth, "ground truth")

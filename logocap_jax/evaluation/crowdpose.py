@@ -36,11 +36,11 @@ def evaluate_crowdpose(
     hard_from: float = HARD_FROM,
     image_ids: Iterable[int] | None = None,
 ) -> dict[str, float | None]:
-    """Score keypoint results against CrowdPose's annotations.
+    """Score keypoint results against CrowdPose's annotations, as crowdposetools does.
 
-    As crowdposetools does: OKS with the sigmas of `skeletons.CROWDPOSE` and with
-    `AREA_OF_BOX` of a person's box as its area; of each image the 20 best-scored poses
-    count. AP by crowdedness is rounded to four digits, as theirs is.
+    OKS with the sigmas of `skeletons.CROWDPOSE`, and `AREA_OF_BOX` of a person's box as
+    its area; of each image the 20 best-scored poses count. AP by crowdedness is rounded
+    to four digits, as theirs is.
 
     Args:
       ground_truth: a `crowdpose_*.json` or its content; image px.
@@ -56,7 +56,7 @@ def evaluate_crowdpose(
       ValueError: if annotations or results are damaged (see `checks`), an image has no
         crowd index, is unknown, or the images hold no person with keypoints; or if
         `easy_below` exceeds `hard_from`.
-      OSError: if a file is not there.
+      OSError: if a file is missing.
     """
     check_thresholds(easy_below, hard_from)
     skeleton = skeletons.CROWDPOSE
@@ -91,10 +91,10 @@ def evaluate_crowdpose(
 
 
 def check_thresholds(easy_below: float, hard_from: float) -> None:
-    """Check what splits images by their crowd index.
+    """Check the thresholds of crowd indices.
 
     Raises:
-      ValueError: if it does not.
+      ValueError: if they are not in order, or outside 0..1.
     """
     if not 0 <= easy_below <= hard_from <= 1:
         raise ValueError(
@@ -111,12 +111,9 @@ def describe_crowd_index(
 
 
 def with_areas(truth: Any) -> Any:
-    """Annotations with areas as CrowdPose's evaluation takes them; a changed copy.
+    """Copy annotations with areas as CrowdPose's evaluation takes them.
 
-    What is not as it should be stays so, for `check_ground_truth` to report.
-
-    Args:
-      truth: what should be the content of a `crowdpose_*.json`.
+    Malformed parts stay so, for `check_ground_truth` to report.
     """
     people = truth.get("annotations") if isinstance(truth, dict) else None
     if not isinstance(people, list):

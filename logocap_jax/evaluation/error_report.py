@@ -35,19 +35,18 @@ _ANY_SIZE = (0.0, 1e10)
 
 @dataclasses.dataclass(frozen=True)
 class ErrorReport:
-    """What is wrong with one result set. AP is 0..1, None where nobody is to be found.
+    """Errors of one result set. AP is 0..1, None where nobody is to be found.
 
     Attributes:
       ap: of all images.
       by_size: AP by the area of people, `SIZES`.
       by_people: AP by the number of labelled people in an image, `CROWDS`.
       by_keypoint: AP of each keypoint alone; see `analysis.precision_by_keypoint`.
-      kinds: by keypoint, how often each of `analysis.KINDS` occurs in poses that are
-        matched to a person.
-      people: people to find.
-      people_missed: of these, without a pose.
-      poses: poses that count.
-      poses_unmatched: of these, nobody's.
+      kinds: by keypoint, counts of each of `analysis.KINDS` in matched poses.
+      people: number to find.
+      people_missed: number of these without a pose.
+      poses: number that count.
+      poses_unmatched: number of these without a person.
     """
 
     ap: float | None
@@ -61,12 +60,12 @@ class ErrorReport:
     poses_unmatched: int
 
     def share_of(self, keypoint: str, kind: str) -> float | None:
-        """How much of a keypoint, in matched poses, is of a kind, 0..1."""
+        """Share of a kind among a keypoint's occurrences in matched poses, 0..1."""
         total = sum(self.kinds[keypoint].values())
         return self.kinds[keypoint][kind] / total if total else None
 
     def shares(self) -> dict[str, float | None]:
-        """Of each kind the share of all keypoints of matched poses, 0..1."""
+        """Share of each kind among all keypoints of matched poses, 0..1."""
         counts = {
             kind: sum(of_keypoint[kind] for of_keypoint in self.kinds.values())
             for kind in KINDS
@@ -97,9 +96,9 @@ def report_errors(
     Args:
       truth: COCO annotations with areas, checked.
       results: COCO keypoint results; of each image the 20 best-scored poses count.
-      skeleton: what the keypoints are.
-      image_ids: images to look at.
-      match_from: least OKS at which a pose is a person's (the paper's).
+      skeleton: of the keypoints.
+      image_ids: images to analyse.
+      match_from: least OKS of a match between pose and person (the paper's).
 
     Raises:
       ValueError: if a result is damaged; see `checks.check_results`.
@@ -240,12 +239,8 @@ Reports = Mapping[str, ErrorReport]
 def format_reports(reports: Reports) -> str:
     """Lay out error reports as plain text, numbers in percent but for counts.
 
-    Args:
-      reports: by name of the result set, in the order to show; at least one.
-
-    Returns:
-      A table with a column per set, and one with a row per keypoint; without a newline
-      at the end.
+    The first table has a column per result set, in the given order; the second a row
+    per keypoint.
     """
     parts = (_summary_rows(reports), _keypoint_rows(reports))
     return "\n\n".join(format_table(list(rows), min_width=6) for rows in parts)

@@ -21,14 +21,9 @@ class ArrayEval(COCOeval):
     def computeOks(
         self, image_id: SupportsIndex, category_id: SupportsIndex
     ) -> Float[np.ndarray, "D G"] | list[Any]:
-        """The OKS of each pose to each person; poses by score, as many as count.
+        """OKS [D, G] of each pose to each person; poses by score, as many as count.
 
-        Args:
-          image_id: of the image.
-          category_id: of poses and people.
-
-        Returns:
-          An empty list without poses or people, as pycocotools has it.
+        Without poses or people an empty list, as in pycocotools.
         """
         people = self._gts[image_id, category_id]
         poses = self._dts[image_id, category_id]
@@ -82,7 +77,7 @@ def score_poses(
     area_ranges: Sequence[tuple[float, float]] | None = None,
     evaluator: Evaluator = "pycocotools",
 ) -> Any:
-    """Match and rank poses; arguments are left as they are, nothing is printed.
+    """Match and rank poses; arguments are left unchanged, nothing is printed.
 
     Args:
       truth: COCO annotations, checked.
@@ -98,7 +93,7 @@ def score_poses(
       pycocotools, `evalImgs` (matches).
 
     Raises:
-      ValueError: if there is no such evaluator, or it is not installed.
+      ValueError: if the evaluator is unknown, or not installed.
     """
     coco_class, eval_class = _classes(evaluator)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -140,11 +135,7 @@ def _classes(evaluator: str) -> tuple[Any, Any]:
 
 
 def mean_where_known(values: Float[np.ndarray, "..."]) -> float | None:
-    """Mean of precisions or recalls; None where pycocotools finds nobody to find.
-
-    Args:
-      values: of `eval`, any part of them: -1 where nobody is to be found.
-    """
+    """Mean of precisions or recalls, without -1 (nobody to find); None if empty."""
     known = values[values > -1]
     return float(np.mean(known)) if known.size else None
 
@@ -155,7 +146,7 @@ def _people(truth: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _poses(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What `COCO.loadRes` makes of results, in a tenth of the time."""
+    """Convert results as `COCO.loadRes` does, in a tenth of the time."""
     if not results:
         return []
     points = np.array([result["keypoints"] for result in results], np.float64)

@@ -27,12 +27,9 @@ def format_table(rows: Rows, columns: Sequence[str] = COLUMNS) -> str:
     """Lay out metrics as a plain-text table in percent.
 
     Args:
-      rows: for each result set, in the order to show, its metrics 0..1; more than the
-        columns may be given. `None` shows as `-`.
+      rows: by result set, in the order to show, its metrics 0..1 (`None` shows as `-`);
+        more than the columns may be given.
       columns: metrics to show.
-
-    Returns:
-      Lines without a newline at the end.
 
     Raises:
       ValueError: if a metric is missing or outside 0..1.
@@ -47,9 +44,7 @@ def format_table(rows: Rows, columns: Sequence[str] = COLUMNS) -> str:
 def write_metrics(path: Path, rows: Rows) -> None:
     """Write `{result set: {metric: value}}` as JSON, all of it or nothing.
 
-    Args:
-      path: the JSON file; an old one is replaced.
-      rows: by result set, all of its metrics, 0..1; `None` is written as `null`.
+    Metrics are 0..1; `None` is written as `null`.
 
     Raises:
       ValueError: if a metric is outside 0..1.
@@ -84,20 +79,19 @@ class Protocol:
     """COCO's protocol, or CrowdPose's for its skeleton.
 
     Attributes:
-      skeleton: what the keypoints are.
-      crowd_thresholds: of CrowdPose, from which crowd index on an image is not easy
-        any more, and from which it is hard; the official ones if not given.
+      skeleton: of the keypoints.
+      crowd_thresholds: of CrowdPose, the crowd indices where easy images end and hard
+        ones begin; the official ones if not given.
+
+    Raises:
+      ValueError: if thresholds are not in order within 0..1, or it is not CrowdPose.
     """
 
     skeleton: Skeleton
     crowd_thresholds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Check the thresholds.
-
-        Raises:
-          ValueError: if they make no sense, or it is not CrowdPose.
-        """
+        """Check the thresholds."""
         if self.crowd_thresholds is None:
             return
         if not self._is_crowdpose:
@@ -116,7 +110,7 @@ class Protocol:
 
     @property
     def note(self) -> str:
-        """What has to be said with the numbers: they depend on it."""
+        """Caveats to print next to the scores."""
         source = f"OKS sigmas: {self.skeleton.sigmas_from}"
         if not self._is_crowdpose:
             return source

@@ -21,14 +21,14 @@ MAX_NUMBER = 1e39
 
 @dataclasses.dataclass(frozen=True)
 class ImagePoses:
-    """The poses found in one image.
+    """Poses of one image.
 
     Attributes:
       image_id: COCO image id.
       keypoints: image px, pixel centres at integers.
-      keypoint_scores: one score per keypoint.
-      scores: one score per pose.
-      initial_keypoints: image px, before refinement; None where that is not known.
+      keypoint_scores: one per keypoint.
+      scores: one per pose.
+      initial_keypoints: image px, before refinement; None if unknown.
     """
 
     image_id: int
@@ -41,17 +41,11 @@ class ImagePoses:
 def to_coco(poses: Iterable[ImagePoses], *, category_id: int = 1) -> list[dict]:
     """Turn poses into COCO keypoint results, images and poses in the given order.
 
-    Args:
-      poses: the poses, image by image.
-      category_id: id of the category with keypoints; COCO's of `person`.
-
-    Returns:
-      One `{image_id, category_id, keypoints, score, bbox}` per pose: keypoints
-      `[x, y, score] * K` and the `[x, y, width, height]` of the box around all
-      keypoints, image px.
+    Each pose gives one `{image_id, category_id, keypoints, score, bbox}`: keypoints
+    `[x, y, score] * K` and the box `[x, y, width, height]` around them, image px.
 
     Raises:
-      ValueError: if a number of a pose is NaN, or too large to be one.
+      ValueError: if a number of a pose is NaN or infinite.
     """
     return [result for image in poses for result in _image_results(image, category_id)]
 
@@ -84,11 +78,6 @@ def write_results(
 ) -> None:
     """Write poses as a COCO keypoint result file, all of it or nothing.
 
-    Args:
-      path: the JSON file; an old one is replaced.
-      poses: the poses, image by image.
-      category_id: as in `to_coco`.
-
     Raises:
       ValueError: if a number of a pose is NaN or infinite.
     """
@@ -96,12 +85,7 @@ def write_results(
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
-    """Write strict JSON, all of it or nothing.
-
-    Args:
-      path: the file; an old one is replaced.
-      content: what `json.dumps` takes.
-      indent: spaces per level; none for one line.
+    """Write strict JSON, all of it or nothing; an old file is replaced.
 
     Raises:
       ValueError: if the content holds NaN or an infinity, which JSON lacks.
@@ -112,13 +96,7 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that comes from elsewhere.
-
-    Args:
-      path: the file.
-
-    Returns:
-      The content. A number too large for a float (`1e999`) reads as infinity.
+    """Read a JSON file; a number too large for a float (`1e999`) reads as infinity.
 
     Raises:
       ValueError: if the file is not Unicode, not JSON, cut short, or nested too deep.
@@ -132,7 +110,7 @@ def read_json(path: Path) -> Any:
 
 
 def check_algorithm_name(name: str) -> None:
-    """Check what a submission calls the algorithm.
+    """Check the name of the algorithm in a submission.
 
     Raises:
       ValueError: unless it can be part of the file's name.
@@ -152,17 +130,15 @@ def write_submission(
 ) -> Path:
     """Write poses as COCO's server asks for keypoints, all of it or nothing.
 
-    A zip of one JSON file with the same name. Coordinates are rounded to a hundredth of
-    a pixel (COCO recommends a tenth, to keep files small) and scores to six digits.
+    The file is `person_keypoints_<test set>_<algorithm>_results.zip`, of one JSON file
+    with the same name. Coordinates are rounded to a hundredth of a pixel (COCO
+    recommends a tenth, to keep files small) and scores to six digits.
 
     Args:
       folder: where to write; an old file is replaced.
       poses: image by image, image px.
       algorithm: name of the method.
-      test_set: as COCO calls it.
-
-    Returns:
-      The file, `person_keypoints_<test set>_<algorithm>_results.zip`.
+      test_set: COCO's name of it.
 
     Raises:
       ValueError: if the name cannot be part of a file's, or a pose has a number that
@@ -200,15 +176,7 @@ def to_image(
     points_input: Float[np.ndarray, "*prefix 2"],
     input_to_image: Float[np.ndarray, "2 3"],
 ) -> Float[np.ndarray, "*prefix 2"]:
-    """Map points by an affine transform.
-
-    Args:
-      points_input: points in input px.
-      input_to_image: the transform.
-
-    Returns:
-      Points in image px, float32.
-    """
+    """Map points from input px to image px (float32) by an affine transform."""
     transform = input_to_image.astype(np.float64)
     points = points_input @ transform[:, :2].T + transform[:, 2]
     return points.astype(np.float32)
@@ -222,12 +190,7 @@ def poses_of(
     Float[np.ndarray, " n"],
     Float[np.ndarray, "n K 2"] | None,
 ]:
-    """The poses of one image of a batch, without the empty slots.
-
-    Args:
-      poses: of a batch, read from the device.
-      row: which image.
-      input_to_image: its transform.
+    """The poses of image `row` of a batch on the host, without the empty slots.
 
     Returns:
       Keypoints in image px, their scores, the poses' scores, and the keypoints before

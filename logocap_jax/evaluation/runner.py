@@ -24,8 +24,7 @@ class Evaluator(NamedTuple):
     """A method's evaluation on a mesh.
 
     Attributes:
-      run: the method's `evaluate`, jitted, batch sharded; it compiles once per input
-        size.
+      run: the jitted `evaluate`, batch sharded; it compiles once per input size.
       finish: outputs on the host -> result sets.
     """
 
@@ -123,10 +122,9 @@ def _images(poses: Poses, arrays: Mapping[str, np.ndarray]) -> list[ImagePoses]:
 
 
 def gather_images(images: list[ImagePoses]) -> list[ImagePoses]:
-    """The images of all processes, process by process, with exactly their numbers.
+    """Gather the images of all processes, bit for bit, in the order of processes.
 
-    Args:
-      images: this process's; at least one, as every process has a share of each batch.
+    Each process must bring at least one, as it has a share of each batch.
     """
     ids = gather_rows(np.array([image.image_id for image in images], np.int64))
     counts = gather_rows(np.array([len(image.scores) for image in images], np.int64))

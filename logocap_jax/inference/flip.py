@@ -47,13 +47,11 @@ def merge(
     """Average the maps of images and of their mirror images.
 
     Args:
-      maps: predicted from the images.
+      maps: predicted from the images; the result has their embedding (reference
+        behaviour).
       mirrored: predicted from the mirrored images, not mirrored back.
       flip_index: for each keypoint its mirror image.
       width: valid columns of each image, from the first on, in cells; None: all.
-
-    Returns:
-      The averages; the embedding is that of the images (reference behaviour).
     """
     heatmaps = mirror_heatmaps(mirrored.heatmaps, flip_index, width)
     offsets = mirror_offsets(mirrored.offsets, flip_index, width)

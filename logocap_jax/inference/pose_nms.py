@@ -14,10 +14,8 @@ def suppress(
 ) -> tuple[Poses, Int[Array, " N"]]:
     """Suppress duplicates among the poses of one image (specification, 8).
 
-    Args:
-      poses: poses of one image, best centre first, in any unit of length.
-      closeness: as for `overlaps`.
-      share: as for `overlaps`.
+    Poses come best centre first, in any unit of length; `closeness` and `share` are as
+    for `overlaps`.
 
     Returns:
       The poses kept, in the order of the walk, then the rest as not `valid`; and for

@@ -29,8 +29,7 @@ class Scaled(NamedTuple):
     Attributes:
       image: normalised.
       valid_size: height and width of each image, px; None: all.
-      factor: how much longer the sides of each are, along y and x. For all images the
-        same where there is no valid size.
+      factor: growth of the sides along y and x; without valid sizes, the same for all.
     """
 
     image: Float[Array, "B H W 3"]

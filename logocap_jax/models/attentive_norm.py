@@ -33,15 +33,12 @@ class AttentiveNorm(nn.Module):
         train: bool,
         mask: Bool[Array, "*some"] | None = None,
     ) -> Float[Array, "S E E C"]:
-        """Normalise `x`.
+        """Normalise activations of S instances.
 
         Args:
-          x: activations of S instances.
+          x: activations.
           train: use and update batch statistics.
           mask: broadcasts against [S, E, E]; False does not count in them.
-
-        Returns:
-          The normalised activations.
         """
         shape = (self.affines, x.shape[-1])
         # Affines start near the identity, each a little different from the others.

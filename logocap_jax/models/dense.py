@@ -18,7 +18,7 @@ class Head(nn.Module):
 
     Attributes:
       hidden: channels of the first convolution.
-      outputs: channels of the output convolution; None: no such layer.
+      outputs: channels of the output convolution, if any.
       dtype: dtype of the computation.
     """
 

@@ -36,6 +36,9 @@ class HRNetConfig:
       remat: in training, keep of stem, bottlenecks, transitions, exchange modules and
         heads only the inputs, and compute the rest anew for the gradient: less memory,
         more time, and the same variables and results.
+
+    Raises:
+      ValueError: if a size has no meaning.
     """
 
     channels: int
@@ -47,11 +50,7 @@ class HRNetConfig:
     remat: bool = dataclasses.field(default=False, metadata={"free": True})
 
     def __post_init__(self) -> None:
-        """Check the sizes.
-
-        Raises:
-          ValueError: if one has no meaning.
-        """
+        """Check the sizes."""
         sizes = {**dataclasses.asdict(self), "modules": min(self.modules) + 1}
         del sizes["remat"]
         for name, size in sizes.items():
@@ -72,12 +71,7 @@ TINY = HRNetConfig(channels=8, modules=(1, 2, 2), blocks=2)
 
 
 class HRNet(nn.Module):
-    """Image -> features of all branches at stride 4.
-
-    Attributes:
-      config: sizes.
-      dtype: dtype of the computation.
-    """
+    """Image -> features of all branches at stride 4."""
 
     config: HRNetConfig
     dtype: Dtype = jnp.float32
@@ -151,12 +145,7 @@ class HRNet(nn.Module):
 
 
 class ExchangeModule(nn.Module):
-    """Residual blocks on each branch, then every branch hears all others.
-
-    Attributes:
-      blocks: residual blocks per branch.
-      dtype: dtype of the computation.
-    """
+    """Residual blocks on each branch, then every branch is fused with all others."""
 
     blocks: int
     dtype: Dtype = jnp.float32

@@ -29,7 +29,7 @@ class BatchNorm(nn.Module):
     the convolution before: at test time only the bias is added.
 
     Attributes:
-      affine: whether to learn a scale and a bias.
+      affine: learn a scale and a bias.
       momentum: share of the running statistics that a step keeps
         (1 - PyTorch's momentum of 0.1).
       dtype: dtype of the result; statistics are float32 always.
@@ -54,9 +54,6 @@ class BatchNorm(nn.Module):
           train: use the statistics of `x`, and update the running ones.
           mask: broadcasts against `x.shape[:-1]`; False entries do not count in
             the statistics (they are normalised all the same).
-
-        Returns:
-          The normalised activations.
         """
         channels = (x.shape[-1],)
         if not train and self._is_folded():
@@ -102,14 +99,7 @@ def _masked_moments(
 
 
 class ConvNorm(nn.Module):
-    """Bias-free convolution, padded to keep the size, then batch norm.
-
-    Attributes:
-      features: output channels.
-      kernel: side of the square kernel, odd.
-      stride: stride in both directions.
-      dtype: dtype of the computation.
-    """
+    """Bias-free convolution (odd `kernel`, same padding), then batch norm."""
 
     features: int
     kernel: int = 3
@@ -179,9 +169,7 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions and the identity (projected where widths differ).
 
-    Attributes:
-      channels: width of the 3x3 convolution; the output has four times as many.
-      dtype: dtype of the computation.
+    `channels` is the width of the 3x3 convolution; the output has four times as many.
     """
 
     channels: int

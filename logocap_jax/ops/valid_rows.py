@@ -29,12 +29,9 @@ def map_valid(
       function: `chunk` rows -> as many results; the result of a row depends on
         nothing but that row.
       rows: arrays whose first axis is R.
-      valid: rows to compute.
+      valid: rows to compute; the results of others are arbitrary.
       chunk: rows per step, an int or a symbolic dimension of `jax.export`; R: all rows
         at once, without a loop.
-
-    Returns:
-      Results of R rows; those of rows that are not valid are arbitrary.
     """
     size = valid.shape[0]
     if chunk >= size:

@@ -39,7 +39,7 @@ class CheckpointFolder:
 
         Args:
           directory: the folder.
-          keep: number of checkpoints kept, the newest ones.
+          keep: number of newest checkpoints kept.
           read_only: change nothing.
         """
         self._directory = directory.absolute()
@@ -49,7 +49,7 @@ class CheckpointFolder:
         self._empty_trash()
 
     def name(self, step: int) -> str:
-        """How to call a checkpoint."""
+        """Name of a checkpoint in messages."""
         return f"checkpoint {self._directory}/{step}"
 
     def steps(self) -> list[int]:
@@ -59,9 +59,8 @@ class CheckpointFolder:
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
         """Save in the background, unless the step is saved already.
 
-        Args:
-          state: the state; it is copied before this returns.
-          meta: what to tell of it, as JSON; checksums are added.
+        The state is copied before this returns; checksums are added to `meta`, which is
+        written as JSON.
 
         Raises:
           SaveError: if this save, or the one before, fails.
@@ -91,10 +90,10 @@ class CheckpointFolder:
         self._empty_trash()
 
     def read_meta(self, step: int) -> dict[str, Any]:
-        """What a checkpoint tells of itself.
+        """Read a checkpoint's description: settings, shapes and checksums.
 
         Raises:
-          DamagedError: if it does not.
+          DamagedError: if it is missing or damaged.
         """
 
         def read() -> dict[str, Any]:
@@ -110,15 +109,10 @@ class CheckpointFolder:
         return _on_all_processes(read)
 
     def restore(self, step: int, meta: dict[str, Any], like: TrainState) -> TrainState:
-        """The state of a checkpoint.
-
-        Args:
-          step: its step.
-          meta: what it tells of itself.
-          like: a state whose shapes and shardings the result gets.
+        """Restore the state of a checkpoint with the shapes and shardings of `like`.
 
         Raises:
-          DamagedError: if the state is not what was saved.
+          DamagedError: if the state is not what was saved, by its description `meta`.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, vars(like))
 
@@ -140,7 +134,7 @@ class CheckpointFolder:
         return _on_all_processes(read)
 
     def set_aside(self, step: int, folder: Path) -> Path:
-        """Move a checkpoint out of the way, to a free name in `folder`; return that."""
+        """Move a checkpoint to a free name in `folder`, and return that."""
         name = f"{self._directory.name}-{step}"
         names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
         target = next(
@@ -181,7 +175,7 @@ class CheckpointFolder:
 
     @contextlib.contextmanager
     def _failure_to_save(self) -> Iterator[None]:
-        """Say in one line why a checkpoint could not be written."""
+        """One-line errors of checkpoints that cannot be written."""
         try:
             yield
         # What Python and TensorStore raise on a full disk.
@@ -207,11 +201,7 @@ def _read_all(folder: Path) -> None:
 
 
 def _on_all_processes(read: Callable[[], T]) -> T:
-    """Read something; if one process cannot, none goes on as if it were whole.
-
-    Raises:
-      DamagedError: on all processes.
-    """
+    """Read something; if one process cannot, all raise a DamagedError."""
     result, damage = None, None
     try:
         with _as_damage():
@@ -269,16 +259,16 @@ def check_fit(
     """Check that a checkpoint is of these settings.
 
     Args:
-      meta: what it tells of itself.
+      meta: description of the checkpoint.
       like: a state with the wanted shapes.
-      settings: the wanted settings, as JSON gives them back.
-      free: those that may differ, such as `method.flip_test`.
-      name: how to call the checkpoint.
-      shapes_suffice: whether settings may differ as long as the shapes are right, all
-        but the skeleton: of another one, numbers of these shapes mean something else.
+      settings: the wanted settings, as read back from JSON.
+      free: settings that may differ, such as `method.flip_test`.
+      name: name of the checkpoint in an error.
+      shapes_suffice: settings may differ as long as the shapes are right, all but the
+        skeleton: of another one, numbers of these shapes mean something else.
 
     Raises:
-      MismatchError: if it is not.
+      MismatchError: if it is of others.
     """
     saved = {path: leaf["shape"] for path, leaf in meta["leaves"].items()}
     fits = saved == {path: list(leaf.shape) for path, leaf in _leaves(like)}

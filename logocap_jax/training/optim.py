@@ -41,13 +41,13 @@ def by_part(
     *,
     steps_per_epoch: int,
 ) -> optax.GradientTransformation:
-    """An optimizer with a learning rate per part.
+    """Build an optimizer with a learning rate per part.
 
     Args:
       transform: learning rate by step -> optimizer.
-      schedule: learning rate of parameters that belong to no part.
-      parts: with their rates and warm-ups; none: `transform(schedule)` itself.
-      steps_per_epoch: steps in one epoch.
+      schedule: learning rate of parameters outside all parts.
+      parts: with their rates and warm-ups; without any, `transform(schedule)`.
+      steps_per_epoch: for the warm-ups.
     """
     if not parts:
         return transform(schedule)
@@ -59,7 +59,7 @@ def by_part(
 
 
 def drop_frozen(gradients: Any, parts: Sequence[Part]) -> Any:
-    """Zeros in place of the gradients of frozen parts, so that none are computed."""
+    """Replace gradients of frozen parts by zeros, so that none are computed."""
     frozen = {part.name for part in parts if not part.rate}
     return jax.tree.map(
         lambda gradient, label: (
@@ -73,7 +73,7 @@ def drop_frozen(gradients: Any, parts: Sequence[Part]) -> Any:
 def keep_frozen_statistics(
     new: Mapping[str, Any], old: Mapping[str, Any], parts: Sequence[Part]
 ) -> Any:
-    """New running statistics, but the old ones of parts with frozen norms."""
+    """Take new running statistics, but the old ones of parts with frozen norms."""
     frozen = {part.name for part in parts if part.frozen_norms}
     return jax.tree.map(
         lambda after, before, label: before if label in frozen else after,
@@ -119,7 +119,7 @@ _SCALINGS: dict[str, Callable[[float], float]] = {
 def scale_learning_rate(
     learning_rate: float, scaling: str, *, batch_size: int, base_batch: int
 ) -> float:
-    """The rate for a batch of another size than the one it was chosen for.
+    """Scale a learning rate to a batch of another size.
 
     Args:
       learning_rate: rate for `base_batch`.
@@ -146,7 +146,7 @@ def multi_step_schedule(
     warmup: float,
     steps_per_epoch: int,
 ) -> optax.Schedule:
-    """A constant rate, multiplied by `decay` at each milestone.
+    """A rate by step, constant but for a factor `decay` at each milestone.
 
     Args:
       learning_rate: rate before the first milestone.
@@ -154,9 +154,6 @@ def multi_step_schedule(
       decay: factor at each milestone.
       warmup: epochs over which the rate rises linearly from 0.
       steps_per_epoch: steps in one epoch.
-
-    Returns:
-      Step -> rate.
     """
     boundaries: dict[int, float] = {}
     for epoch in milestones:

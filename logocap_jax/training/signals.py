@@ -10,21 +10,20 @@ from jax.experimental import multihost_utils
 
 
 class StopRequest:
-    """Whether this run was asked to stop, and by which signal.
+    """A request to stop this run, and the signal that brought it.
 
     Attributes:
-      signal: the latest signal; None while there was none.
+      signal: the latest signal, if any.
     """
 
     def __init__(self) -> None:
-        """Nothing is asked for yet."""
+        """Start without a request."""
         self.signal: signal.Signals | None = None
 
     def __call__(self, step: int) -> bool:
-        """Whether to stop after this step: on all processes the same answer.
+        """Tell if the run stops after this step: on all processes the same answer.
 
-        Args:
-          step: must be asked for each step in turn, where there are more processes.
+        With several processes it must be asked for each step in turn.
         """
         # A signal reaches one process first; JAX lets all agree on a step.
         if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(

@@ -36,9 +36,6 @@ def make_train_step(
     over the batch, batch statistics among them, are those of the global batch. The
     state handed in is donated.
 
-    A step is one batch and one update, also where gradients are accumulated over
-    parts of the batch (see `accumulate_gradients`).
-
     A step whose loss, gradient or batch statistics are not finite changes nothing but
     `step` and the counts of skipped steps. The optimizer does not count it: its
     schedule stays where it was.
@@ -47,9 +44,10 @@ def make_train_step(
       loss: the loss function, of a method or of one of its stages of training.
       optimizer: the optimizer.
       mesh: devices.
-      accumulate: parts that a batch goes through the network in.
-      ema_decay: what the moving average of the variables keeps at each step, where
-        the state has one; less in the first steps.
+      accumulate: parts of a batch that go through the network one after the other; see
+        `accumulate_gradients`.
+      ema_decay: share that the moving average of the variables keeps at each step,
+        where the state has one; less in the first steps.
       parts: of the model; frozen ones get no gradient, frozen norms keep their
         running statistics.
       seed: of the keys that the loss gets, one per step.
@@ -163,7 +161,7 @@ def accumulate_gradients(
       batch: every `parts`-th image makes a part, so that each device holds its share
         of every part and no image moves.
       key: of the step; each part gets its own.
-      parts: how many.
+      parts: number of parts.
 
     Returns:
       Means over the parts of gradient, loss and its terms; sums of counts; statistics

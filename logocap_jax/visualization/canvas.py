@@ -41,10 +41,10 @@ def blank(height: int, width: int) -> UInt8[np.ndarray, "H W 3"]:
 
 
 class Text(NamedTuple):
-    """A line of text with its size, px.
+    """A line of ASCII text (OpenCV's fonts hold no more) with its size, px.
 
     Attributes:
-      text: ASCII, as OpenCV's fonts hold no more.
+      text: the line.
       width: of the line.
       height: of its capital letters.
       scale: OpenCV's font scale.
@@ -72,14 +72,7 @@ def write_text(
     corner: tuple[int, int],
     color: Color = (255, 255, 255),
 ) -> None:
-    """Write a line.
-
-    Args:
-      canvas: RGB, drawn upon.
-      line: from `measure_text`.
-      corner: `(x, y)` of its top left.
-      color: RGB.
-    """
+    """Write a line in RGB on a canvas; `corner` is the `(x, y)` of its top left."""
     baseline = (corner[0], corner[1] + line.height - 1)
     cv2.putText(
         canvas,

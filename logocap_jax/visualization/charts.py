@@ -225,11 +225,7 @@ def _finish(axes: Axes) -> None:
 def _smoothed(
     values: Float[np.ndarray, " n"], *, share: float = 0.02
 ) -> Float[np.ndarray, " n"]:
-    """Smooth values by an exponential mean over about `share` of them.
-
-    The mean divides by the weights so far, so that the first values do not pull it to
-    0.
-    """
+    """Exponential mean over about `share` of the values, not pulled to 0 at first."""
     decay = 1 - 1 / max(1.0, share * values.size)
     mean = weight = 0.0
     smooth = np.empty_like(values)

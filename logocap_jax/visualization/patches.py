@@ -20,7 +20,7 @@ class Patches(NamedTuple):
 
     Attributes:
       values: 0..1; axis 0 runs along y.
-      initial: rough keypoints, the maps' middles; image px.
+      initial: initial keypoints, the maps' middles; image px.
       radius: from its middle to the outermost positions of a map, image px.
       refined: refined keypoints, image px.
     """
@@ -41,7 +41,7 @@ def draw_patches(
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
     """Draw a tile for each keypoint: the image there, and its map over it.
 
-    A ring is where the rough keypoint was, a dot in the color of its side the refined
+    A ring is where the initial keypoint was, a dot in the color of its side the refined
     one. The brighter, the larger the value; the number is the largest.
 
     Args:
@@ -50,9 +50,6 @@ def draw_patches(
       skeleton: names of the K keypoints.
       columns: tiles in a row.
       side: of a tile, px.
-
-    Returns:
-      RGB.
 
     Raises:
       ValueError: if there are other than K maps.
@@ -94,8 +91,8 @@ def draw_patch_rows(
       skeleton: names of the K keypoints.
       rows: as many as fit; further people are left out, missing ones are blank.
       side: of a tile, px.
-      overlay_height: the overlay is shrunk or enlarged to it, px, or to the width of
-        the rows, whichever is less.
+      overlay_height: the overlay is scaled to it, px, or to the width of the rows,
+        whichever is less.
 
     Returns:
       RGB; its size depends on that of the overlay and on the last three.

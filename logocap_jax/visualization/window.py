@@ -10,11 +10,7 @@ if TYPE_CHECKING:
 
 
 class Window:
-    """A window that shows the latest picture.
-
-    Attributes:
-      closed: whether the user has closed it.
-    """
+    """A window that shows the latest picture; `closed` once the user has closed it."""
 
     def __init__(self, title: str) -> None:
         """Open it.
