@@ -69,7 +69,7 @@ def check_packages() -> Line:
 
 
 def package_faults(requirements: Iterable[str]) -> list[tuple[str, str]]:
-    """Requirements (not those of extras) that are not met, and the installed versions."""
+    """Unmet requirements, but those of extras, and the installed versions."""
     from packaging.requirements import Requirement
 
     faults = []

@@ -8,7 +8,7 @@ annotations are those of the reader: `data_pipeline.read.coco_checks`.
 import functools
 import logging
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -149,17 +149,39 @@ Results = str | Path | list[dict[str, Any]]
 _logger = logging.getLogger(__name__)
 
 
-def load(content: Any, name: str) -> tuple[str, Any]:
-    """Return the name of some content in an error, and the content.
+def load_truth(
+    ground_truth: GroundTruth,
+    image_ids: Iterable[int] | None,
+    *,
+    num_keypoints: int,
+    change: Callable[[Any], Any] = lambda truth: truth,
+) -> tuple[str, dict[str, Any], list[int]]:
+    """Read annotations and check that the images can be scored.
 
     Args:
-      content: a JSON file, or its parsed content.
-      name: of content that comes from no file.
+      ground_truth: a JSON file, or its parsed content.
+      image_ids: the images wanted; all if not given.
+      num_keypoints: K.
+      change: applied to the content before it is checked.
+
+    Returns:
+      The name of the annotations in an error, the annotations, and the ids of the
+      images to score, ascending.
 
     Raises:
-      ValueError: if a file is not JSON.
-      OSError: if there is no such file.
+      ValueError: as `check_ground_truth`; or if an image is unknown, or nobody is in
+        them who could be found.
+      OSError: if a file is missing.
     """
+    source, truth = _load(ground_truth, "ground truth")
+    truth = check_ground_truth(
+        change(truth), num_keypoints=num_keypoints, source=source
+    )
+    return source, truth, _images_to_score(truth, image_ids, source)
+
+
+def _load(content: Any, name: str) -> tuple[str, Any]:
+    """The name of some content in an error, and the content, read from its file."""
     if isinstance(content, str | Path):
         return str(content), read_json(Path(content))
     return name, content
@@ -170,16 +192,11 @@ def load_results(
 ) -> list[dict[str, Any]]:
     """Read and check results; an empty list is logged, an empty file is an error.
 
-    Args:
-      results: a COCO keypoint result file or its content.
-      truth: the annotations to score against, checked.
-      num_keypoints: K.
-
     Raises:
-      ValueError: see `checks.check_results`; or if a file holds no results.
-      OSError: if there is no such file.
+      ValueError: see `check_results`; or if a file holds no results.
+      OSError: if a file is missing.
     """
-    source, poses = load(results, "results")
+    source, poses = _load(results, "results")
     check_results(poses, truth, num_keypoints=num_keypoints, source=source)
     if not poses and not isinstance(results, list):
         raise ValueError(
@@ -191,19 +208,9 @@ def load_results(
     return poses
 
 
-def images_to_score(
+def _images_to_score(
     truth: dict[str, Any], image_ids: Iterable[int] | None, source: str
 ) -> list[int]:
-    """The ids of the images to score, ascending.
-
-    Args:
-      truth: COCO annotations, checked.
-      image_ids: the images wanted; all if not given.
-      source: name of the annotations in an error.
-
-    Raises:
-      ValueError: if one is unknown, or nobody is in them who could be found.
-    """
     listed = {image["id"] for image in truth["images"]}
     scored = listed if image_ids is None else set(image_ids)
     if scored - listed:

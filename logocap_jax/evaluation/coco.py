@@ -10,10 +10,8 @@ from logocap_jax import skeletons
 from logocap_jax.evaluation.checks import (
     GroundTruth,
     Results,
-    check_ground_truth,
-    images_to_score,
-    load,
     load_results,
+    load_truth,
 )
 from logocap_jax.evaluation.crowdpose import with_areas
 from logocap_jax.evaluation.matching import Evaluator, score_poses
@@ -39,13 +37,12 @@ def load_ground_truth(
     Raises:
       ValueError: as `evaluate_coco` does for annotations and images.
     """
-    source, truth = load(ground_truth, "ground truth")
-    if skeleton == skeletons.CROWDPOSE:
-        truth = with_areas(truth)
-    truth = check_ground_truth(
-        truth, num_keypoints=skeleton.num_keypoints, source=source
+    _, truth, _ = load_truth(
+        ground_truth,
+        image_ids,
+        num_keypoints=skeleton.num_keypoints,
+        change=with_areas if skeleton == skeletons.CROWDPOSE else lambda truth: truth,
     )
-    images_to_score(truth, image_ids, source)
     return truth
 
 
@@ -93,9 +90,7 @@ def evaluate_coco(
       OSError: if a file is missing.
     """
     sigmas = skeletons.COCO.sigmas if sigmas is None else sigmas
-    source, truth = load(ground_truth, "ground truth")
-    truth = check_ground_truth(truth, num_keypoints=len(sigmas), source=source)
-    scored = images_to_score(truth, image_ids, source)
+    _, truth, scored = load_truth(ground_truth, image_ids, num_keypoints=len(sigmas))
     poses = load_results(results, truth, num_keypoints=len(sigmas))
     scoring = score_poses(
         truth, poses, sigmas=sigmas, image_ids=scored, evaluator=evaluator

@@ -1,16 +1,14 @@
 """CrowdPose's average precision: COCO's, and by how crowded images are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from logocap_jax import skeletons
 from logocap_jax.evaluation.checks import (
     GroundTruth,
     Results,
-    check_ground_truth,
-    images_to_score,
-    load,
     load_results,
+    load_truth,
 )
 from logocap_jax.evaluation.matching import mean_where_known, score_poses
 
@@ -60,12 +58,12 @@ def evaluate_crowdpose(
     """
     check_thresholds(easy_below, hard_from)
     skeleton = skeletons.CROWDPOSE
-    source, truth = load(ground_truth, "ground truth")
-    truth = with_areas(truth)
-    truth = check_ground_truth(
-        truth, num_keypoints=skeleton.num_keypoints, source=source
+    source, truth, scored = load_truth(
+        ground_truth,
+        image_ids,
+        num_keypoints=skeleton.num_keypoints,
+        change=with_areas,
     )
-    scored = images_to_score(truth, image_ids, source)
     crowd_index = _crowd_indices(truth, source)
     poses = load_results(results, truth, num_keypoints=skeleton.num_keypoints)
     by_crowd: dict[str, list[int]] = {"easy": [], "medium": [], "hard": []}
@@ -83,7 +81,14 @@ def evaluate_crowdpose(
             area_ranges=_ALL_SIZES,
         ).eval
 
-    values = _precision_and_recall(scores_of(scored))
+    overall = scores_of(scored)
+    # Over all thresholds, at 0.5 and at 0.75.
+    at = (slice(None), slice(0, 1), slice(5, 6))
+    values = [
+        mean_where_known(overall[name][t])
+        for name in ("precision", "recall")
+        for t in at
+    ]
     for images in by_crowd.values():
         mean = mean_where_known(scores_of(images)["precision"]) if images else None
         values.append(None if mean is None else round(mean, 4))
@@ -101,13 +106,6 @@ def check_thresholds(easy_below: float, hard_from: float) -> None:
             f"got easy_below={easy_below}, hard_from={hard_from}, expected crowd "
             "indices 0 <= easy_below <= hard_from <= 1"
         )
-
-
-def describe_crowd_index(
-    easy_below: float = EASY_BELOW, hard_from: float = HARD_FROM
-) -> str:
-    """What `AP_easy`, `AP_medium`, `AP_hard` stand for, in one line."""
-    return f"crowd index: easy < {easy_below} <= medium < {hard_from} <= hard"
 
 
 def with_areas(truth: Any) -> Any:
@@ -141,13 +139,3 @@ def _crowd_indices(truth: dict[str, Any], source: str) -> dict[int, float]:
             )
         indices[image["id"]] = index
     return indices
-
-
-def _precision_and_recall(scores: Mapping[str, Any]) -> list[float | None]:
-    """Over all thresholds, at 0.5 and at 0.75."""
-    at = (slice(None), slice(0, 1), slice(5, 6))
-    return [
-        mean_where_known(scores[name][t])
-        for name in ("precision", "recall")
-        for t in at
-    ]

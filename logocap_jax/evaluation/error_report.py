@@ -125,7 +125,7 @@ def report_errors(
     matching = score(image_ids, thresholds=[match_from], area_ranges=[_ANY_SIZE])
     matches = list(_matches(matching, results))
     looked_at = set(image_ids)
-    people = [each for each in _countable(truth) if each["image_id"] in looked_at]
+    people = [each for each in _people_to_find(truth) if each["image_id"] in looked_at]
     found = sum(match.person is not None for match in matches)
     return ErrorReport(
         ap=by_area[0],
@@ -140,8 +140,7 @@ def report_errors(
     )
 
 
-def _countable(truth: dict[str, Any]) -> list[dict[str, Any]]:
-    """People who are to be found."""
+def _people_to_find(truth: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         person
         for person in truth["annotations"]
@@ -152,7 +151,9 @@ def _countable(truth: dict[str, Any]) -> list[dict[str, Any]]:
 def _images_by_people(
     truth: dict[str, Any], image_ids: Sequence[int]
 ) -> dict[str, list[int]]:
-    counts = collections.Counter(person["image_id"] for person in _countable(truth))
+    counts = collections.Counter(
+        person["image_id"] for person in _people_to_find(truth)
+    )
     return {
         name: [image for image in image_ids if low <= counts[image] <= high]
         for name, (low, high) in CROWDS.items()

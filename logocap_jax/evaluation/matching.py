@@ -98,7 +98,15 @@ def score_poses(
     coco_class, eval_class = _classes(evaluator)
     with contextlib.redirect_stdout(io.StringIO()):
         scoring = eval_class(
-            _indexed(coco_class(), truth, _people(truth)),
+            # Copies: pycocotools writes into them.
+            _indexed(
+                coco_class(),
+                truth,
+                [
+                    {name: person[name] for name in ANNOTATION_FIELDS}
+                    for person in truth["annotations"]
+                ],
+            ),
             _indexed(coco_class(), truth, _poses(results)),
             "keypoints",
         )
@@ -138,11 +146,6 @@ def mean_where_known(values: Float[np.ndarray, "..."]) -> float | None:
     """Mean of precisions or recalls, without -1 (nobody to find); None if empty."""
     known = values[values > -1]
     return float(np.mean(known)) if known.size else None
-
-
-def _people(truth: dict[str, Any]) -> list[dict[str, Any]]:
-    # pycocotools writes into them.
-    return [{name: a[name] for name in ANNOTATION_FIELDS} for a in truth["annotations"]]
 
 
 def _poses(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from logocap_jax.evaluation.crowdpose import (
     EASY_BELOW,
     HARD_FROM,
     check_thresholds,
-    describe_crowd_index,
     evaluate_crowdpose,
 )
 from logocap_jax.evaluation.results import write_json
@@ -114,7 +113,8 @@ class Protocol:
         source = f"OKS sigmas: {self.skeleton.sigmas_from}"
         if not self._is_crowdpose:
             return source
-        return f"{source}; {describe_crowd_index(*self._thresholds)}"
+        easy, hard = self._thresholds
+        return f"{source}; crowd index: easy < {easy} <= medium < {hard} <= hard"
 
     def evaluate(
         self,
@@ -125,13 +125,9 @@ class Protocol:
     ) -> dict[str, float | None]:
         """Score results; see `evaluate_coco` and `evaluate_crowdpose`."""
         if self._is_crowdpose:
-            easy_below, hard_from = self._thresholds
+            easy, hard = self._thresholds
             return evaluate_crowdpose(
-                truth,
-                results,
-                easy_below=easy_below,
-                hard_from=hard_from,
-                image_ids=image_ids,
+                truth, results, easy_below=easy, hard_from=hard, image_ids=image_ids
             )
         sigmas = self.skeleton.sigmas
         return evaluate_coco(truth, results, sigmas=sigmas, image_ids=image_ids)

@@ -53,8 +53,11 @@ def by_part(
         return transform(schedule)
     optimizers = {"": transform(schedule)}
     for part in parts:
-        rate = _rate(schedule, part, steps_per_epoch)
-        optimizers[part.name] = transform(rate) if part.rate else optax.set_to_zero()
+        optimizers[part.name] = optax.set_to_zero()
+        if part.rate:
+            scaled = functools.partial(_scaled, schedule, part.rate)
+            rate = _warm_up(scaled, part.warmup, steps_per_epoch)
+            optimizers[part.name] = transform(rate)
     return optax.partition(optimizers, lambda params: _labels(params, parts))
 
 
@@ -83,12 +86,18 @@ def keep_frozen_statistics(
     )
 
 
-def _rate(schedule: optax.Schedule, part: Part, steps_per_epoch: int) -> optax.Schedule:
-    rise = round(part.warmup * steps_per_epoch)
+def _scaled(schedule: optax.Schedule, factor: float, step: Any) -> Any:
+    return factor * schedule(step)
+
+
+def _warm_up(
+    schedule: optax.Schedule, epochs: float, steps_per_epoch: int
+) -> optax.Schedule:
+    """Let a rate rise linearly from 0 over some epochs."""
+    rise = round(epochs * steps_per_epoch)
     if not rise:
-        return lambda step: part.rate * schedule(step)
-    warmup = optax.linear_schedule(0, 1, rise)
-    return lambda step: part.rate * schedule(step) * warmup(step + 1)
+        return schedule
+    return lambda step: schedule(step) * optax.linear_schedule(0, 1, rise)(step + 1)
 
 
 def _labels(tree: Any, parts: Sequence[Part]) -> Any:
@@ -96,15 +105,10 @@ def _labels(tree: Any, parts: Sequence[Part]) -> Any:
 
     def label(path: tuple[Any, ...], leaf: Any) -> str:
         name = "/".join(key.key for key in path)
-        return next(
-            (
-                part.name
-                for part in parts
-                for root in part.paths
-                if name == root or name.startswith(f"{root}/")
-            ),
-            "",
-        )
+        for part in parts:
+            if any(f"{name}/".startswith(f"{root}/") for root in part.paths):
+                return part.name
+        return ""
 
     return jax.tree_util.tree_map_with_path(label, tree)
 
@@ -160,10 +164,7 @@ def multi_step_schedule(
         step = round(epoch * steps_per_epoch)
         boundaries[step] = boundaries.get(step, 1.0) * decay
     schedule = optax.piecewise_constant_schedule(learning_rate, boundaries)
-    rise = round(warmup * steps_per_epoch)
-    if rise == 0:
-        return schedule
-    return lambda step: schedule(step) * optax.linear_schedule(0, 1, rise)(step + 1)
+    return _warm_up(schedule, warmup, steps_per_epoch)
 
 
 def make_optimizer(
@@ -208,19 +209,21 @@ def make_optimizer(
     return optax.chain(clip, rates)
 
 
+# PyTorch's settings.
+_ADAM = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
+
+
 def _adam(
     schedule: optax.Schedule, weight_decay: float
 ) -> optax.GradientTransformation:
     del weight_decay
-    return optax.adam(schedule, b1=0.9, b2=0.999, eps=1e-8)
+    return optax.adam(schedule, **_ADAM)
 
 
 def _adamw(
     schedule: optax.Schedule, weight_decay: float
 ) -> optax.GradientTransformation:
-    return optax.adamw(
-        schedule, b1=0.9, b2=0.999, eps=1e-8, weight_decay=weight_decay, mask=_is_kernel
-    )
+    return optax.adamw(schedule, **_ADAM, weight_decay=weight_decay, mask=_is_kernel)
 
 
 def _lamb(
