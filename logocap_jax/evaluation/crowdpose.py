@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from data_pipeline.read.coco_checks import with_area
+from data_pipeline.read.layouts import CROWDPOSE_AREA_OF_BOX
 from logocap_jax import skeletons
 from logocap_jax.evaluation.checks import (
     GroundTruth,
@@ -19,9 +21,6 @@ METRICS = (
 )
 # Its split by crowd index.
 EASY_BELOW, HARD_FROM = 0.2, 0.8
-# CrowdPose has no areas: its evaluation takes this share of a person's box, about
-# what people of COCO cover of theirs.
-AREA_OF_BOX = 0.53
 
 _ALL_SIZES = ((0.0, 1e10),)
 
@@ -36,9 +35,9 @@ def evaluate_crowdpose(
 ) -> dict[str, float | None]:
     """Score keypoint results against CrowdPose's annotations, as crowdposetools does.
 
-    OKS with the sigmas of `skeletons.CROWDPOSE`, and `AREA_OF_BOX` of a person's box as
-    its area; of each image the 20 best-scored poses count. AP by crowdedness is rounded
-    to four digits, as theirs is.
+    OKS with the sigmas of `skeletons.CROWDPOSE`, and `CROWDPOSE_AREA_OF_BOX` of a
+    person's box as its area; of each image the 20 best-scored poses count. AP by
+    crowdedness is rounded to four digits, as theirs is.
 
     Args:
       ground_truth: a `crowdpose_*.json` or its content; image px.
@@ -116,16 +115,8 @@ def with_areas(truth: Any) -> Any:
     people = truth.get("annotations") if isinstance(truth, dict) else None
     if not isinstance(people, list):
         return truth
-    return {**truth, "annotations": [_with_area(person) for person in people]}
-
-
-def _with_area(person: Any) -> Any:
-    box = person.get("bbox") if isinstance(person, dict) else None
-    numbers = isinstance(box, list) and all(type(x) in (int, float) for x in box)
-    if not isinstance(box, list) or not numbers or len(box) != 4:
-        return {**person, "area": None} if isinstance(person, dict) else person
-    # In crowdposetools' order, for its bits.
-    return {**person, "area": box[3] * box[2] * AREA_OF_BOX}
+    areas = [with_area(person, CROWDPOSE_AREA_OF_BOX) for person in people]
+    return {**truth, "annotations": areas}
 
 
 def _crowd_indices(truth: dict[str, Any], source: str) -> dict[int, float]:
