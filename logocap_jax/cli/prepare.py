@@ -21,14 +21,14 @@ unpacked into one folder:
 
   zips/train2017.zip                          118,287 images, 18 GB
   zips/val2017.zip                            5,000 images, 1 GB
-  annotations/annotations_trainval2017.zip    241 MB, of which are needed
+  annotations/annotations_trainval2017.zip    241 MB; needed are
     annotations/person_keypoints_train2017.json
     annotations/person_keypoints_val2017.json
 
 For `eval.py --test-dev`, which reads them as they are:
 
   zips/test2017.zip                           40,670 images, 6 GB
-  annotations/image_info_test2017.zip         1 MB, of which is needed
+  annotations/image_info_test2017.zip         1 MB; needed is
     annotations/image_info_test-dev2017.json  20,288 of these images
 
 Images are looked for in train2017/ or images/train2017/, and so on. One of train and

@@ -20,15 +20,6 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     _add_set(parser, "as `--config.KEY=VALUE`, such as --config.batch_size=8")
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Declare `--set KEY=VALUE`, the settings of a method."""
-    _add_set(
-        parser,
-        "a setting of the method that the weights do not bring with them; the same as "
-        "`--config.method.KEY=VALUE`",
-    )
-
-
 def _add_set(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help=text
@@ -86,7 +77,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--no-flip-test", action="store_true", help="half the work")
     add("--dtype", choices=("float32", "bfloat16"), default="float32")
-    add_settings(parser)
+    _add_set(
+        parser,
+        "a setting of the method that the weights do not bring with them; the same as "
+        "`--config.method.KEY=VALUE`",
+    )
     add(
         "--skeleton",
         type=pathlib.Path,

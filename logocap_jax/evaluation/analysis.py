@@ -1,4 +1,4 @@
-"""What is wrong with poses: the taxonomy of Ronchi and Perona, and AP by keypoint.
+"""Errors of poses: the taxonomy of Ronchi and Perona, and AP by keypoint.
 
 Ronchi and Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation,
 ICCV 2017, section 4.1. A keypoint that is not good is one of: jitter, near where it

@@ -16,6 +16,7 @@ from data_pipeline.read.coco_checks import (
     annotation_faults,
     check_entries,
     id_faults,
+    integer_field,
     keypoint_truth,
 )
 from logocap_jax.evaluation.results import MAX_NUMBER, read_json
@@ -52,10 +53,10 @@ def check_ground_truth(
         raise ValueError(f"{source}: {name}: {reason}")
     for person in truth["annotations"]:
         if person["area"] == 0 and person["num_keypoints"] > 0:
+            name = f"{source}: annotation {person['id']}"
             _logger.warning(
-                "%s: annotation %d has keypoints but area 0, so that poses near it "
-                "count as wrong",
-                *(source, person["id"]),
+                "%s has keypoints but area 0, so that poses near it count as wrong",
+                name,
             )
     return truth
 
@@ -110,7 +111,7 @@ def _reference_problem(
     if missing:
         return f"lacks {', '.join(missing)}; expected {', '.join(RESULT_FIELDS)}"
     for field, ids in (("image_id", images), ("category_id", categories)):
-        if not _is_integer(record[field]) or record[field] not in ids:
+        if integer_field(record, field) not in ids:
             return (
                 f"got {field} {_shown(record[field])}, expected an id of the "
                 "annotation file's images or categories"
@@ -124,10 +125,6 @@ def _shown(value: Any) -> str:
         return f"a list of {len(value)} ({str(value[:6])[1:60]}, ...)"
     text = repr(value) if isinstance(value, str) else str(value)  # one line
     return f"{text[:60]} ({type(value).__name__})"
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _is_finite(value: Any) -> bool:

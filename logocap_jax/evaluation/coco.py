@@ -17,7 +17,7 @@ from logocap_jax.evaluation.crowdpose import with_areas
 from logocap_jax.evaluation.matching import Evaluator, score_poses
 from logocap_jax.skeletons import Skeleton
 
-# What pycocotools computes for keypoints, in its order.
+# pycocotools' metrics of keypoints, in its order.
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 

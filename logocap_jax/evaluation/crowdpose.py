@@ -14,7 +14,7 @@ from logocap_jax.evaluation.checks import (
 )
 from logocap_jax.evaluation.matching import mean_where_known, score_poses
 
-# What the official evaluation reports, crowdposetools; in its order.
+# Metrics of the official evaluation, crowdposetools; in its order.
 METRICS = (
     *("AP", "AP50", "AP75", "AR", "AR50", "AR75"),
     *("AP_easy", "AP_medium", "AP_hard"),

@@ -31,9 +31,9 @@ class ArrayEval(COCOeval):
             return []
         order = np.argsort([-pose["score"] for pose in poses], kind="mergesort")
         best = order[: self.params.maxDets[-1]]
-        found = np.array([poses[index]["keypoints"] for index in best], np.float64)
+        points = np.array([poses[index]["keypoints"] for index in best], np.float64)
         sigmas = self.params.kpt_oks_sigmas
-        return np.stack([_oks(found, one, sigmas) for one in people], axis=1)
+        return np.stack([_oks(points, person, sigmas) for person in people], axis=1)
 
 
 def _oks(

@@ -140,7 +140,9 @@ def gather_images(images: list[ImagePoses]) -> list[ImagePoses]:
         gathered.append(
             ImagePoses(
                 int(number),
-                *(keypoints[rows], keypoint_scores[rows], scores[rows]),
+                keypoints[rows],
+                keypoint_scores[rows],
+                scores[rows],
                 None if initial is None else initial[rows],
             )
         )

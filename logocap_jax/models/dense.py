@@ -101,7 +101,7 @@ class DenseNetwork(nn.Module):
         def head(hidden: int, outputs: int | None, name: str) -> Array:
             head = Head(hidden, outputs, self.dtype, name=name)
             return run_part(
-                *(Head.__call__, head, features), train=train, remat=self.backbone.remat
+                Head.__call__, head, features, train=train, remat=self.backbone.remat
             )
 
         heatmaps = head(self.heatmap_hidden, self.num_keypoints + 1, "heatmap_head")

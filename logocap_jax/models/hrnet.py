@@ -134,14 +134,14 @@ class HRNet(nn.Module):
             name = f"transition{stage - 1}_branch{branch}"
             module = ConvNorm(features, stride=stride, dtype=self.dtype, name=name)
             x = run_part(
-                *(ConvNorm.__call__, module, x), train=train, remat=self.config.remat
+                ConvNorm.__call__, module, x, train=train, remat=self.config.remat
             )
             return nn.relu(x)
 
-        kept = list(branches)
+        opened = list(branches)
         if stage == 2:  # layer 1 has its own width, so its branch is converted too
-            kept = [convert(branches[0], 0, 1)]
-        return [*kept, convert(branches[-1], stage - 1, 2)]
+            opened = [convert(branches[0], 0, 1)]
+        return [*opened, convert(branches[-1], stage - 1, 2)]
 
 
 class ExchangeModule(nn.Module):

@@ -1,6 +1,6 @@
 """Images that fill only the top left of their array, so that sizes share a program.
 
-What lies outside must not matter: convolutions read zeros there, as beyond the border
+The rest must not matter: convolutions read zeros there, as beyond the border
 of an image, and interpolation repeats the last row and column.
 """
 

@@ -16,8 +16,8 @@ def largest(
     Args:
       values: the values.
       count: N, at most n.
-      block: values of which only the largest is compared at first. The blocks with the
-        N largest of these hold all N results.
+      block: length of blocks whose maxima are compared first. The blocks with the N
+        largest maxima hold all N results.
 
     Returns:
       Values and positions, largest first; of equal values the first ones.

@@ -178,7 +178,7 @@ class CheckpointFolder:
         """One-line errors of checkpoints that cannot be written."""
         try:
             yield
-        # What Python and TensorStore raise on a full disk.
+        # Python and TensorStore raise these on a full disk.
         except (OSError, ValueError) as error:
             raise SaveError(
                 f"{self._directory}: could not write a checkpoint: {_one_line(error)}; "

@@ -1,4 +1,4 @@
-"""What training carries from step to step."""
+"""The state of training, carried from step to step."""
 
 import dataclasses
 import typing
