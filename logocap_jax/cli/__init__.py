@@ -31,9 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     That is 0: done, 1: not passed, 2: bad input, 3 to 9: a run has ended early (see
     `training/errors.py`), 130: stopped by Ctrl-C, 143: by SIGTERM.
-
-    Args:
-      argv: without the program's name; by default the arguments of the process.
     """
     args = parse(sys.argv[1:] if argv is None else argv)
     try:

@@ -28,8 +28,8 @@ def encode(
     Args:
       points_cell: keypoints of each person and, last, its centre, in cells.
       labelled: which of them exist.
-      height: h, map height in cells.
-      width: w, map width in cells.
+      height: h, in cells.
+      width: w, in cells.
       sigmas: one standard deviation per kind of point, in cells.
       background_weight: weight of cells outside all boxes; inside it is 1.
 

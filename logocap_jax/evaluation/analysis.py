@@ -24,11 +24,7 @@ def keypoint_similarities(
 ) -> Float[np.ndarray, "P K"]:
     """Similarity of a pose's keypoints to each person's: the OKS of one keypoint.
 
-    Args:
-      points: the pose, image px.
-      people: keypoints, image px.
-      areas: of the people, image px^2.
-      sigmas: standard deviations of the OKS.
+    Points are in image px, areas (of the people) in image px^2.
     """
     squared_distances = np.square(people - points).sum(axis=-1)  # [P, K]
     variances = np.square(2 * sigmas) * (areas[:, None] + np.spacing(1.0))
@@ -47,22 +43,11 @@ def classify_keypoints(
     good_from: float = 0.85,
     near_from: float = 0.5,
 ) -> Int[np.ndarray, " K"]:
-    """Classify each keypoint of a pose.
+    """Classify each keypoint of a pose (image px) of person number `person`.
 
     Where it is near several the nearest (by similarity) counts, its own if equal, and
     of a person's other keypoints only the mirror image is looked at: as in the authors'
-    program.
-
-    Args:
-      points: the pose, image px.
-      people: keypoints of all people of the image, image px.
-      labelled: annotated ones.
-      areas: of the people, image px^2.
-      person: whose pose it is.
-      sigmas: standard deviations of the OKS.
-      flip_index: for each keypoint its mirror image.
-      good_from: least similarity of a good keypoint (the paper's).
-      near_from: least similarity of a near one (the paper's).
+    program. Least similarities of good keypoints and of near ones are the paper's.
 
     Returns:
       Indices of `KINDS`; -1 where the person has no such keypoint labelled.
@@ -91,10 +76,8 @@ def average_precision(
 ) -> float | None:
     """COCO's average precision (0..1) of ranked answers, mean over thresholds.
 
-    Args:
-      scores: of the answers.
-      right: right answers, at each threshold; at most one per truth.
-      num_truth: number to find; where it is 0 the result is None.
+    An answer is right or not at each threshold, at most one per truth. Where there is
+    nothing to find (`num_truth` 0) the result is None.
     """
     if num_truth == 0:
         return None
@@ -120,14 +103,9 @@ def precision_by_keypoint(
     """AP of each keypoint alone, of poses that are matched to people as a whole.
 
     So a wrist that lies on someone else's does not count as right. The results are
-    0..1, or None where nobody has the keypoint labelled.
-
-    Args:
-      similarities: of each pose's keypoints to those of its person; 0 for an unmatched
-        pose, NaN where its person has no such keypoint labelled.
-      scores: of the poses.
-      num_labelled: people with the keypoint labelled.
-      thresholds: least similarity of a right keypoint.
+    0..1, or None where nobody has the keypoint labelled. Similarities are those of a
+    pose's keypoints to its person's: 0 for an unmatched pose, NaN where its person has
+    no such keypoint labelled.
     """
     counts = ~np.isnan(similarities)
     return [

@@ -153,17 +153,11 @@ def load_truth(
     num_keypoints: int,
     change: Callable[[Any], Any] = lambda truth: truth,
 ) -> tuple[str, dict[str, Any], list[int]]:
-    """Read annotations and check that the images can be scored.
-
-    Args:
-      ground_truth: a JSON file, or its parsed content.
-      image_ids: the images wanted; all if not given.
-      num_keypoints: K.
-      change: applied to the content before it is checked.
+    """Read annotations, apply `change` and check that the images can be scored.
 
     Returns:
       The name of the annotations in an error, the annotations, and the ids of the
-      images to score, ascending.
+      images to score (by default all), ascending.
 
     Raises:
       ValueError: as `check_ground_truth`; or if an image is unknown, or nobody is in

@@ -29,10 +29,7 @@ def load_ground_truth(
 ) -> dict[str, Any]:
     """Read annotations, and find out now, not after hours, if they can be scored.
 
-    Args:
-      ground_truth: a `person_keypoints_*.json`, another in its format, or its content.
-      skeleton: of the keypoints; people of CrowdPose get areas.
-      image_ids: the images that will be scored; all if not given.
+    People of CrowdPose get areas. Without `image_ids` all images count.
 
     Raises:
       ValueError: as `evaluate_coco` does for annotations and images.

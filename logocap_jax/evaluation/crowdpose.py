@@ -37,17 +37,9 @@ def evaluate_crowdpose(
 
     OKS with the sigmas of `skeletons.CROWDPOSE`, and `CROWDPOSE_AREA_OF_BOX` of a
     person's box as its area; of each image the 20 best-scored poses count. AP by
-    crowdedness is rounded to four digits, as theirs is.
-
-    Args:
-      ground_truth: a `crowdpose_*.json` or its content; image px.
-      results: a COCO keypoint result file or its content.
-      easy_below: images of a smaller crowd index are easy.
-      hard_from: images of this crowd index or more are hard.
-      image_ids: score only these images; all if not given.
-
-    Returns:
-      `METRICS`, each 0..1, or `None` where there is nobody to find.
+    crowdedness is rounded to four digits, as theirs is. Arguments and results are those
+    of `evaluate_coco`, but for the `METRICS`, the crowd index below which images are
+    easy, and the one from which they are hard.
 
     Raises:
       ValueError: if annotations or results are damaged (see `checks`), an image has no

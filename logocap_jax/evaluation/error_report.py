@@ -91,14 +91,10 @@ def report_errors(
     image_ids: Sequence[int],
     match_from: float = 0.1,
 ) -> ErrorReport:
-    """Analyse one result set.
+    """Analyse one result set, of each image the 20 best-scored poses.
 
-    Args:
-      truth: COCO annotations with areas, checked.
-      results: COCO keypoint results; of each image the 20 best-scored poses count.
-      skeleton: of the keypoints.
-      image_ids: images to analyse.
-      match_from: least OKS of a match between pose and person (the paper's).
+    `truth` is checked COCO annotations with areas; `match_from` is the least OKS of a
+    match between pose and person (the paper's).
 
     Raises:
       ValueError: if a result is damaged; see `checks.check_results`.

@@ -79,14 +79,8 @@ def score_poses(
 ) -> Any:
     """Match and rank poses; arguments are left unchanged, nothing is printed.
 
-    Args:
-      truth: COCO annotations, checked.
-      results: COCO keypoint results, checked.
-      sigmas: K standard deviations of the OKS.
-      image_ids: images to score.
-      thresholds: least OKS of a match; COCO's ten if not given.
-      area_ranges: areas of people, image px^2; COCO's three if not given.
-      evaluator: the package that computes.
+    Annotations and results are checked before. By default thresholds (least OKS of a
+    match) are COCO's ten, area ranges (image px^2) COCO's three.
 
     Returns:
       A `COCOeval` with `eval` (precision and recall by threshold and area) and, of

@@ -23,12 +23,7 @@ Rows = Mapping[str, Mapping[str, float | None]]
 
 
 def format_table(rows: Rows, columns: Sequence[str] = COLUMNS) -> str:
-    """Lay out metrics as a plain-text table in percent.
-
-    Args:
-      rows: by result set, in the order to show, its metrics 0..1 (`None` shows as `-`);
-        more than the columns may be given.
-      columns: metrics to show.
+    """Lay out metrics (0..1; `None` shows as `-`) as a plain-text table in percent.
 
     Raises:
       ValueError: if a metric is missing or outside 0..1.

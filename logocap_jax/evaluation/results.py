@@ -131,14 +131,8 @@ def write_submission(
     """Write poses as COCO's server asks for keypoints, all of it or nothing.
 
     The file is `person_keypoints_<test set>_<algorithm>_results.zip`, of one JSON file
-    with the same name. Coordinates are rounded to a hundredth of a pixel (COCO
-    recommends a tenth, to keep files small) and scores to six digits.
-
-    Args:
-      folder: where to write; an old file is replaced.
-      poses: image by image, image px.
-      algorithm: name of the method.
-      test_set: COCO's name of it.
+    with the same name; an old one is replaced. Coordinates are rounded to a hundredth
+    of a pixel (COCO recommends a tenth, to keep files small) and scores to six digits.
 
     Raises:
       ValueError: if the name cannot be part of a file's, or a pose has a number that
@@ -190,7 +184,7 @@ def poses_of(
     Float[np.ndarray, " n"],
     Float[np.ndarray, "n K 2"] | None,
 ]:
-    """The poses of image `row` of a batch on the host, without the empty slots.
+    """Take image `row` of a batch on the host, without the empty slots.
 
     Returns:
       Keypoints in image px, their scores, the poses' scores, and the keypoints before

@@ -55,18 +55,14 @@ def average_scales(
     scales: Sequence[int | float],
     valid_size: Int[Array, "B 2"] | None = None,
 ) -> DenseMaps:
-    """Average the maps of images over scales.
+    """Average the maps of images over scales, 1 among them.
 
     Args:
       predict: normalised images and their valid sizes -> their maps.
-      base: maps of the images at scale 1.
+      base: maps at scale 1; the averages are in its cells and have its embedding.
       image: normalised; H and W are multiples of 32.
-      scales: 1 and others.
+      scales: the scales.
       valid_size: height and width of each image, px, multiples of 32; None: all.
-
-    Returns:
-      The averages, in cells of scale 1, whose embedding they have, as with the flip
-      test.
     """
     maps = [base]
     for scale in scales:
@@ -85,10 +81,6 @@ def average_scales(
 
 def scaled_length(length: Any, scale: int | float) -> int:
     """The multiple of 32 px nearest to a side at another scale, at least 32.
-
-    Args:
-      length: of the side, an int.
-      scale: factor.
 
     Raises:
       ValueError: if the length is not known when this is compiled.
@@ -137,20 +129,12 @@ def scale_images(
 
 
 def to_base(maps: DenseMaps, scaled: Scaled, size: tuple[int, ...]) -> DenseMaps:
-    """Bring the maps of scaled images to the cells of scale 1.
+    """Bring the maps of scaled images to the cells of scale 1, `size` (height, width).
 
     A cell lies at `STRIDE` times its index in input px (`geometry.cell_to_input`), at
     either scale, and pixels are resized about their edges; so where a keypoint's peak
     is at scale 1, it is here. Resizing maps as if they were images would move it by
-    up to 0.4 cells.
-
-    Args:
-      maps: of `scaled.image`.
-      scaled: see `scale_images`.
-      size: height and width at scale 1, cells.
-
-    Returns:
-      Heatmaps and offsets, both in cells of scale 1; the embedding unchanged.
+    up to 0.4 cells. Offsets are in cells of scale 1, too; the embedding is unchanged.
     """
     valid_size = scaled.valid_size
     within = jnp.asarray(scaled.image.shape[1:3]) if valid_size is None else valid_size

@@ -76,8 +76,7 @@ class DenseNetwork(nn.Module):
           train: use and update batch statistics.
           valid_size: height and width of each image, px, multiples of 32; None: all.
             Outside of it the maps are arbitrary.
-          part: `both`; or one of them, `backbone`: image to features, `heads`:
-            features to maps.
+          part: `both`; `backbone`: image to features; or `heads`: features to maps.
 
         Returns:
           Heatmaps (the pose centre's last), offsets and embedding (D may be 0).

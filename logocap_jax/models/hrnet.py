@@ -174,7 +174,10 @@ class ExchangeModule(nn.Module):
         name = f"fuse{target}_from{source}"
         if source > target:
             up = ConvNorm(width, kernel=1, dtype=self.dtype, name=f"{name}_step0")
-            return _upsample_nearest(up(x, train=train), 2 ** (source - target))
+            factor = 2 ** (source - target)
+            return jnp.repeat(
+                jnp.repeat(up(x, train=train), factor, axis=1), factor, axis=2
+            )
         for step in range(target - source):
             last = step == target - source - 1
             features = width if last else x.shape[-1]
@@ -184,10 +187,6 @@ class ExchangeModule(nn.Module):
             x = down(x, train=train)
             x = x if last else nn.relu(x)
         return x
-
-
-def _upsample_nearest(x: Float[Array, "B h w C"], factor: int) -> Array:
-    return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
 
 
 def _concatenate_upsampled(branches: Sequence[Array]) -> Float[Array, "B h w C"]:

@@ -240,14 +240,10 @@ class AttentiveNorm(nn.Module):
         )
         weights = attention(mean * jax.lax.rsqrt(var + self.attention_epsilon))
         weights = nn.hard_sigmoid(weights)  # clip(x + 3, 0, 6) / 6, [S, A]
-        normalised = self._batch_norm(values, train, mask)
+        norm = BatchNorm(affine=False, name="norm")
+        normalised = norm(values, train=train, mask=mask)
         result = (weights @ scale)[:, None, None] * normalised
         return (result + (weights @ bias)[:, None, None]).astype(self.dtype)
-
-    def _batch_norm(
-        self, values: Array, train: bool, mask: Bool[Array, "*some"] | None
-    ) -> Array:
-        return BatchNorm(affine=False, name="norm")(values, train=train, mask=mask)
 
 
 def _normal_around(mean: float, spread: float = 0.1):

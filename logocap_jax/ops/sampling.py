@@ -12,18 +12,11 @@ def bilinear_taps(
     tuple[Int[Array, "*points"], Float[Array, "*points"]],
     tuple[Int[Array, "*points"], Float[Array, "*points"]],
 ]:
-    """Index and weight of the two neighbours of a position along one axis.
+    """`(index, weight)` of the lower and upper neighbour of a position on an axis.
 
     Reference behaviour: below 0 this repeats the edge; at exactly `size - 1` both
     weights are 0, and from there to `size` they grow back to 1. Trained weights
     know this, so it stays.
-
-    Args:
-      position: any real positions.
-      size: length of the axis.
-
-    Returns:
-      `(index, weight)` of the lower and of the upper neighbour.
     """
     lower = jnp.clip(jnp.floor(position), 0, size - 1)
     upper = jnp.clip(lower + 1, 0, size - 1)

@@ -35,13 +35,7 @@ class CheckpointFolder:
     """Checkpoints by step. All processes of a run must call all methods."""
 
     def __init__(self, directory: Path, *, keep: int, read_only: bool) -> None:
-        """Open the folder; a writer makes it and removes what a kill left behind.
-
-        Args:
-          directory: the folder.
-          keep: number of newest checkpoints kept.
-          read_only: change nothing.
-        """
+        """Open the folder; a writer makes it and removes what a kill left behind."""
         self._directory = directory.absolute()
         self._keep = keep
         self._read_only = read_only
@@ -59,8 +53,7 @@ class CheckpointFolder:
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
         """Save in the background, unless the step is saved already.
 
-        The state is copied before this returns; checksums are added to `meta`, which is
-        written as JSON.
+        Returns when the state is copied; `meta` is saved as JSON, with checksums.
 
         Raises:
           SaveError: if this save, or the one before, fails.
@@ -256,16 +249,10 @@ def check_fit(
     name: str,
     shapes_suffice: bool,
 ) -> None:
-    """Check that a checkpoint is of these settings.
+    """Check that a checkpoint (its `meta`) is of these settings, but for `free` ones.
 
-    Args:
-      meta: description of the checkpoint.
-      like: a state with the wanted shapes.
-      settings: the wanted settings, as read back from JSON.
-      free: settings that may differ, such as `method.flip_test`.
-      name: name of the checkpoint in an error.
-      shapes_suffice: settings may differ as long as the shapes are right, all but the
-        skeleton: of another one, numbers of these shapes mean something else.
+    With `shapes_suffice` settings may differ as long as the shapes are right, all but
+    the skeleton: of another one, numbers of these shapes mean something else.
 
     Raises:
       MismatchError: if it is of others.

@@ -152,11 +152,7 @@ def progress_line(
 ) -> str:
     """Progress of training in one line.
 
-    Args:
-      step: steps taken.
-      num_steps: steps in all.
-      metrics: `loss/total`, its terms and counts, `lr`, and those of `Stopwatch.read`.
-      steps_per_epoch: steps in one epoch.
+    Metrics are `loss/total`, its terms and counts, `lr`, and those of `Stopwatch.read`.
     """
     terms = ", ".join(
         f"{name.removeprefix('loss/')} {value:.3g}"

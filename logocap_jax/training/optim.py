@@ -41,13 +41,10 @@ def by_part(
     *,
     steps_per_epoch: int,
 ) -> optax.GradientTransformation:
-    """Build an optimizer with a learning rate per part.
+    """An optimizer with a learning rate per part.
 
-    Args:
-      transform: learning rate by step -> optimizer.
-      schedule: learning rate of parameters outside all parts.
-      parts: with their rates and warm-ups; without any, `transform(schedule)`.
-      steps_per_epoch: for the warm-ups.
+    `transform` makes one from a learning rate by step; `schedule` is the rate of
+    parameters outside all parts.
     """
     if not parts:
         return transform(schedule)
@@ -123,14 +120,10 @@ _SCALINGS: dict[str, Callable[[float], float]] = {
 def scale_learning_rate(
     learning_rate: float, scaling: str, *, batch_size: int, base_batch: int
 ) -> float:
-    """Scale a learning rate to a batch of another size.
+    """Scale a learning rate for `base_batch` images per step to another batch.
 
-    Args:
-      learning_rate: rate for `base_batch`.
-      scaling: `"none"`; `"linear"` in the batch size (Goyal et al., 2017); `"sqrt"`,
-        by its square root (Hoffer et al., 2017; You et al., 2020).
-      batch_size: images per step, over all devices.
-      base_batch: images per step that `learning_rate` is for.
+    `scaling` is `"none"`; `"linear"` in the batch size (Goyal et al., 2017); or
+    `"sqrt"`, by its square root (Hoffer et al., 2017; You et al., 2020).
 
     Raises:
       ValueError: if the scaling is unknown, or `base_batch` is not positive.
@@ -152,12 +145,8 @@ def multi_step_schedule(
 ) -> optax.Schedule:
     """A rate by step, constant but for a factor `decay` at each milestone.
 
-    Args:
-      learning_rate: rate before the first milestone.
-      milestones: epochs (fractions allowed) after which the rate falls.
-      decay: factor at each milestone.
-      warmup: epochs over which the rate rises linearly from 0.
-      steps_per_epoch: steps in one epoch.
+    Milestones are epochs (fractions allowed). Over the `warmup` epochs the rate rises
+    linearly from 0.
     """
     boundaries: dict[int, float] = {}
     for epoch in milestones:

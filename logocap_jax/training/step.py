@@ -153,15 +153,9 @@ def accumulate_gradients(
     The parts go through the network one after the other. Each is normalised with its
     own statistics and moves the running ones. A loss that is a mean over the images
     comes out as that of the whole batch; one that is a mean over matched people, as
-    LOGO-CAP's, weighs each part's people alike.
-
-    Args:
-      loss: the loss function.
-      variables: parameters and batch statistics.
-      batch: every `parts`-th image makes a part, so that each device holds its share
-        of every part and no image moves.
-      key: of the step; each part gets its own.
-      parts: number of parts.
+    LOGO-CAP's, weighs each part's people alike. Every `parts`-th image makes a part, so
+    that each device holds its share of every part and no image moves. Each part has a
+    key of its own.
 
     Returns:
       Means over the parts of gradient, loss and its terms; sums of counts; statistics

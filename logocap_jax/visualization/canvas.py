@@ -41,14 +41,9 @@ def blank(height: int, width: int) -> UInt8[np.ndarray, "H W 3"]:
 
 
 class Text(NamedTuple):
-    """A line of ASCII text (OpenCV's fonts hold no more) with its size, px.
+    """A line of ASCII text (OpenCV's fonts hold no more) and its size, px.
 
-    Attributes:
-      text: the line.
-      width: of the line.
-      height: of its capital letters.
-      scale: OpenCV's font scale.
-      thickness: of the strokes.
+    The height is that of its capital letters, `thickness` that of the strokes.
     """
 
     text: str

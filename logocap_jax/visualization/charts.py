@@ -37,14 +37,11 @@ Panel = Mapping[str, Mapping[str, float | None]]
 def draw_curves(metrics_jsonl: Path, out_png: Path) -> None:
     """Draw the losses (log scale) and the AP (percent) of a run over its steps.
 
-    All names `loss/...`, `eval/.../AP` and, where there are any, `count/...` are drawn.
+    Each line of the metrics is an object: `step`, and values by name, AP in 0..1. All
+    names `loss/...`, `eval/.../AP` and, where there are any, `count/...` are drawn.
     Losses and counts are smoothed, the raw values faint behind. Of a step that occurs
     twice, as after a resume, the last value counts. Left out are a last line that a
     kill cut short, NaN, infinities and `null`, and losses that are not above 0.
-
-    Args:
-      metrics_jsonl: one object per line: `step`, and values by name, AP in 0..1.
-      out_png: the image; an old one is replaced.
 
     Raises:
       ValueError: naming the line that is not an object, lacks its step, or has a
@@ -66,10 +63,8 @@ def draw_curves(metrics_jsonl: Path, out_png: Path) -> None:
 def draw_error_chart(panels: Mapping[str, Panel], out_png: Path) -> None:
     """Draw groups of bars in percent, the last panel as wide as all others together.
 
-    Args:
-      panels: by title; two or more. Each has, by name of the result set, a value by
-        category; the sets are those of the first panel, in its order.
-      out_png: the image; an old one is replaced.
+    Panels are by title; each has, by name of the result set, a value by category. The
+    sets are those of the first panel, in its order.
 
     Raises:
       ValueError: if there is only one panel.

@@ -94,9 +94,6 @@ def draw_poses(
       labels: texts in place of the scores, one for each pose.
       min_side: an image whose long side is shorter is enlarged to it first.
 
-    Returns:
-      RGB, of the image's size or enlarged.
-
     Raises:
       ValueError: if a pose has other than K keypoints, or a NaN or infinity.
     """
