@@ -158,7 +158,7 @@ def _process(
     import tqdm
 
     from logocap_jax.media.output import find_people
-    from logocap_jax.training.signals import stop_on_signals
+    from logocap_jax.processes import stop_on_signals
 
     progress = tqdm.tqdm(total=pictures.most, unit=" images", disable=None)
     with stop_on_signals() as stop, progress as bar:

@@ -17,12 +17,11 @@ from logocap_jax.evaluation.protocol import Protocol, format_table
 from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
 from logocap_jax.experiment.inference import Rows, answer_set, score
 from logocap_jax.experiment.run import EVALUATION_ADVICE, TRAINING_ADVICE, Run
-from logocap_jax.processes import check_same
+from logocap_jax.processes import StopRequest, check_same, stop_on_signals
 from logocap_jax.training.errors import DataError, WorkerError
 from logocap_jax.training.loop import Evaluate, Schedule
 from logocap_jax.training.loop import train as train_loop
 from logocap_jax.training.metric_writer import MetricWriter
-from logocap_jax.training.signals import StopRequest, stop_on_signals
 from logocap_jax.training.state import TrainState
 
 _LOG = logging.getLogger(__name__)
