@@ -120,8 +120,10 @@ def report_errors(
     }
     matching = score(image_ids, thresholds=[match_from], area_ranges=[_ANY_SIZE])
     matches = list(_matches(matching, results))
-    looked_at = set(image_ids)
-    people = [each for each in _people_to_find(truth) if each["image_id"] in looked_at]
+    analysed = set(image_ids)
+    people = [
+        person for person in _people_to_find(truth) if person["image_id"] in analysed
+    ]
     found = sum(match.person is not None for match in matches)
     return ErrorReport(
         ap=by_area[0],

@@ -79,17 +79,17 @@ def run_evaluation(
     valid: list[np.ndarray] = []
     done = 0
     for arrays, outputs in _one_ahead(evaluator.run, variables, batches, mesh):
-        found = evaluator.finish(jax.tree.map(local_rows, outputs))
-        for name, poses in found.items():
+        outputs = evaluator.finish(jax.tree.map(local_rows, outputs))
+        for name, poses in outputs.items():
             sets[name] += _images(poses, arrays)
         valid.append(arrays["valid"])
         done += int(arrays["valid"].sum())
         progress(done)
     # Padding is left out only now: without it a process might have nothing to gather.
-    kept = gather_rows(np.concatenate([np.zeros(0, bool), *valid]))
+    is_valid = gather_rows(np.concatenate([np.zeros(0, bool), *valid]))
     return {
         name: sorted(
-            itertools.compress(gather_images(images), kept),
+            itertools.compress(gather_images(images), is_valid),
             key=lambda image: image.image_id,
         )
         for name, images in sets.items()

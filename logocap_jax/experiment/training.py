@@ -68,7 +68,7 @@ def train(run: Run, workdir: Path) -> signal.Signals | None:
             train_step,
             batches,
             evaluate,
-            best_by=f"eval/{answer_set(run.method, state.evaluated)}/AP",
+            best_by=f"eval/{answer_set(run.method, state.variables_by_suffix)}/AP",
             schedule=schedule,
             checkpoints=checkpoints,
             writer=writer,
@@ -158,7 +158,7 @@ def _make_evaluator(run: Run, stop: StopRequest) -> Evaluate:
 
     def score_state(state: TrainState) -> dict[str, float] | None:
         rows: Rows = {}
-        for suffix, variables in state.evaluated.items():
+        for suffix, variables in state.variables_by_suffix.items():
             until_stop = itertools.takewhile(lambda _: stop.signal is None, batches)
             prepared = run.inference_variables(variables)
             with explaining_memory(EVALUATION_ADVICE):

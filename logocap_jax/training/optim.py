@@ -21,10 +21,10 @@ def parts_in_training(method: Method, stage: str) -> tuple[Part, ...]:
       ValueError: if the stage or a part that it names does not exist.
     """
     trains = method.train_stage(stage).trains
-    known = [part.name for part in method.parts]
-    if unknown := set(trains) - set(known):
+    names = [part.name for part in method.parts]
+    if unknown := set(trains) - set(names):
         raise ValueError(
-            f"stage {stage!r}: got parts {sorted(unknown)}, expected some of {known}"
+            f"stage {stage!r}: got parts {sorted(unknown)}, expected some of {names}"
         )
     return tuple(
         part

@@ -46,8 +46,8 @@ class TrainState:
         return {"params": self.params, "batch_stats": self.batch_stats}
 
     @property
-    def evaluated(self) -> dict[str, Variables]:
-        """All variables to evaluate, by what their result sets' names end in."""
+    def variables_by_suffix(self) -> dict[str, Variables]:
+        """All variables to evaluate, by suffix of the names of their result sets."""
         raw = {"": self.variables}
         return raw if self.ema is None else {**raw, "_ema": self.ema}
 

@@ -69,13 +69,5 @@ def write_text(
 ) -> None:
     """Write a line in RGB on a canvas; `corner` is the `(x, y)` of its top left."""
     baseline = (corner[0], corner[1] + line.height - 1)
-    cv2.putText(
-        canvas,
-        line.text,
-        baseline,
-        _FONT,
-        line.scale,
-        color,
-        line.thickness,
-        cv2.LINE_AA,
-    )
+    style = (_FONT, line.scale, color, line.thickness, cv2.LINE_AA)
+    cv2.putText(canvas, line.text, baseline, *style)

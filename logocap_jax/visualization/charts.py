@@ -188,9 +188,9 @@ def _draw_precisions(axes: Axes, curves: _Curves) -> None:
             steps,
             100 * values,
             color=color,
-            linewidth=1.8,
             marker="o",
             markersize=4,
+            linewidth=1.8,
             label=f"{label} ({100 * values[-1]:.1f})",
         )
     axes.set_ylim(bottom=0)
