@@ -11,13 +11,16 @@ from data_pipeline.read.images import decode_image
 from data_pipeline.read.sources import Source
 from logocap_jax.evaluation.analysis import KINDS
 from logocap_jax.evaluation.coco import keypoint_category
-from logocap_jax.evaluation.error_report import report_errors
-from logocap_jax.evaluation.error_table import format_reports
-from logocap_jax.evaluation.protocol import Protocol
-from logocap_jax.evaluation.results import to_coco, write_json, write_results
+from logocap_jax.evaluation.error_report import format_reports, report_errors
+from logocap_jax.evaluation.protocol import Protocol, format_table, write_metrics
+from logocap_jax.evaluation.results import (
+    check_algorithm_name,
+    to_coco,
+    write_json,
+    write_results,
+    write_submission,
+)
 from logocap_jax.evaluation.runner import ResultSets
-from logocap_jax.evaluation.submission import check_algorithm_name, write_submission
-from logocap_jax.evaluation.table import format_table, write_metrics
 from logocap_jax.experiment.inference import Predictions, find_poses, score
 from logocap_jax.experiment.run import Run
 from logocap_jax.visualization.charts import draw_curves, draw_error_chart

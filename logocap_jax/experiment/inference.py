@@ -109,7 +109,7 @@ def _load(run: Run, workdir: Path | None, weights: Path | None) -> dict[str, Var
     if state is None:
         raise ValueError(f"{workdir}: got no checkpoint, expected one of train.py")
     _LOG.info("checkpoint of step %d", int(state.step))
-    return state.evaluated
+    return state.variables_by_suffix
 
 
 def _check_skeleton(weights: Path, expected: Skeleton) -> None:
