@@ -34,22 +34,16 @@ _NO_ATTENTION = {"attentive_layer": None}
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-      what: in words.
-      paper_ap: the paper's, in percent.
-      method: LOGO-CAP, or its baseline.
-      training: settings of the method that it is trained with.
-      test: settings of the method that count at test time alone.
-      message_layers: 3x3 convolutions of message passing; None: as many as there are.
-    """
-
-    what: str
-    paper_ap: float
-    method: str = "logocap"
+    what: str  # in words
+    paper_ap: float  # the paper's, in percent
+    method: str = "logocap"  # LOGO-CAP, or its baseline
+    # Settings of the method that it is trained with.
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    # Settings of the method that count at test time alone.
     test: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    # 3x3 convolutions of message passing; None: as many as there are.
     message_layers: int | None = None
 
     @property

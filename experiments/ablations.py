@@ -29,15 +29,10 @@ _CONFIG = Path("configs/ablations.py")
 
 
 class Command(NamedTuple):
-    """A run of a script.
+    """A run of a script."""
 
-    Attributes:
-      arguments: the script and its flags.
-      result: what it leaves when it is done.
-    """
-
-    arguments: tuple[str, ...]
-    result: Path
+    arguments: tuple[str, ...]  # the script and its flags
+    result: Path  # what it leaves when it is done
 
 
 def main(argv: Sequence[str] | None = None) -> int:

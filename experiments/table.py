@@ -17,18 +17,12 @@ _HEADER = [
 
 
 class Row(NamedTuple):
-    """The scores of one variant, trained with one seed.
+    """The scores of one variant, trained with one seed."""
 
-    Attributes:
-      variant: its name.
-      seed: of the run.
-      metrics: by result set and metric, 0..1.
-      people_only: the same on images with people; None where that was not scored.
-    """
-
-    variant: str
-    seed: int
-    metrics: Metrics
+    variant: str  # its name
+    seed: int  # of the run
+    metrics: Metrics  # by result set and metric, 0..1
+    # The same on images with people; None where that was not scored.
     people_only: Metrics | None = None
 
 

@@ -21,38 +21,24 @@ from logocap_jax.skeletons import COCO
 
 @dataclasses.dataclass(frozen=True)
 class Outfit:
-    """The clothes of a person.
+    """The clothes of a person."""
 
-    Attributes:
-      materials: by use: `skin`, `hair`, `shirt`, `trousers`, `shoes`, `features`
-        (eyes and mouth), `nose`; also `sleeve`, `cuff`, `thigh` and `shin`, each of
-        which is cloth or skin.
-      skirt: whether a skirt joins the thighs.
-      hair: `none`, `short` or `long`.
-    """
-
+    # By use: `skin`, `hair`, `shirt`, `trousers`, `shoes`, `features` (eyes and mouth),
+    # `nose`; also `sleeve`, `cuff`, `thigh` and `shin`, each of which is cloth or skin.
     materials: dict[str, Material]
-    skirt: bool
-    hair: str
+    skirt: bool  # whether a skirt joins the thighs
+    hair: str  # `none`, `short` or `long`
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One shape of a body.
+    """One shape of a body."""
 
-    Attributes:
-      shape: where it is, standing heights, relative to the middle of the hips.
-      material: key of `Outfit.materials`.
-      depth: nearness to the viewer; nearer parts hide farther ones.
-      shows: names of the keypoints that can be seen on this part.
-      outlined: whether a line separates it from what is behind it.
-    """
-
-    shape: Shape
-    material: str
-    depth: float
-    shows: tuple[str, ...] = ()
-    outlined: bool = True
+    shape: Shape  # where it is, standing heights, relative to the middle of the hips
+    material: str  # key of `Outfit.materials`
+    depth: float  # nearness to the viewer; nearer parts hide farther ones
+    shows: tuple[str, ...] = ()  # names of the keypoints that can be seen on this part
+    outlined: bool = True  # whether a line separates it from what is behind it
 
 
 class _Bone(NamedTuple):

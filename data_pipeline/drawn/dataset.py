@@ -28,18 +28,13 @@ _FINE = 4  # Contours run through pixel centres; finer pixels bring them to the 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """The kind of beings that are drawn.
+    """The kind of beings that are drawn."""
 
-    Attributes:
-      name: of the data set.
-      draw: generator, pixels of either side -> scene.
-      category: its entry of `categories`.
-      skeleton: content of a `skeleton.toml`; None: the keypoints are COCO's.
-    """
-
-    name: str
+    name: str  # of the data set
+    # Generator, pixels of either side -> scene.
     draw: Callable[[np.random.Generator, int], Scene]
-    category: dict[str, Any]
+    category: dict[str, Any]  # its entry of `categories`
+    # Content of a `skeleton.toml`; None: the keypoints are COCO's.
     skeleton: str | None = None
 
 

@@ -18,18 +18,12 @@ Span = tuple[int, int]  # Degrees, drawn uniformly from low to high.
 
 
 class Limb(NamedTuple):
-    """Joint limits of an arm or a leg, in degrees.
+    """Joint limits of an arm or a leg, in degrees."""
 
-    Attributes:
-      raising: angle of the upper bone from hanging straight down.
-      azimuth: where it is raised to: 0 sideways, 90 forward, -90 backward.
-      bend: angle of the lower bone from the direction of the upper one.
-      toward: (outward, up, forward) direction that the lower bone bends to.
-    """
-
-    raising: Span
-    azimuth: Span
-    bend: Span
+    raising: Span  # angle of the upper bone from hanging straight down
+    azimuth: Span  # where it is raised to: 0 sideways, 90 forward, -90 backward
+    bend: Span  # angle of the lower bone from the direction of the upper one
+    # (outward, up, forward) direction that the lower bone bends to.
     toward: tuple[float, float, float]
 
 
@@ -87,63 +81,39 @@ def _pick(rng: np.random.Generator, table: dict[str, tuple[_T, float]]) -> _T:
 
 @dataclasses.dataclass(frozen=True)
 class Build:
-    """Lengths of a body as shares of its standing height.
+    """Lengths of a body as shares of its standing height."""
 
-    Attributes:
-      head: radius of the head.
-      neck: length of the neck.
-      torso: from between the hips to the neck.
-      shoulders: distance of the shoulder joints.
-      hips: distance of the hip joints.
-      upper_arm: shoulder to elbow.
-      forearm: elbow to wrist.
-      thigh: hip to knee.
-      shin: knee to ankle.
-      girth: factor on all thicknesses.
-    """
-
-    head: float
-    neck: float
-    torso: float
-    shoulders: float
-    hips: float
-    upper_arm: float
-    forearm: float
-    thigh: float
-    shin: float
-    girth: float
+    head: float  # radius of the head
+    neck: float  # length of the neck
+    torso: float  # from between the hips to the neck
+    shoulders: float  # distance of the shoulder joints
+    hips: float  # distance of the hip joints
+    upper_arm: float  # shoulder to elbow
+    forearm: float  # elbow to wrist
+    thigh: float  # hip to knee
+    shin: float  # knee to ankle
+    girth: float  # factor on all thicknesses
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """Angles that a person is seen under, in degrees.
+    """Angles that a person is seen under, in degrees."""
 
-    Attributes:
-      yaw: turn of the body, 0 facing the viewer, 180 showing the back.
-      elevation: of the viewer above the horizon.
-      roll: rotation in the image plane.
-    """
-
-    yaw: float
-    elevation: float
-    roll: float
+    yaw: float  # turn of the body, 0 facing the viewer, 180 showing the back
+    elevation: float  # of the viewer above the horizon
+    roll: float  # rotation in the image plane
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A posed person as the viewer sees it, relative to the middle of the hips.
+    """A posed person as the viewer sees it, relative to the middle of the hips."""
 
-    Attributes:
-      build: its proportions.
-      view: its angles to the viewer.
-      points: (x right, y down, depth towards the viewer) in standing heights, by
-        name: the COCO keypoints, `neck`, `head`, `{left,right}_{hand,toe}`.
-      head_axes: columns are the head's left, up and forward in the same axes.
-    """
-
-    build: Build
-    view: View
+    build: Build  # its proportions
+    view: View  # its angles to the viewer
+    # (x right, y down, depth towards the viewer) in standing heights, by name: the COCO
+    # keypoints, `neck`, `head`, `{left,right}_{hand,toe}`.
     points: dict[str, Float[np.ndarray, "3"]]
+    # Columns are the head's left, up and forward in the same axes.
     head_axes: Float[np.ndarray, "3 3"]
 
     @property

@@ -15,21 +15,13 @@ _SHIFT = 4  # Fractional bits of the coordinates that OpenCV's polygons take.
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """A texture, in coordinates along and across the shape that wears it.
+    """A texture, in coordinates along and across the shape that wears it."""
 
-    Attributes:
-      texture: `plain`, `stripes`, `checks`, `noise` or `gradient`.
-      colors: the two RGB colours it mixes, 0..255.
-      frequency: repeats per unit of length.
-      grid: shares of the second colour that `noise` repeats.
-      ink: RGB colour of the outline, 0..255.
-    """
-
-    texture: str
-    colors: Float[np.ndarray, "2 3"]
-    frequency: float
-    grid: Float[np.ndarray, "8 8"]
-    ink: Float[np.ndarray, "3"]
+    texture: str  # `plain`, `stripes`, `checks`, `noise` or `gradient`
+    colors: Float[np.ndarray, "2 3"]  # the two RGB colours it mixes, 0..255
+    frequency: float  # repeats per unit of length
+    grid: Float[np.ndarray, "8 8"]  # shares of the second colour that `noise` repeats
+    ink: Float[np.ndarray, "3"]  # RGB colour of the outline, 0..255
 
     def mix(
         self, along: Float[np.ndarray, " N"], across: Float[np.ndarray, " N"]
@@ -60,15 +52,10 @@ class Material:
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A convex outline and the axis its texture and its shading follow.
+    """A convex outline and the axis its texture and its shading follow."""
 
-    Attributes:
-      outline: corners `(x, y)`.
-      axis: start and end `(x, y)`.
-    """
-
-    outline: Float[np.ndarray, "N 2"]
-    axis: Float[np.ndarray, "2 2"]
+    outline: Float[np.ndarray, "N 2"]  # corners `(x, y)`
+    axis: Float[np.ndarray, "2 2"]  # start and end `(x, y)`
 
     def moved(self, scale: float, shift: Float[np.ndarray, "2"]) -> "Shape":
         """The shape `scale * point + shift`."""

@@ -15,20 +15,14 @@ _FACE = ("nose", "left_eye", "right_eye")
 
 @dataclasses.dataclass(frozen=True)
 class Sprite:
-    """A painted person (or another being), in its own pixels.
+    """A painted person (or another being), in its own pixels."""
 
-    Attributes:
-      rgb: colours, arbitrary where not `mask`.
-      mask: pixels of the person.
-      keypoints: `(x, y)`, pixel centres at integers; of a person COCO's.
-      seen: keypoint is not hidden by the person's own body.
-      labelled: an annotator would place the keypoint, seen or not.
-    """
-
-    rgb: UInt8[np.ndarray, "h w 3"]
-    mask: Bool[np.ndarray, "h w"]
+    rgb: UInt8[np.ndarray, "h w 3"]  # colours, arbitrary where not `mask`
+    mask: Bool[np.ndarray, "h w"]  # pixels of the person
+    # `(x, y)`, pixel centres at integers; of a person COCO's.
     keypoints: Float[np.ndarray, "K 2"]
-    seen: Bool[np.ndarray, " K"]
+    seen: Bool[np.ndarray, " K"]  # keypoint is not hidden by the person's own body
+    # An annotator would place the keypoint, seen or not.
     labelled: Bool[np.ndarray, " K"]
 
 

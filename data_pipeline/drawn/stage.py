@@ -12,17 +12,11 @@ from data_pipeline.drawn.render import Sprite
 
 @dataclasses.dataclass(frozen=True)
 class Actor:
-    """A sprite on the stage.
+    """A sprite on the stage."""
 
-    Attributes:
-      sprite: the painted person.
-      corner: stage pixel (x, y) of the sprite's top left one.
-      number: what marks this person's pixels, from 1.
-    """
-
-    sprite: Sprite
-    corner: tuple[int, int]
-    number: int
+    sprite: Sprite  # the painted person
+    corner: tuple[int, int]  # stage pixel (x, y) of the sprite's top left one
+    number: int  # what marks this person's pixels, from 1
 
 
 class Stage:

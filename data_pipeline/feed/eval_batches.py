@@ -21,20 +21,14 @@ from data_pipeline.read.sources import Source, check_share
 
 @dataclasses.dataclass(frozen=True)
 class EvalBatches:
-    """Batches of a source, in a fixed order, as often as it is iterated.
+    """Batches of a source, in a fixed order, as often as it is iterated."""
 
-    Attributes:
-      source: records.
-      batches: for each batch the positions of its images in `source`; negative
-        numbers are padding (`~position` of the image that is repeated).
-      load: makes the example of a record.
-      num_threads: threads that decode ahead.
-    """
-
-    source: Source
+    source: Source  # records
+    # For each batch the positions of its images in `source`; negative numbers are
+    # padding (`~position` of the image that is repeated).
     batches: Sequence[tuple[int, ...]]
-    load: Callable[[ImageRecord], Example]
-    num_threads: int
+    load: Callable[[ImageRecord], Example]  # makes the example of a record
+    num_threads: int  # threads that decode ahead
 
     def __len__(self) -> int:
         """Number of batches."""

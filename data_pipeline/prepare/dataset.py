@@ -34,19 +34,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """The outcome of `prepare_coco`.
+    """The outcome of `prepare_coco`."""
 
-    Attributes:
-      written: images written, per split; empty where nothing was to be done.
-      left_out: images left out, per split.
-      other: annotations of categories without keypoints, per split; left out.
-      faults: why images were left out.
-    """
-
+    # Images written, per split; empty where nothing was to be done.
     written: dict[str, int]
-    left_out: dict[str, int]
+    left_out: dict[str, int]  # images left out, per split
+    # Annotations of categories without keypoints, per split; left out.
     other: dict[str, int]
-    faults: tuple[Fault, ...]
+    faults: tuple[Fault, ...]  # why images were left out
 
 
 def prepare_coco(

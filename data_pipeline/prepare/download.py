@@ -24,19 +24,13 @@ CACHE = "downloads"  # below the data set's folder
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A zip file.
+    """A zip file."""
 
-    Attributes:
-      path: below the address of the data set.
-      size: bytes.
-      sha256: of the file, hexadecimal.
-      holds: by split, the file or folder in it that is needed; it has the same path
-        in the data set's own folder.
-    """
-
-    path: str
-    size: int
-    sha256: str
+    path: str  # below the address of the data set
+    size: int  # bytes
+    sha256: str  # of the file, hexadecimal
+    # By split, the file or folder in it that is needed; it has the same path in the
+    # data set's own folder.
     holds: Mapping[str, str]
 
     @property

@@ -98,18 +98,12 @@ class AnnotationFile:
 
 @dataclasses.dataclass(frozen=True)
 class CocoSplit:
-    """The good records of one annotation file, in its order, and its faults.
+    """The good records of one annotation file, in its order, and its faults."""
 
-    Attributes:
-      records: images whose every annotation is sound.
-      faults: all faults.
-      left_out: number of images that are listed but not in `records`.
-      num_other: number of annotations of categories without keypoints; left out.
-    """
-
-    records: tuple[ImageRecord, ...]
-    faults: tuple[Fault, ...]
-    left_out: int
+    records: tuple[ImageRecord, ...]  # images whose every annotation is sound
+    faults: tuple[Fault, ...]  # all faults
+    left_out: int  # number of images that are listed but not in `records`
+    # Number of annotations of categories without keypoints; left out.
     num_other: int = 0
 
 

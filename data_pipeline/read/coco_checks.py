@@ -19,17 +19,11 @@ _Check = tuple[str, Callable[[Any], bool], str]
 
 
 class CheckedEntries(NamedTuple):
-    """The entries of one list of a COCO-style file.
+    """The entries of one list of a COCO-style file."""
 
-    Attributes:
-      good: sound entries.
-      bad: all others.
-      faults: `(entry, reason)` of each fault.
-    """
-
-    good: list[dict[str, Any]]
-    bad: list[Any]
-    faults: list[tuple[str, str]]
+    good: list[dict[str, Any]]  # sound entries
+    bad: list[Any]  # all others
+    faults: list[tuple[str, str]]  # `(entry, reason)` of each fault
 
 
 def check_parts(content: Any, parts: Sequence[str], source: str) -> None:

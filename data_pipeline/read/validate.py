@@ -16,21 +16,13 @@ from logocap_jax.skeletons import Skeleton
 
 @dataclasses.dataclass(frozen=True)
 class SplitReport:
-    """The state of a split.
+    """The state of a split."""
 
-    Attributes:
-      images: number of listed images.
-      good: number of sound images, their people included.
-      people: number of people in these.
-      other: number of annotations of categories without keypoints; left out.
-      faults: all faults.
-    """
-
-    images: int
-    good: int
-    people: int
-    other: int
-    faults: tuple[Fault, ...]
+    images: int  # number of listed images
+    good: int  # number of sound images, their people included
+    people: int  # number of people in these
+    other: int  # number of annotations of categories without keypoints; left out
+    faults: tuple[Fault, ...]  # all faults
 
 
 def validate(folder: pathlib.Path, *, progress: bool = True) -> dict[str, SplitReport]:

@@ -47,37 +47,23 @@ EVALUATION_ADVICE = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a config comes to.
+    """What a config comes to."""
 
-    Attributes:
-      values: the config's plain values.
-      settings: those of all but the method.
-      skeleton: that of the data set; COCO's without one, to plan or measure.
-      method_settings: as `build_config` takes them, with the skeleton.
-      method: built from them.
-      inputs: the input that it needs.
-      mesh: all devices, or those to plan for.
-      split: the one that is evaluated, where that was asked for.
-      train_source: the images that are trained on, where that was asked for.
-      eval_source: those of `split`.
-      steps_per_epoch: 1 where nothing is trained on.
-      learning_rate: by update.
-      optimizer: with that rate.
-    """
-
-    values: Mapping[str, Any]
-    settings: Settings
-    skeleton: Skeleton
+    values: Mapping[str, Any]  # the config's plain values
+    settings: Settings  # those of all but the method
+    skeleton: Skeleton  # that of the data set; COCO's without one, to plan or measure
+    # As `build_config` takes them, with the skeleton.
     method_settings: Mapping[str, Any]
-    method: Method
-    inputs: InputSpec
-    mesh: Mesh
-    split: str | None
+    method: Method  # built from them
+    inputs: InputSpec  # the input that it needs
+    mesh: Mesh  # all devices, or those to plan for
+    split: str | None  # the one that is evaluated, where that was asked for
+    # The images that are trained on, where that was asked for.
     train_source: Source | None
-    eval_source: Source | None
-    steps_per_epoch: int
-    learning_rate: optax.Schedule
-    optimizer: optax.GradientTransformation
+    eval_source: Source | None  # those of `split`
+    steps_per_epoch: int  # 1 where nothing is trained on
+    learning_rate: optax.Schedule  # by update
+    optimizer: optax.GradientTransformation  # with that rate
 
     def make_step(self) -> TrainStep:
         """Make the training step, for states of `fresh_state`.

@@ -38,17 +38,11 @@ _Item = TypeVar("_Item")
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One combination of batch, size and dtype.
+    """One combination of batch, size and dtype."""
 
-    Attributes:
-      batch: images.
-      size: `(height, width)`, input px.
-      dtype: of the convolutions.
-    """
-
-    batch: int
-    size: tuple[int, int]
-    dtype: str
+    batch: int  # images
+    size: tuple[int, int]  # `(height, width)`, input px
+    dtype: str  # of the convolutions
 
     def __str__(self) -> str:
         """As in the keys of rows."""
@@ -56,35 +50,23 @@ class Setting:
 
 
 class TimedCall(NamedTuple):
-    """A call to time, which has run once.
+    """A call to time, which has run once."""
 
-    Attributes:
-      row: all but the times.
-      call: runs it.
-      queued: a sample holds many calls, one behind the other, where one is short.
-    """
-
-    row: Row
-    call: Callable[[], Any]
+    row: Row  # all but the times
+    call: Callable[[], Any]  # runs it
+    # A sample holds many calls, one behind the other, where one is short.
     queued: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkOptions:
-    """How much is measured.
+    """How much is measured."""
 
-    Attributes:
-      rounds: least number of samples of each time.
-      seconds: time to go on for beyond that with short calls.
-      compile_only: run nothing.
-      peak_tflops: peak rate of the device; None: unknown.
-      device: to compile for, where nothing is to run; None: the default device.
-    """
-
-    rounds: int = 10
-    seconds: float = 5.0
-    compile_only: bool = False
-    peak_tflops: float | None = None
+    rounds: int = 10  # least number of samples of each time
+    seconds: float = 5.0  # time to go on for beyond that with short calls
+    compile_only: bool = False  # run nothing
+    peak_tflops: float | None = None  # peak rate of the device; None: unknown
+    # To compile for, where nothing is to run; None: the default device.
     device: Any = None
 
     def compile(self, name: str, function: Callable[..., Any], *shapes: Any) -> Program:

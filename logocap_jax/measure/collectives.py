@@ -27,32 +27,21 @@ _OP_NAME = re.compile(r'op_name="([^"]*)"')
 
 
 class Collective(NamedTuple):
-    """One collective instruction.
+    """One collective instruction."""
 
-    Attributes:
-      kind: one of `KINDS`.
-      size: bytes of its result on a device, each time.
-      times: runs per call of the program.
-      op_name: the operation that JAX traced it from; where XLA has combined several,
-        one of them.
-    """
-
-    kind: str
-    size: int
-    times: int
+    kind: str  # one of `KINDS`
+    size: int  # bytes of its result on a device, each time
+    times: int  # runs per call of the program
+    # The operation that JAX traced it from; where XLA has combined several, one of
+    # them.
     op_name: str
 
 
 class Traffic(NamedTuple):
-    """The collectives of one kind, per device and call.
+    """The collectives of one kind, per device and call."""
 
-    Attributes:
-      number: runs.
-      size: bytes of their results.
-    """
-
-    number: int
-    size: int
+    number: int  # runs
+    size: int  # bytes of their results
 
 
 class _Instruction(NamedTuple):

@@ -98,15 +98,10 @@ def fill(shapes: Variables) -> Variables:
 
 
 class Start(NamedTuple):
-    """The arrays that the pieces start from.
+    """The arrays that the pieces start from."""
 
-    Attributes:
-      label: ending of the names of rows, such as `, 3 people`.
-      arrays: inputs, and the arrays of a scene where the method has scenes.
-    """
-
-    label: str
-    arrays: Arrays
+    label: str  # ending of the names of rows, such as `, 3 people`
+    arrays: Arrays  # inputs, and the arrays of a scene where the method has scenes
 
 
 def measure_inference(

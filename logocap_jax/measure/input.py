@@ -45,22 +45,15 @@ class Resident:
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-    """The figures of one number of input workers, but the times.
+    """The figures of one number of input workers, but the times."""
 
-    Attributes:
-      key: of its row.
-      resident: memory after the warm-up and after each sample; empty where the system
-        does not tell (it is not Linux).
-      batches: in a sample.
-      bytes_per_image: all arrays of a batch, as they go to the devices.
-      image_and_mask_bytes: those of image and masks alone, per image.
-    """
-
-    key: str
+    key: str  # of its row
+    # Memory after the warm-up and after each sample; empty where the system does not
+    # tell (it is not Linux).
     resident: Sequence[Resident]
-    batches: int
-    bytes_per_image: float
-    image_and_mask_bytes: float
+    batches: int  # in a sample
+    bytes_per_image: float  # all arrays of a batch, as they go to the devices
+    image_and_mask_bytes: float  # those of image and masks alone, per image
 
     def lines(self) -> Iterator[str]:
         """Bytes and memory in words."""

@@ -26,21 +26,14 @@ Arrays = Mapping[str, Any]
 
 
 class Piece(NamedTuple):
-    """A part of inference that is compiled by itself, for one row.
+    """A part of inference that is compiled by itself, for one row."""
 
-    Attributes:
-      name: of the row.
-      reads: names of the arrays that it takes.
-      writes: names of the arrays that it returns.
-      run: `(variables, arrays) -> arrays`.
-      by_people: its time may depend on the number of people.
-    """
-
-    name: str
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
+    name: str  # of the row
+    reads: tuple[str, ...]  # names of the arrays that it takes
+    writes: tuple[str, ...]  # names of the arrays that it returns
+    # `(variables, arrays) -> arrays`.
     run: Callable[[Variables, Arrays], dict[str, Any]]
-    by_people: bool = True
+    by_people: bool = True  # its time may depend on the number of people
 
 
 def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:

@@ -29,24 +29,16 @@ from logocap_jax.training.state import TrainState
 
 @dataclasses.dataclass(frozen=True)
 class CompiledStep:
-    """A compiled training step; all figures but the batch size are per device.
+    """A compiled training step; all figures but the batch size are per device."""
 
-    Attributes:
-      batch_size: images, all devices together.
-      compile_seconds: time to trace and compile.
-      memory: peak of arguments, results, temporaries and the program, bytes.
-      flops: operations of a step.
-      accessed: bytes read and written in a step by XLA's cost analysis; None where it
-        has no figure. It includes memory on the core.
-      collectives: of a step.
-    """
-
-    batch_size: int
-    compile_seconds: float
-    memory: int
-    flops: float
+    batch_size: int  # images, all devices together
+    compile_seconds: float  # time to trace and compile
+    memory: int  # peak of arguments, results, temporaries and the program, bytes
+    flops: float  # operations of a step
+    # Bytes read and written in a step by XLA's cost analysis; None where it has no
+    # figure. It includes memory on the core.
     accessed: float | None
-    collectives: list[Collective]
+    collectives: list[Collective]  # of a step
 
     @property
     def traffic(self) -> dict[str, Traffic]:
@@ -56,24 +48,16 @@ class CompiledStep:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The needs of a training step on a mesh.
+    """The needs of a training step on a mesh."""
 
-    Attributes:
-      topology: the mesh.
-      device_kind: JAX's name of the devices.
-      dtype: of the network's arithmetic.
-      skeleton: of the data; COCO's where the config has no data set.
-      state: bytes of the parts of the training state; each device holds all.
-      step: the step.
-      other: the step for another batch, to compare with; None: not compiled.
-    """
-
-    topology: Topology
-    device_kind: str
-    dtype: str
-    skeleton: Skeleton
+    topology: Topology  # the mesh
+    device_kind: str  # JAX's name of the devices
+    dtype: str  # of the network's arithmetic
+    skeleton: Skeleton  # of the data; COCO's where the config has no data set
+    # Bytes of the parts of the training state; each device holds all.
     state: dict[str, int]
-    step: CompiledStep
+    step: CompiledStep  # the step
+    # The step for another batch, to compare with; None: not compiled.
     other: CompiledStep | None
 
     @property

@@ -10,21 +10,13 @@ from logocap_jax.device_memory import DoesNotFitError, explaining_memory, in_gib
 
 
 class Memory(NamedTuple):
-    """Device memory of one compiled program, bytes per device.
+    """Device memory of one compiled program, bytes per device."""
 
-    Attributes:
-      arguments: inputs, weights among them.
-      outputs: results.
-      aliased: outputs that take the place of donated arguments.
-      temporary: everything in between, at its peak.
-      code: the program itself, where the backend counts it.
-    """
-
-    arguments: int
-    outputs: int
-    aliased: int
-    temporary: int
-    code: int
+    arguments: int  # inputs, weights among them
+    outputs: int  # results
+    aliased: int  # outputs that take the place of donated arguments
+    temporary: int  # everything in between, at its peak
+    code: int  # the program itself, where the backend counts it
 
     @property
     def total(self) -> int:
@@ -41,22 +33,15 @@ class Memory(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A compiled function.
+    """A compiled function."""
 
-    Attributes:
-      run: calls it.
-      compile_seconds: from tracing to the executable.
-      flops: operations on one device by XLA's cost analysis; None where it has none.
-        The body of a loop is counted once, and library calls may be left out.
-      accessed: bytes read and written on one device, by the same.
-      memory: by XLA's buffer assignment; None where it has none.
-    """
-
-    run: Callable[..., Any]
-    compile_seconds: float
+    run: Callable[..., Any]  # calls it
+    compile_seconds: float  # from tracing to the executable
+    # Operations on one device by XLA's cost analysis; None where it has none. The body
+    # of a loop is counted once, and library calls may be left out.
     flops: float | None
-    accessed: float | None
-    memory: Memory | None
+    accessed: float | None  # bytes read and written on one device, by the same
+    memory: Memory | None  # by XLA's buffer assignment; None where it has none
 
     @property
     def text(self) -> str:

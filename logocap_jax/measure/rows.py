@@ -10,33 +10,22 @@ from logocap_jax.tables import format_table
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One thing that was measured.
+    """One thing that was measured."""
 
-    Attributes:
-      name: of the thing; after a comma the number of people, where it matters.
-      setting: batch, size and dtype.
-      images: images per call.
-      compile_seconds: from tracing to the executable.
-      timing: of one call; None: not run.
-      flops: operations of one call on one device, by XLA's cost analysis.
-      accessed: bytes that one call reads and writes on one device, by the same.
-      peak_share: `flops` over the device's peak rate and the median time.
-      memory_bytes: device memory, per device.
-      memory_source: the source of that figure.
-      remark: anything else to know.
-    """
-
-    name: str
-    setting: str
-    images: int
-    compile_seconds: float | None = None
-    timing: Timing | None = None
+    name: str  # of the thing; after a comma the number of people, where it matters
+    setting: str  # batch, size and dtype
+    images: int  # images per call
+    compile_seconds: float | None = None  # from tracing to the executable
+    timing: Timing | None = None  # of one call; None: not run
+    # Operations of one call on one device, by XLA's cost analysis.
     flops: float | None = None
+    # Bytes that one call reads and writes on one device, by the same.
     accessed: float | None = None
+    # `flops` over the device's peak rate and the median time.
     peak_share: float | None = None
-    memory_bytes: int | None = None
-    memory_source: str | None = None
-    remark: str = ""
+    memory_bytes: int | None = None  # device memory, per device
+    memory_source: str | None = None  # the source of that figure
+    remark: str = ""  # anything else to know
 
     @property
     def key(self) -> str:

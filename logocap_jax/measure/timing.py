@@ -16,15 +16,10 @@ _MOST_CALLS = 100
 
 
 class Timing(NamedTuple):
-    """Samples of one call's time.
+    """Samples of one call's time."""
 
-    Attributes:
-      seconds: per call, a sample each.
-      calls_per_sample: consecutive calls in a sample.
-    """
-
-    seconds: tuple[float, ...]
-    calls_per_sample: int = 1
+    seconds: tuple[float, ...]  # per call, a sample each
+    calls_per_sample: int = 1  # consecutive calls in a sample
 
     @property
     def median(self) -> float:

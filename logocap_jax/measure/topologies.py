@@ -24,19 +24,12 @@ _MISSING = ("not installed", "topology not implemented")
 
 
 class Chip(NamedTuple):
-    """An accelerator.
+    """An accelerator."""
 
-    Attributes:
-      memory: bytes.
-      axes: number of sides of a topology: of a TPU slice's torus; 1 for GPUs.
-      largest: largest number of chips in one slice, or behind one switch.
-      gpu: XLA's description, a `GpuTargetConfigProto` as text; empty for TPUs.
-    """
-
-    memory: int
-    axes: int
-    largest: int
-    gpu: str = ""
+    memory: int  # bytes
+    axes: int  # number of sides of a topology: of a TPU slice's torus; 1 for GPUs
+    largest: int  # largest number of chips in one slice, or behind one switch
+    gpu: str = ""  # XLA's description, a `GpuTargetConfigProto` as text; empty for TPUs
 
 
 def _make_gpu(
@@ -120,17 +113,11 @@ CHIPS: dict[str, Chip] = {
 
 
 class Topology(NamedTuple):
-    """Devices to plan for.
+    """Devices to plan for."""
 
-    Attributes:
-      name: as given, such as `v5e:16x16`.
-      shape: chips along each axis.
-      chip: None for CPUs, which differ too much.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    chip: Chip | None
+    name: str  # as given, such as `v5e:16x16`
+    shape: tuple[int, ...]  # chips along each axis
+    chip: Chip | None  # None for CPUs, which differ too much
 
     @property
     def size(self) -> int:

@@ -148,15 +148,10 @@ def batch_shapes(run: Run) -> Batch:
 
 @dataclasses.dataclass
 class _Stepper:
-    """Takes steps from state to state: each state is donated to the next.
+    """Takes steps from state to state: each state is donated to the next."""
 
-    Attributes:
-      program: the step.
-      state: the last one.
-    """
-
-    program: Program
-    state: TrainState
+    program: Program  # the step
+    state: TrainState  # the last one
 
     def advance(self, batch: Batch) -> Any:
         """Take a step, without any transfer from or to the host."""

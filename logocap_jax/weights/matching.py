@@ -10,20 +10,14 @@ from logocap_jax.torch_rows import PathArrays, Shapes
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Outcome for each array.
+    """Outcome for each array."""
 
-    Attributes:
-      used: names in the file of the arrays that were taken.
-      unused: names in the file of the arrays that the model has no place for.
-      missing: paths in the model that the file has no array for; of a file that is of
-        no whole model, the modules of its method that it lacks.
-      wrong_shape: path, shape in the file (in our layout) and shape expected.
-    """
-
-    used: list[str]
-    unused: list[str]
+    used: list[str]  # names in the file of the arrays that were taken
+    unused: list[str]  # names in the file of the arrays that the model has no place for
+    # Paths in the model that the file has no array for; of a file that is of no whole
+    # model, the modules of its method that it lacks.
     missing: list[str]
-    wrong_shape: list[str]
+    wrong_shape: list[str]  # path, shape in the file (in our layout) and shape expected
 
     @property
     def complete(self) -> bool:

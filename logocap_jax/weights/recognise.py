@@ -17,18 +17,13 @@ _COLLECTIONS = ("params/", "batch_stats/")
 
 
 class Identified(NamedTuple):
-    """Arrays as a method reads them.
+    """Arrays as a method reads them."""
 
-    Attributes:
-      method: its name.
-      settings: those that the shapes tell, `num_keypoints` among them; None: not a
-        whole model, but the method whose table has most of the arrays.
-      source: the arrays by path.
-    """
-
-    method: str
+    method: str  # its name
+    # Those that the shapes tell, `num_keypoints` among them; None: not a whole model,
+    # but the method whose table has most of the arrays.
     settings: Settings | None
-    source: PathArrays
+    source: PathArrays  # the arrays by path
 
 
 def is_ours(names: Iterable[str]) -> bool:
