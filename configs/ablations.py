@@ -36,14 +36,14 @@ _NO_ATTENTION = {"attentive_layer": None}
 class Variant:
     """A row of a table."""
 
-    what: str  # in words
-    paper_ap: float  # the paper's, in percent
-    method: str = "logocap"  # LOGO-CAP, or its baseline
-    # Settings of the method that it is trained with.
+    what: str  #: in words
+    paper_ap: float  #: the paper's, in percent
+    method: str = "logocap"  #: LOGO-CAP, or its baseline
+    #: Settings of the method that it is trained with.
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    # Settings of the method that count at test time alone.
+    #: Settings of the method that count at test time alone.
     test: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    # 3x3 convolutions of message passing; None: as many as there are.
+    #: 3x3 convolutions of message passing; None: as many as there are.
     message_layers: int | None = None
 
     @property

@@ -31,8 +31,8 @@ _CONFIG = Path("configs/ablations.py")
 class Command(NamedTuple):
     """A run of a script."""
 
-    arguments: tuple[str, ...]  # the script and its flags
-    result: Path  # what it leaves when it is done
+    arguments: tuple[str, ...]  #: the script and its flags
+    result: Path  #: what it leaves when it is done
 
 
 def main(argv: Sequence[str] | None = None) -> int:

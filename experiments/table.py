@@ -19,10 +19,10 @@ _HEADER = [
 class Row(NamedTuple):
     """The scores of one variant, trained with one seed."""
 
-    variant: str  # its name
-    seed: int  # of the run
-    metrics: Metrics  # by result set and metric, 0..1
-    # The same on images with people; None where that was not scored.
+    variant: str  #: its name
+    seed: int  #: of the run
+    metrics: Metrics  #: by result set and metric, 0..1
+    #: The same on images with people; None where that was not scored.
     people_only: Metrics | None = None
 
 

@@ -22,37 +22,37 @@ Settings = dict[str, Any]
 class Layout(NamedTuple):
     """How an array's axes differ between PyTorch and here."""
 
-    # A view in our layout; an array of the wrong rank is left as it is, so that it is
-    # reported by its shape.
+    #: A view in our layout; an array of the wrong rank is left as it is, so that it is
+    #: reported by its shape.
     from_torch: Callable[[np.ndarray], np.ndarray]
-    to_torch: Callable[[np.ndarray], np.ndarray]  # the inverse
+    to_torch: Callable[[np.ndarray], np.ndarray]  #: the inverse
 
 
 class Constant(NamedTuple):
     """An array of the state dict, the same in every model, that our tree lacks."""
 
-    name: str  # below the module's name
-    value: np.ndarray  # what is written
-    exact: bool = True  # refuse files with another value (report it as unused)
+    name: str  #: below the module's name
+    value: np.ndarray  #: what is written
+    exact: bool = True  #: refuse files with another value (report it as unused)
 
 
 class Leaf(NamedTuple):
     """An array of a module."""
 
-    torch: str  # its name below the module in the state dict
-    collection: str  # of our variables, `params` or `batch_stats`
-    path: str  # its path below our module
-    layout: Layout  # how its axes differ
-    # What the state dict holds wherever it holds this array.
+    torch: str  #: its name below the module in the state dict
+    collection: str  #: of our variables, `params` or `batch_stats`
+    path: str  #: its path below our module
+    layout: Layout  #: how its axes differ
+    #: What the state dict holds wherever it holds this array.
     constants: tuple[Constant, ...] = ()
 
 
 class Row(NamedTuple):
     """A module; `{name}` stands for a number, the same on both sides."""
 
-    torch: str  # its name in the state dict, such as `layer1.{i}.conv{n}`
-    path: str  # its path in our tree without the collection
-    leaves: tuple[Leaf, ...]  # its arrays
+    torch: str  #: its name in the state dict, such as `layer1.{i}.conv{n}`
+    path: str  #: its path in our tree without the collection
+    leaves: tuple[Leaf, ...]  #: its arrays
 
 
 class Entry(NamedTuple):
@@ -67,9 +67,9 @@ class Entry(NamedTuple):
 class PathArrays(NamedTuple):
     """Arrays of a file in our layout."""
 
-    arrays: dict[str, np.ndarray]  # by path
-    names: dict[str, str]  # path -> name in the file
-    unknown: list[str]  # names in the file of arrays that the table lacks
+    arrays: dict[str, np.ndarray]  #: by path
+    names: dict[str, str]  #: path -> name in the file
+    unknown: list[str]  #: names in the file of arrays that the table lacks
 
 
 def _same(value: Any) -> Any:
@@ -80,20 +80,20 @@ def _same(value: Any) -> Any:
 class WeightFormat:
     """The PyTorch checkpoints of a method."""
 
-    rows: tuple[Row, ...]  # the table
-    # Shapes by path -> the method's settings that they tell, and `num_keypoints` in
-    # place of the skeleton. None: not weights of this method. Raises `ValueError` for
-    # weights of this method that are damaged.
+    rows: tuple[Row, ...]  #: the table
+    #: Shapes by path -> the method's settings that they tell, and `num_keypoints` in
+    #: place of the skeleton. None: not weights of this method. Raises `ValueError` for
+    #: weights of this method that are damaged.
     recognise: Callable[[Shapes], Settings | None]
-    # Pattern and replacement for keys of older or other files; applied one after the
-    # other, after `module.` (data parallelism) is dropped.
+    #: Pattern and replacement for keys of older or other files; applied one after the
+    #: other, after `module.` (data parallelism) is dropped.
     aliases: tuple[tuple[str, str], ...] = ()
-    # State dict of a file -> one whose every key has a row: join arrays that are one
-    # here, drop copies. Leaves alone what it cannot join; that is reported.
+    #: State dict of a file -> one whose every key has a row: join arrays that are one
+    #: here, drop copies. Leaves alone what it cannot join; that is reported.
     merge: Callable[[StateDict], StateDict] = _same
-    split: Callable[[StateDict], StateDict] = _same  # the inverse, to write
-    # Parts of the model that PyTorch keeps in files of their own. Keys of the file
-    # `scorer` have the prefix `scorer.` in the table.
+    split: Callable[[StateDict], StateDict] = _same  #: the inverse, to write
+    #: Parts of the model that PyTorch keeps in files of their own. Keys of the file
+    #: `scorer` have the prefix `scorer.` in the table.
     files: tuple[str, ...] = ()
 
     def from_torch(self, state: Arrays) -> PathArrays:

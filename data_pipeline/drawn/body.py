@@ -23,22 +23,22 @@ from logocap_jax.skeletons import COCO
 class Outfit:
     """The clothes of a person."""
 
-    # By use: `skin`, `hair`, `shirt`, `trousers`, `shoes`, `features` (eyes and mouth),
-    # `nose`; also `sleeve`, `cuff`, `thigh` and `shin`, each of which is cloth or skin.
+    #: By use: `skin`, `hair`, `shirt`, `trousers`, `shoes`, `features` (eyes, mouth),
+    #: `nose`; also `sleeve`, `cuff`, `thigh`, `shin`, each of cloth or skin.
     materials: dict[str, Material]
-    skirt: bool  # whether a skirt joins the thighs
-    hair: str  # `none`, `short` or `long`
+    skirt: bool  #: whether a skirt joins the thighs
+    hair: str  #: `none`, `short` or `long`
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
     """One shape of a body."""
 
-    shape: Shape  # where it is, standing heights, relative to the middle of the hips
-    material: str  # key of `Outfit.materials`
-    depth: float  # nearness to the viewer; nearer parts hide farther ones
-    shows: tuple[str, ...] = ()  # names of the keypoints that can be seen on this part
-    outlined: bool = True  # whether a line separates it from what is behind it
+    shape: Shape  #: where it is, standing heights, relative to the middle of the hips
+    material: str  #: key of `Outfit.materials`
+    depth: float  #: nearness to the viewer; nearer parts hide farther ones
+    shows: tuple[str, ...] = ()  #: names of the keypoints that can be seen on this part
+    outlined: bool = True  #: whether a line separates it from what is behind it
 
 
 class _Bone(NamedTuple):

@@ -30,11 +30,11 @@ _FINE = 4  # Contours run through pixel centres; finer pixels bring them to the 
 class Subject:
     """The kind of beings that are drawn."""
 
-    name: str  # of the data set
-    # Generator, pixels of either side -> scene.
+    name: str  #: of the data set
+    #: Generator, pixels of either side -> scene.
     draw: Callable[[np.random.Generator, int], Scene]
-    category: dict[str, Any]  # its entry of `categories`
-    # Content of a `skeleton.toml`; None: the keypoints are COCO's.
+    category: dict[str, Any]  #: its entry of `categories`
+    #: Content of a `skeleton.toml`; None: the keypoints are COCO's.
     skeleton: str | None = None
 
 

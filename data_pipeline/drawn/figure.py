@@ -20,10 +20,10 @@ Span = tuple[int, int]  # Degrees, drawn uniformly from low to high.
 class Limb(NamedTuple):
     """Joint limits of an arm or a leg, in degrees."""
 
-    raising: Span  # angle of the upper bone from hanging straight down
-    azimuth: Span  # where it is raised to: 0 sideways, 90 forward, -90 backward
-    bend: Span  # angle of the lower bone from the direction of the upper one
-    # (outward, up, forward) direction that the lower bone bends to.
+    raising: Span  #: angle of the upper bone from hanging straight down
+    azimuth: Span  #: where it is raised to: 0 sideways, 90 forward, -90 backward
+    bend: Span  #: angle of the lower bone from the direction of the upper one
+    #: (outward, up, forward) direction that the lower bone bends to.
     toward: tuple[float, float, float]
 
 
@@ -83,37 +83,37 @@ def _pick(rng: np.random.Generator, table: dict[str, tuple[_T, float]]) -> _T:
 class Build:
     """Lengths of a body as shares of its standing height."""
 
-    head: float  # radius of the head
-    neck: float  # length of the neck
-    torso: float  # from between the hips to the neck
-    shoulders: float  # distance of the shoulder joints
-    hips: float  # distance of the hip joints
-    upper_arm: float  # shoulder to elbow
-    forearm: float  # elbow to wrist
-    thigh: float  # hip to knee
-    shin: float  # knee to ankle
-    girth: float  # factor on all thicknesses
+    head: float  #: radius of the head
+    neck: float  #: length of the neck
+    torso: float  #: from between the hips to the neck
+    shoulders: float  #: distance of the shoulder joints
+    hips: float  #: distance of the hip joints
+    upper_arm: float  #: shoulder to elbow
+    forearm: float  #: elbow to wrist
+    thigh: float  #: hip to knee
+    shin: float  #: knee to ankle
+    girth: float  #: factor on all thicknesses
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
     """Angles that a person is seen under, in degrees."""
 
-    yaw: float  # turn of the body, 0 facing the viewer, 180 showing the back
-    elevation: float  # of the viewer above the horizon
-    roll: float  # rotation in the image plane
+    yaw: float  #: turn of the body, 0 facing the viewer, 180 showing the back
+    elevation: float  #: of the viewer above the horizon
+    roll: float  #: rotation in the image plane
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
     """A posed person as the viewer sees it, relative to the middle of the hips."""
 
-    build: Build  # its proportions
-    view: View  # its angles to the viewer
-    # (x right, y down, depth towards the viewer) in standing heights, by name: the COCO
-    # keypoints, `neck`, `head`, `{left,right}_{hand,toe}`.
+    build: Build  #: its proportions
+    view: View  #: its angles to the viewer
+    #: (x right, y down, depth towards the viewer) in standing heights, by name: COCO's
+    #: keypoints, `neck`, `head`, `{left,right}_{hand,toe}`.
     points: dict[str, Float[np.ndarray, "3"]]
-    # Columns are the head's left, up and forward in the same axes.
+    #: Columns are the head's left, up and forward in the same axes.
     head_axes: Float[np.ndarray, "3 3"]
 
     @property

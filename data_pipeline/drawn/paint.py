@@ -17,11 +17,11 @@ _SHIFT = 4  # Fractional bits of the coordinates that OpenCV's polygons take.
 class Material:
     """A texture, in coordinates along and across the shape that wears it."""
 
-    texture: str  # `plain`, `stripes`, `checks`, `noise` or `gradient`
-    colors: Float[np.ndarray, "2 3"]  # the two RGB colours it mixes, 0..255
-    frequency: float  # repeats per unit of length
-    grid: Float[np.ndarray, "8 8"]  # shares of the second colour that `noise` repeats
-    ink: Float[np.ndarray, "3"]  # RGB colour of the outline, 0..255
+    texture: str  #: `plain`, `stripes`, `checks`, `noise` or `gradient`
+    colors: Float[np.ndarray, "2 3"]  #: the two RGB colours it mixes, 0..255
+    frequency: float  #: repeats per unit of length
+    grid: Float[np.ndarray, "8 8"]  #: shares of the second colour that `noise` repeats
+    ink: Float[np.ndarray, "3"]  #: RGB colour of the outline, 0..255
 
     def mix(
         self, along: Float[np.ndarray, " N"], across: Float[np.ndarray, " N"]
@@ -54,8 +54,8 @@ class Material:
 class Shape:
     """A convex outline and the axis its texture and its shading follow."""
 
-    outline: Float[np.ndarray, "N 2"]  # corners `(x, y)`
-    axis: Float[np.ndarray, "2 2"]  # start and end `(x, y)`
+    outline: Float[np.ndarray, "N 2"]  #: corners `(x, y)`
+    axis: Float[np.ndarray, "2 2"]  #: start and end `(x, y)`
 
     def moved(self, scale: float, shift: Float[np.ndarray, "2"]) -> "Shape":
         """The shape `scale * point + shift`."""

@@ -17,12 +17,12 @@ _FACE = ("nose", "left_eye", "right_eye")
 class Sprite:
     """A painted person (or another being), in its own pixels."""
 
-    rgb: UInt8[np.ndarray, "h w 3"]  # colours, arbitrary where not `mask`
-    mask: Bool[np.ndarray, "h w"]  # pixels of the person
-    # `(x, y)`, pixel centres at integers; of a person COCO's.
+    rgb: UInt8[np.ndarray, "h w 3"]  #: colours, arbitrary where not `mask`
+    mask: Bool[np.ndarray, "h w"]  #: pixels of the person
+    #: `(x, y)`, pixel centres at integers; of a person COCO's.
     keypoints: Float[np.ndarray, "K 2"]
-    seen: Bool[np.ndarray, " K"]  # keypoint is not hidden by the person's own body
-    # An annotator would place the keypoint, seen or not.
+    seen: Bool[np.ndarray, " K"]  #: keypoint is not hidden by the person's own body
+    #: An annotator would place the keypoint, seen or not.
     labelled: Bool[np.ndarray, " K"]
 
 

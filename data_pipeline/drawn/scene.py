@@ -20,11 +20,11 @@ _COUNTS = (0.07, 0.25, 0.27, 0.18, 0.09, 0.055, 0.04, 0.025, 0.02)
 class Annotation:
     """One person, or one crowd, as COCO would annotate it, in image pixels."""
 
-    mask: Bool[np.ndarray, "H W"]  # its visible pixels, at least one
-    # `(x, y, v)` with pixel centres at integers; v is 2 where visible, 1 where hidden,
-    # 0 (and x = y = 0) outside the image or where not labelled.
+    mask: Bool[np.ndarray, "H W"]  #: its visible pixels, at least one
+    #: `(x, y, v)` with pixel centres at integers; v is 2 where visible, 1 where hidden,
+    #: 0 (and x = y = 0) outside the image or where not labelled.
     keypoints: Float[np.ndarray, "K 3"]
-    # The mask holds several people, none of them annotated by itself.
+    #: The mask holds several people, none of them annotated by itself.
     is_crowd: bool = False
 
     @property
@@ -37,9 +37,9 @@ class Annotation:
 class Scene:
     """An image and what is in it."""
 
-    image: UInt8[np.ndarray, "H W 3"]  # RGB pixels
-    # 0 to 8 people, nearest first; after them, in some scenes, far people and a crowd,
-    # which have no keypoints.
+    image: UInt8[np.ndarray, "H W 3"]  #: RGB pixels
+    #: 0 to 8 people, nearest first; after them, in some scenes, far people and a crowd,
+    #: which have no keypoints.
     annotations: tuple[Annotation, ...]
 
 

@@ -14,9 +14,9 @@ from data_pipeline.drawn.render import Sprite
 class Actor:
     """A sprite on the stage."""
 
-    sprite: Sprite  # the painted person
-    corner: tuple[int, int]  # stage pixel (x, y) of the sprite's top left one
-    number: int  # what marks this person's pixels, from 1
+    sprite: Sprite  #: the painted person
+    corner: tuple[int, int]  #: stage pixel (x, y) of the sprite's top left one
+    number: int  #: what marks this person's pixels, from 1
 
 
 class Stage:

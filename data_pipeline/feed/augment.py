@@ -12,14 +12,14 @@ from data_pipeline.feed.affine import train_affine
 class Augmentation:
     """Ranges to draw from; the defaults are those of the reference."""
 
-    rotation_deg: float = 30.0  # uniform in plus or minus this
-    # Crop's side as a share of the image's short side, uniform from here.
+    rotation_deg: float = 30.0  #: uniform in plus or minus this
+    #: Crop's side as a share of the image's short side, uniform from here.
     scale_min: float = 0.75
-    scale_max: float = 1.5  # to here
-    # Whole pixels, uniform in plus or minus this, for a crop of 200 px; it grows with
-    # the crop.
+    scale_max: float = 1.5  #: to here
+    #: Whole pixels, uniform in plus or minus this, for a crop of 200 px; it grows with
+    #: the crop.
     translation: float = 40.0
-    mirror: float = 0.5  # probability of mirroring
+    mirror: float = 0.5  #: probability of mirroring
 
     def __post_init__(self) -> None:
         """Check the ranges.

@@ -23,12 +23,12 @@ from data_pipeline.read.sources import Source, check_share
 class EvalBatches:
     """Batches of a source, in a fixed order, as often as it is iterated."""
 
-    source: Source  # records
-    # For each batch the positions of its images in `source`; negative numbers are
-    # padding (`~position` of the image that is repeated).
+    source: Source  #: records
+    #: For each batch the positions of its images in `source`; negative numbers are
+    #: padding (`~position` of the image that is repeated).
     batches: Sequence[tuple[int, ...]]
-    load: Callable[[ImageRecord], Example]  # makes the example of a record
-    num_threads: int  # threads that decode ahead
+    load: Callable[[ImageRecord], Example]  #: makes the example of a record
+    num_threads: int  #: threads that decode ahead
 
     def __len__(self) -> int:
         """Number of batches."""

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 class Prepared:
     """The outcome of `prepare_coco`."""
 
-    # Images written, per split; empty where nothing was to be done.
+    #: Images written, per split; empty where nothing was to be done.
     written: dict[str, int]
-    left_out: dict[str, int]  # images left out, per split
-    # Annotations of categories without keypoints, per split; left out.
+    left_out: dict[str, int]  #: images left out, per split
+    #: Annotations of categories without keypoints, per split; left out.
     other: dict[str, int]
-    faults: tuple[Fault, ...]  # why images were left out
+    faults: tuple[Fault, ...]  #: why images were left out
 
 
 def prepare_coco(

@@ -26,11 +26,11 @@ CACHE = "downloads"  # below the data set's folder
 class Archive:
     """A zip file."""
 
-    path: str  # below the address of the data set
-    size: int  # bytes
-    sha256: str  # of the file, hexadecimal
-    # By split, the file or folder in it that is needed; it has the same path in the
-    # data set's own folder.
+    path: str  #: below the address of the data set
+    size: int  #: bytes
+    sha256: str  #: of the file, hexadecimal
+    #: By split, the file or folder in it that is needed; it has the same path in the
+    #: data set's own folder.
     holds: Mapping[str, str]
 
     @property

@@ -100,10 +100,10 @@ class AnnotationFile:
 class CocoSplit:
     """The good records of one annotation file, in its order, and its faults."""
 
-    records: tuple[ImageRecord, ...]  # images whose every annotation is sound
-    faults: tuple[Fault, ...]  # all faults
-    left_out: int  # number of images that are listed but not in `records`
-    # Number of annotations of categories without keypoints; left out.
+    records: tuple[ImageRecord, ...]  #: images whose every annotation is sound
+    faults: tuple[Fault, ...]  #: all faults
+    left_out: int  #: number of images that are listed but not in `records`
+    #: Number of annotations of categories without keypoints; left out.
     num_other: int = 0
 
 

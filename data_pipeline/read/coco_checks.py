@@ -21,9 +21,9 @@ _Check = tuple[str, Callable[[Any], bool], str]
 class CheckedEntries(NamedTuple):
     """The entries of one list of a COCO-style file."""
 
-    good: list[dict[str, Any]]  # sound entries
-    bad: list[Any]  # all others
-    faults: list[tuple[str, str]]  # `(entry, reason)` of each fault
+    good: list[dict[str, Any]]  #: sound entries
+    bad: list[Any]  #: all others
+    faults: list[tuple[str, str]]  #: `(entry, reason)` of each fault
 
 
 def check_parts(content: Any, parts: Sequence[str], source: str) -> None:

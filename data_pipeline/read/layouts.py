@@ -16,14 +16,14 @@ _INFO_FILE = "dataset_info.json"  # TFDS's name
 class Layout:
     """The official file names of one data set."""
 
-    name: str  # of the data set
-    skeleton: Skeleton  # what its keypoints are
-    annotations: Mapping[str, str]  # by split, the annotation file
-    annotation_folders: tuple[str, ...]  # where it may be, below the data set's folder
-    image_folders: Mapping[str, tuple[str, ...]]  # by split, where its images may be
-    # Area of a person as a share of the box, where annotations have no areas.
+    name: str  #: of the data set
+    skeleton: Skeleton  #: what its keypoints are
+    annotations: Mapping[str, str]  #: by split, the annotation file
+    annotation_folders: tuple[str, ...]  #: where it may be, below the data set's folder
+    image_folders: Mapping[str, tuple[str, ...]]  #: by split, where its images may be
+    #: Area of a person as a share of the box, where annotations have no areas.
     area_of_box: float | None = None
-    unlabelled: frozenset[str] = frozenset()  # splits that only list images
+    unlabelled: frozenset[str] = frozenset()  #: splits that only list images
 
     def annotation_file(self, root: pathlib.Path, split: str) -> pathlib.Path:
         """Path of a split's annotations; the first candidate if none exists."""

@@ -13,21 +13,21 @@ from jaxtyping import Bool, Float32, Int8
 class ImageRecord:
     """One image and its `n` annotated people, in original image pixels."""
 
-    image_id: int  # number of the image in its data set
-    file_name: str  # path of the image inside its image folder
-    width: int  # pixels
-    height: int  # pixels
-    # `(x, y)`, image px; arbitrary where `visibility` is 0.
+    image_id: int  #: number of the image in its data set
+    file_name: str  #: path of the image inside its image folder
+    width: int  #: pixels
+    height: int  #: pixels
+    #: `(x, y)`, image px; arbitrary where `visibility` is 0.
     keypoints: Float32[np.ndarray, "n K 2"]
-    # 0 not labelled, 1 labelled but hidden, 2 visible.
+    #: 0 not labelled, 1 labelled but hidden, 2 visible.
     visibility: Int8[np.ndarray, "n K"]
-    bbox: Float32[np.ndarray, "n 4"]  # `(x, y, width, height)`, image px
-    area: Float32[np.ndarray, " n"]  # area of the person as annotated, image px^2
-    iscrowd: Bool[np.ndarray, " n"]  # the annotation covers a group of people
-    # Per person COCO's `segmentation` (polygons or run lengths) as JSON text; empty
-    # where the loss mask needs none.
+    bbox: Float32[np.ndarray, "n 4"]  #: `(x, y, width, height)`, image px
+    area: Float32[np.ndarray, " n"]  #: area of the person as annotated, image px^2
+    iscrowd: Bool[np.ndarray, " n"]  #: the annotation covers a group of people
+    #: Per person COCO's `segmentation` (polygons or run lengths) as JSON text; empty
+    #: where the loss mask needs none.
     segmentation: tuple[str, ...]
-    image: pathlib.Path | bytes  # the encoded image, or the file that holds it
+    image: pathlib.Path | bytes  #: the encoded image, or the file that holds it
 
     @property
     def name(self) -> str:
@@ -53,9 +53,9 @@ class ImageRecord:
 class Fault(NamedTuple):
     """One fault of one record."""
 
-    file: str  # the file that holds the record
-    record: str  # its name, such as `annotation 7`
-    reason: str  # got and expected
+    file: str  #: the file that holds the record
+    record: str  #: its name, such as `annotation 7`
+    reason: str  #: got and expected
 
     def __str__(self) -> str:
         """One line."""

@@ -18,11 +18,11 @@ from logocap_jax.skeletons import Skeleton
 class SplitReport:
     """The state of a split."""
 
-    images: int  # number of listed images
-    good: int  # number of sound images, their people included
-    people: int  # number of people in these
-    other: int  # number of annotations of categories without keypoints; left out
-    faults: tuple[Fault, ...]  # all faults
+    images: int  #: number of listed images
+    good: int  #: number of sound images, their people included
+    people: int  #: number of people in these
+    other: int  #: number of annotations of categories without keypoints; left out
+    faults: tuple[Fault, ...]  #: all faults
 
 
 def validate(folder: pathlib.Path, *, progress: bool = True) -> dict[str, SplitReport]:

@@ -30,11 +30,11 @@ _LOG = logging.getLogger(__name__)
 class Predictions(NamedTuple):
     """Poses of all images of a split."""
 
-    # By name of the result set; where a run keeps a moving average of its weights the
-    # names of the average's sets end in `_ema`.
+    #: By name of the result set; where a run keeps a moving average of its weights the
+    #: names of the average's sets end in `_ema`.
     sets: ResultSets
-    # The name of the set that is the method's answer: the average's, where there is
-    # one.
+    #: The name of the set that is the method's answer: the average's, where there is
+    #: one.
     answer: str
 
 

@@ -49,21 +49,21 @@ EVALUATION_ADVICE = (
 class Run:
     """What a config comes to."""
 
-    values: Mapping[str, Any]  # the config's plain values
-    settings: Settings  # those of all but the method
-    skeleton: Skeleton  # that of the data set; COCO's without one, to plan or measure
-    # As `build_config` takes them, with the skeleton.
+    values: Mapping[str, Any]  #: the config's plain values
+    settings: Settings  #: those of all but the method
+    skeleton: Skeleton  #: that of the data set; COCO's without one, to plan or measure
+    #: As `build_config` takes them, with the skeleton.
     method_settings: Mapping[str, Any]
-    method: Method  # built from them
-    inputs: InputSpec  # the input that it needs
-    mesh: Mesh  # all devices, or those to plan for
-    split: str | None  # the one that is evaluated, where that was asked for
-    # The images that are trained on, where that was asked for.
+    method: Method  #: built from them
+    inputs: InputSpec  #: the input that it needs
+    mesh: Mesh  #: all devices, or those to plan for
+    split: str | None  #: the one that is evaluated, where that was asked for
+    #: The images that are trained on, where that was asked for.
     train_source: Source | None
-    eval_source: Source | None  # those of `split`
-    steps_per_epoch: int  # 1 where nothing is trained on
-    learning_rate: optax.Schedule  # by update
-    optimizer: optax.GradientTransformation  # with that rate
+    eval_source: Source | None  #: those of `split`
+    steps_per_epoch: int  #: 1 where nothing is trained on
+    learning_rate: optax.Schedule  #: by update
+    optimizer: optax.GradientTransformation  #: with that rate
 
     def make_step(self) -> TrainStep:
         """Make the training step, for states of `fresh_state`.

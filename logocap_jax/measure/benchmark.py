@@ -40,9 +40,9 @@ _Item = TypeVar("_Item")
 class Setting:
     """One combination of batch, size and dtype."""
 
-    batch: int  # images
-    size: tuple[int, int]  # `(height, width)`, input px
-    dtype: str  # of the convolutions
+    batch: int  #: images
+    size: tuple[int, int]  #: `(height, width)`, input px
+    dtype: str  #: of the convolutions
 
     def __str__(self) -> str:
         """As in the keys of rows."""
@@ -52,9 +52,9 @@ class Setting:
 class TimedCall(NamedTuple):
     """A call to time, which has run once."""
 
-    row: Row  # all but the times
-    call: Callable[[], Any]  # runs it
-    # A sample holds many calls, one behind the other, where one is short.
+    row: Row  #: all but the times
+    call: Callable[[], Any]  #: runs it
+    #: A sample holds many calls, one behind the other, where one is short.
     queued: bool = True
 
 
@@ -62,11 +62,11 @@ class TimedCall(NamedTuple):
 class BenchmarkOptions:
     """How much is measured."""
 
-    rounds: int = 10  # least number of samples of each time
-    seconds: float = 5.0  # time to go on for beyond that with short calls
-    compile_only: bool = False  # run nothing
-    peak_tflops: float | None = None  # peak rate of the device; None: unknown
-    # To compile for, where nothing is to run; None: the default device.
+    rounds: int = 10  #: least number of samples of each time
+    seconds: float = 5.0  #: time to go on for beyond that with short calls
+    compile_only: bool = False  #: run nothing
+    peak_tflops: float | None = None  #: peak rate of the device; None: unknown
+    #: To compile for, where nothing is to run; None: the default device.
     device: Any = None
 
     def compile(self, name: str, function: Callable[..., Any], *shapes: Any) -> Program:

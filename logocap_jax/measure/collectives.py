@@ -29,19 +29,19 @@ _OP_NAME = re.compile(r'op_name="([^"]*)"')
 class Collective(NamedTuple):
     """One collective instruction."""
 
-    kind: str  # one of `KINDS`
-    size: int  # bytes of its result on a device, each time
-    times: int  # runs per call of the program
-    # The operation that JAX traced it from; where XLA has combined several, one of
-    # them.
+    kind: str  #: one of `KINDS`
+    size: int  #: bytes of its result on a device, each time
+    times: int  #: runs per call of the program
+    #: The operation that JAX traced it from; where XLA has combined several, one of
+    #: them.
     op_name: str
 
 
 class Traffic(NamedTuple):
     """The collectives of one kind, per device and call."""
 
-    number: int  # runs
-    size: int  # bytes of their results
+    number: int  #: runs
+    size: int  #: bytes of their results
 
 
 class _Instruction(NamedTuple):

@@ -100,8 +100,8 @@ def fill(shapes: Variables) -> Variables:
 class Start(NamedTuple):
     """The arrays that the pieces start from."""
 
-    label: str  # ending of the names of rows, such as `, 3 people`
-    arrays: Arrays  # inputs, and the arrays of a scene where the method has scenes
+    label: str  #: ending of the names of rows, such as `, 3 people`
+    arrays: Arrays  #: inputs, and the arrays of a scene where the method has scenes
 
 
 def measure_inference(

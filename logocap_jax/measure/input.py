@@ -47,13 +47,13 @@ class Resident:
 class Pipeline:
     """The figures of one number of input workers, but the times."""
 
-    key: str  # of its row
-    # Memory after the warm-up and after each sample; empty where the system does not
-    # tell (it is not Linux).
+    key: str  #: of its row
+    #: Memory after the warm-up and after each sample; empty where the system does not
+    #: tell (it is not Linux).
     resident: Sequence[Resident]
-    batches: int  # in a sample
-    bytes_per_image: float  # all arrays of a batch, as they go to the devices
-    image_and_mask_bytes: float  # those of image and masks alone, per image
+    batches: int  #: in a sample
+    bytes_per_image: float  #: all arrays of a batch, as they go to the devices
+    image_and_mask_bytes: float  #: those of image and masks alone, per image
 
     def lines(self) -> Iterator[str]:
         """Bytes and memory in words."""

@@ -28,12 +28,12 @@ Arrays = Mapping[str, Any]
 class Piece(NamedTuple):
     """A part of inference that is compiled by itself, for one row."""
 
-    name: str  # of the row
-    reads: tuple[str, ...]  # names of the arrays that it takes
-    writes: tuple[str, ...]  # names of the arrays that it returns
-    # `(variables, arrays) -> arrays`.
+    name: str  #: of the row
+    reads: tuple[str, ...]  #: names of the arrays that it takes
+    writes: tuple[str, ...]  #: names of the arrays that it returns
+    #: `(variables, arrays) -> arrays`.
     run: Callable[[Variables, Arrays], dict[str, Any]]
-    by_people: bool = True  # its time may depend on the number of people
+    by_people: bool = True  #: its time may depend on the number of people
 
 
 def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:

@@ -31,14 +31,14 @@ from logocap_jax.training.state import TrainState
 class CompiledStep:
     """A compiled training step; all figures but the batch size are per device."""
 
-    batch_size: int  # images, all devices together
-    compile_seconds: float  # time to trace and compile
-    memory: int  # peak of arguments, results, temporaries and the program, bytes
-    flops: float  # operations of a step
-    # Bytes read and written in a step by XLA's cost analysis; None where it has no
-    # figure. It includes memory on the core.
+    batch_size: int  #: images, all devices together
+    compile_seconds: float  #: time to trace and compile
+    memory: int  #: peak of arguments, results, temporaries and the program, bytes
+    flops: float  #: operations of a step
+    #: Bytes read and written in a step by XLA's cost analysis; None where it has no
+    #: figure. It includes memory on the core.
     accessed: float | None
-    collectives: list[Collective]  # of a step
+    collectives: list[Collective]  #: of a step
 
     @property
     def traffic(self) -> dict[str, Traffic]:
@@ -50,14 +50,14 @@ class CompiledStep:
 class Plan:
     """The needs of a training step on a mesh."""
 
-    topology: Topology  # the mesh
-    device_kind: str  # JAX's name of the devices
-    dtype: str  # of the network's arithmetic
-    skeleton: Skeleton  # of the data; COCO's where the config has no data set
-    # Bytes of the parts of the training state; each device holds all.
+    topology: Topology  #: the mesh
+    device_kind: str  #: JAX's name of the devices
+    dtype: str  #: of the network's arithmetic
+    skeleton: Skeleton  #: of the data; COCO's where the config has no data set
+    #: Bytes of the parts of the training state; each device holds all.
     state: dict[str, int]
-    step: CompiledStep  # the step
-    # The step for another batch, to compare with; None: not compiled.
+    step: CompiledStep  #: the step
+    #: The step for another batch, to compare with; None: not compiled.
     other: CompiledStep | None
 
     @property

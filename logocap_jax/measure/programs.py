@@ -12,11 +12,11 @@ from logocap_jax.device_memory import DoesNotFitError, explaining_memory, in_gib
 class Memory(NamedTuple):
     """Device memory of one compiled program, bytes per device."""
 
-    arguments: int  # inputs, weights among them
-    outputs: int  # results
-    aliased: int  # outputs that take the place of donated arguments
-    temporary: int  # everything in between, at its peak
-    code: int  # the program itself, where the backend counts it
+    arguments: int  #: inputs, weights among them
+    outputs: int  #: results
+    aliased: int  #: outputs that take the place of donated arguments
+    temporary: int  #: everything in between, at its peak
+    code: int  #: the program itself, where the backend counts it
 
     @property
     def total(self) -> int:
@@ -35,13 +35,13 @@ class Memory(NamedTuple):
 class Program(NamedTuple):
     """A compiled function."""
 
-    run: Callable[..., Any]  # calls it
-    compile_seconds: float  # from tracing to the executable
-    # Operations on one device by XLA's cost analysis; None where it has none. The body
-    # of a loop is counted once, and library calls may be left out.
+    run: Callable[..., Any]  #: calls it
+    compile_seconds: float  #: from tracing to the executable
+    #: Operations on one device by XLA's cost analysis; None where it has none. The body
+    #: of a loop is counted once, and library calls may be left out.
     flops: float | None
-    accessed: float | None  # bytes read and written on one device, by the same
-    memory: Memory | None  # by XLA's buffer assignment; None where it has none
+    accessed: float | None  #: bytes read and written on one device, by the same
+    memory: Memory | None  #: by XLA's buffer assignment; None where it has none
 
     @property
     def text(self) -> str:

@@ -12,20 +12,20 @@ from logocap_jax.tables import format_table
 class Row:
     """One thing that was measured."""
 
-    name: str  # of the thing; after a comma the number of people, where it matters
-    setting: str  # batch, size and dtype
-    images: int  # images per call
-    compile_seconds: float | None = None  # from tracing to the executable
-    timing: Timing | None = None  # of one call; None: not run
-    # Operations of one call on one device, by XLA's cost analysis.
+    name: str  #: of the thing; after a comma the number of people, where it matters
+    setting: str  #: batch, size and dtype
+    images: int  #: images per call
+    compile_seconds: float | None = None  #: from tracing to the executable
+    timing: Timing | None = None  #: of one call; None: not run
+    #: Operations of one call on one device, by XLA's cost analysis.
     flops: float | None = None
-    # Bytes that one call reads and writes on one device, by the same.
+    #: Bytes that one call reads and writes on one device, by the same.
     accessed: float | None = None
-    # `flops` over the device's peak rate and the median time.
+    #: `flops` over the device's peak rate and the median time.
     peak_share: float | None = None
-    memory_bytes: int | None = None  # device memory, per device
-    memory_source: str | None = None  # the source of that figure
-    remark: str = ""  # anything else to know
+    memory_bytes: int | None = None  #: device memory, per device
+    memory_source: str | None = None  #: the source of that figure
+    remark: str = ""  #: anything else to know
 
     @property
     def key(self) -> str:

@@ -18,8 +18,8 @@ _MOST_CALLS = 100
 class Timing(NamedTuple):
     """Samples of one call's time."""
 
-    seconds: tuple[float, ...]  # per call, a sample each
-    calls_per_sample: int = 1  # consecutive calls in a sample
+    seconds: tuple[float, ...]  #: per call, a sample each
+    calls_per_sample: int = 1  #: consecutive calls in a sample
 
     @property
     def median(self) -> float:

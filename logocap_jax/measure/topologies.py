@@ -26,10 +26,10 @@ _MISSING = ("not installed", "topology not implemented")
 class Chip(NamedTuple):
     """An accelerator."""
 
-    memory: int  # bytes
-    axes: int  # number of sides of a topology: of a TPU slice's torus; 1 for GPUs
-    largest: int  # largest number of chips in one slice, or behind one switch
-    gpu: str = ""  # XLA's description, a `GpuTargetConfigProto` as text; empty for TPUs
+    memory: int  #: bytes
+    axes: int  #: number of sides of a topology: of a TPU slice's torus; 1 for GPUs
+    largest: int  #: largest number of chips in one slice, or behind one switch
+    gpu: str = ""  #: XLA's description, `GpuTargetConfigProto` as text; empty for TPUs
 
 
 def _make_gpu(
@@ -115,9 +115,9 @@ CHIPS: dict[str, Chip] = {
 class Topology(NamedTuple):
     """Devices to plan for."""
 
-    name: str  # as given, such as `v5e:16x16`
-    shape: tuple[int, ...]  # chips along each axis
-    chip: Chip | None  # None for CPUs, which differ too much
+    name: str  #: as given, such as `v5e:16x16`
+    shape: tuple[int, ...]  #: chips along each axis
+    chip: Chip | None  #: None for CPUs, which differ too much
 
     @property
     def size(self) -> int:

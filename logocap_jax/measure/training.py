@@ -150,8 +150,8 @@ def batch_shapes(run: Run) -> Batch:
 class _Stepper:
     """Takes steps from state to state: each state is donated to the next."""
 
-    program: Program  # the step
-    state: TrainState  # the last one
+    program: Program  #: the step
+    state: TrainState  #: the last one
 
     def advance(self, batch: Batch) -> Any:
         """Take a step, without any transfer from or to the host."""

@@ -12,12 +12,12 @@ from logocap_jax.torch_rows import PathArrays, Shapes
 class Report:
     """Outcome for each array."""
 
-    used: list[str]  # names in the file of the arrays that were taken
-    unused: list[str]  # names in the file of the arrays that the model has no place for
-    # Paths in the model that the file has no array for; of a file that is of no whole
-    # model, the modules of its method that it lacks.
+    used: list[str]  #: names in the file of the arrays that were taken
+    unused: list[str]  #: names in the file that the model has no place for
+    #: Paths in the model that the file has no array for; of a file that is of no whole
+    #: model, the modules of its method that it lacks.
     missing: list[str]
-    wrong_shape: list[str]  # path, shape in the file (in our layout) and shape expected
+    wrong_shape: list[str]  #: path, shape in the file (our layout), shape expected
 
     @property
     def complete(self) -> bool:

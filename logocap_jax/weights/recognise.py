@@ -19,11 +19,11 @@ _COLLECTIONS = ("params/", "batch_stats/")
 class Identified(NamedTuple):
     """Arrays as a method reads them."""
 
-    method: str  # its name
-    # Those that the shapes tell, `num_keypoints` among them; None: not a whole model,
-    # but the method whose table has most of the arrays.
+    method: str  #: its name
+    #: Those that the shapes tell, `num_keypoints` among them; None: not a whole model,
+    #: but the method whose table has most of the arrays.
     settings: Settings | None
-    source: PathArrays  # the arrays by path
+    source: PathArrays  #: the arrays by path
 
 
 def is_ours(names: Iterable[str]) -> bool:
