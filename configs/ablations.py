@@ -53,7 +53,7 @@ class Variant:
 
     @property
     def trained_with(self) -> tuple[Any, ...]:
-        """What rows that share a run have in common."""
+        """The settings that rows of one run share."""
         return self.method, self.training, self.message_layers
 
     def apply(self, config: ConfigDict) -> None:

@@ -9,7 +9,7 @@
         --config.init_from=runs/start
 
 As the paper's models start from a backbone that knows ImageNet, these start from a net
-that finds initial poses of drawn people. What came out: docs/experiments.md.
+that finds initial poses of drawn people. Results: docs/experiments.md.
 """
 
 from ml_collections import ConfigDict

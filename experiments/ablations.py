@@ -56,14 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def commands(
     name: str, seed: int, args: argparse.Namespace, extra: Sequence[str]
 ) -> Iterator[Command]:
-    """What trains and scores a row with a seed.
-
-    Args:
-      name: of the row.
-      seed: of the run.
-      args: `base`, `data` and `out` count.
-      extra: further flags of the scripts.
-    """
+    """The commands that train and score a row; `extra` are further flags."""
     trained = _trained_as(name)
     run = _folder(args.out, trained, seed)
     shared = (
@@ -130,7 +123,7 @@ def _read(name: str, seed: int, out: Path) -> Row:
 
 
 def last_scores(run: Path) -> Metrics:
-    """What the last evaluation of a run of `train.py` gave.
+    """Scores of the last evaluation of a run of `train.py`.
 
     Raises:
       ValueError: if there was none.

@@ -32,13 +32,6 @@ def format_tables(rows: Sequence[Row], variants: Mapping[str, Variant]) -> str:
     AP in percent: mean over seeds and, where there are two or more, the sample standard
     deviation; `difference`: mean and spread, over seeds, of what a variant has more
     than `full` with the same seed.
-
-    Args:
-      rows: what was scored so far.
-      variants: what the rows are.
-
-    Returns:
-      Lines, the last one with a newline at its end.
     """
     lines = [_HEADER]
     reference = _by_seed(rows, TABLE_1_OF, VARIANTS[TABLE_1_OF].answer)

@@ -43,7 +43,7 @@ class Leaf(NamedTuple):
     collection: str  #: of our variables, `params` or `batch_stats`
     path: str  #: its path below our module
     layout: Layout  #: how its axes differ
-    #: What the state dict holds wherever it holds this array.
+    #: Further entries of a state dict that holds this array.
     constants: tuple[Constant, ...] = ()
 
 
@@ -119,9 +119,6 @@ class WeightFormat:
 
     def to_torch(self, arrays: Arrays) -> StateDict:
         """Undo `from_torch`, bit for bit; constants get their usual values.
-
-        Args:
-          arrays: by path.
 
         Raises:
           ValueError: a path that the table lacks.
@@ -266,9 +263,8 @@ def bare_hrnet(prefix: str) -> tuple[str, str]:
 def hrnet_rows(prefix: str, path: str) -> Iterator[Row]:
     """The rows of `models.hrnet.HRNet`.
 
-    Args:
-      prefix: of its keys, such as `backbone.`.
-      path: of its module in our tree, such as `dense/backbone`.
+    `prefix` is that of its keys, such as `backbone.`; `path` that of its module in our
+    tree, such as `dense/backbone`.
     """
     yield Row(f"{prefix}conv{{n}}", f"{path}/stem_conv{{n}}", CONV)
     yield Row(f"{prefix}bn{{n}}", f"{path}/stem_norm{{n}}", NORM)
@@ -301,11 +297,7 @@ def _residual_rows(torch: str, path: str) -> tuple[Row, Row]:
 
 
 def hrnet_settings(shapes: Shapes, path: str) -> Settings:
-    """The fields of `HRNetConfig` that shapes tell.
-
-    Args:
-      shapes: by path of our tree.
-      path: of the HRNet, as in `hrnet_rows`.
+    """The fields of `HRNetConfig` that shapes tell; path as in `hrnet_rows`.
 
     Raises:
       ValueError: no HRNet, or numbered modules with gaps.

@@ -65,14 +65,7 @@ _KNEES = ("left_knee", "right_knee")
 
 
 def random_outfit(rng: np.random.Generator) -> Outfit:
-    """Random clothes, skin and hair.
-
-    Args:
-      rng: source of everything.
-
-    Returns:
-      The outfit.
-    """
+    """Random clothes, skin and hair."""
     materials = {name: random_material(rng) for name in ("shirt", "trousers", "shoes")}
     skin = random_material(rng, texture="plain")
     mark = contrasting(skin.colors[0])
@@ -93,15 +86,7 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
 
 
 def body_parts(figure: Figure, outfit: Outfit) -> list[Part]:
-    """The shapes of a person, in the order to paint them.
-
-    Args:
-      figure: the posed person.
-      outfit: its clothes.
-
-    Returns:
-      Parts, farthest from the viewer first.
-    """
+    """Cut a person into shapes, farthest from the viewer first."""
     limbs = [_limb(figure, side, bone) for side in SIDES for bone in _BONES]
     parts = limbs + _trunk(figure, skirt=outfit.skirt) + _head(figure, outfit.hair)
     return sorted(parts, key=lambda part: part.depth)

@@ -133,16 +133,7 @@ def random_figure(rng: np.random.Generator) -> Figure:
 
 
 def pose_figure(rng: np.random.Generator, *, build: Build, view: View) -> Figure:
-    """Bend a body's joints at random, within limits, and look at it.
-
-    Args:
-      rng: source of the pose.
-      build: proportions of the body.
-      view: angles it is seen under.
-
-    Returns:
-      The posed figure.
-    """
+    """Bend a body's joints at random, within limits, and view it."""
     stance = _random_stance(rng)
     spine = _rotation("x", rng.uniform(*stance.pitch)) @ _rotation(
         "z", rng.uniform(-12, 12)

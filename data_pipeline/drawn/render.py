@@ -27,28 +27,14 @@ class Sprite:
 
 
 def random_sprite(rng: np.random.Generator, height: float) -> Sprite:
-    """Paint a random person.
-
-    Args:
-      rng: source of body, pose, clothes.
-      height: of the person if it stood upright, in pixels.
-
-    Returns:
-      The sprite.
-    """
+    """Paint a random person; `height` in pixels if it stood upright."""
     return render_person(random_figure(rng), random_outfit(rng), height)
 
 
 def render_person(figure: Figure, outfit: Outfit, height: float) -> Sprite:
-    """Paint a posed and dressed person.
+    """Paint a posed person, cropped to it and a small margin.
 
-    Args:
-      figure: the posed person.
-      outfit: its clothes.
-      height: pixels of one standing height.
-
-    Returns:
-      The sprite, cropped to the person and a small margin.
+    `height` is the number of pixels of one standing height.
     """
     line = max(1, round(0.006 * height))
     parts = body_parts(figure, outfit)

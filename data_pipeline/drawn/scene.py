@@ -46,12 +46,7 @@ class Scene:
 def draw_scene(rng: np.random.Generator, size: int) -> Scene:
     """Draw people before a cluttered background.
 
-    Args:
-      rng: source of everything; the same state draws the same scene.
-      size: pixels of either side of the image, at least 96.
-
-    Returns:
-      The scene.
+    The same state of `rng` draws the same scene; `size` in pixels, at least 96.
 
     Raises:
       ValueError: if the size is too small.

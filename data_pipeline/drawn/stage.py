@@ -31,12 +31,7 @@ class Stage:
     """
 
     def __init__(self, size: int, *, supersampling: int = 2) -> None:
-        """Make an empty stage.
-
-        Args:
-          size: pixels of either side of the image.
-          supersampling: stage pixels of one image pixel.
-        """
+        """Make an empty stage for an image of `size` x `size` pixels."""
         self.size = supersampling * size
         self.actors: list[Actor] = []
         self._supersampling = supersampling
@@ -51,13 +46,9 @@ class Stage:
     ) -> Actor | None:
         """Put a person behind all others, at the first place that shows enough of it.
 
-        Args:
-          sprite: the person.
-          corners: places to try for the sprite's top left pixel (x, y).
-          min_visible: least share of its pixels that nobody and no border hides.
-
-        Returns:
-          The person on the stage; None if no place would do.
+        `corners` are places to try for the sprite's top left pixel `(x, y)`;
+        `min_visible` is the least visible share of its pixels. None if no place would
+        do.
         """
         needed = min_visible * np.count_nonzero(sprite.mask)
         for corner in corners:
@@ -73,14 +64,7 @@ class Stage:
     def paint(
         self, background: UInt8[np.ndarray, "S S 3"]
     ) -> UInt8[np.ndarray, "H W 3"]:
-        """Paint everybody, in place, over a background of the stage's size.
-
-        Args:
-          background: RGB stage pixels.
-
-        Returns:
-          RGB image pixels.
-        """
+        """Paint everybody over RGB stage pixels, in place; return RGB image pixels."""
         for actor in reversed(self.actors):
             window, own = self._windows(actor.sprite, actor.corner)
             mask = actor.sprite.mask[own][..., None]
@@ -88,14 +72,7 @@ class Stage:
         return self._shrink(background)
 
     def visible(self, actors: Iterable[Actor]) -> Bool[np.ndarray, "H W"]:
-        """Image pixels that people fill by more than a half, which no two do.
-
-        Args:
-          actors: people to find.
-
-        Returns:
-          Their common mask.
-        """
+        """Mask of the image pixels that these people fill by more than a half."""
         own = [self._front == actor.number for actor in actors]
         filled = np.logical_or.reduce(own).astype(np.float32)
         return self._shrink(filled) > 0.5
@@ -103,16 +80,11 @@ class Stage:
     def keypoints(
         self, actor: Actor, visible: Bool[np.ndarray, "H W"]
     ) -> Float[np.ndarray, "K 3"]:
-        """A person's keypoints as COCO labels them.
+        """A person's keypoints as COCO labels them: `(x, y, v)`, image px.
 
-        Args:
-          actor: the person.
-          visible: its mask, as `visible` tells it.
-
-        Returns:
-          `(x, y, v)` in image pixels, rounded to 0.01: v is 2 where visible, 1 where
-          somebody or the person itself hides it, 0 (and x = y = 0) outside the image
-          or where nobody would label it.
+        Rounded to 0.01; v is 2 where visible, 1 where hidden by anybody, 0 (and x = y =
+        0) outside the image or where nobody would label it. `visible` is the person's
+        mask.
         """
         sprite, scale = actor.sprite, self._supersampling
         fine = sprite.keypoints + actor.corner

@@ -73,11 +73,9 @@ def eval_input_size(
 def eval_affine(
     image_size: tuple[int, int], input_size: tuple[int, int]
 ) -> Float64[np.ndarray, "2 3"]:
-    """Transform of the whole image at test time: isotropic, middle to middle.
+    """Map the whole image to the input at test time: isotropic, middle to middle.
 
-    Args:
-      image_size: `(width, height)`, image px.
-      input_size: `(width, height)` as `eval_input_size` gives it.
+    Sizes are `(width, height)`; that of the input is from `eval_input_size`.
     """
     scale = min(input_size) / min(image_size)
     center_image = np.array([int(side / 2 + 0.5) for side in image_size])

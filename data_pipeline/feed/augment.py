@@ -57,13 +57,10 @@ class Augmentation:
         input_size: int,
         reference_crop: float = 200.0,
     ) -> tuple[Float64[np.ndarray, "2 3"], bool]:
-        """Draw a transform (image px to input px) and whether to mirror after it.
+        """Draw a transform (image px to input px), and a flag to mirror after it.
 
-        Args:
-          rng: source of randomness.
-          image_size: `(width, height)`, image px.
-          input_size: side of the square input, input px.
-          reference_crop: crop's side that `translation` is meant for, image px.
+        `image_size` is `(width, height)`, image px; `input_size` the side of the square
+        input, input px. `translation` is meant for a crop of `reference_crop` px.
         """
         scale = rng.uniform(self.scale_min, self.scale_max)
         rotation = rng.uniform(-self.rotation_deg, self.rotation_deg)

@@ -105,14 +105,7 @@ def empty_example(
     max_people: int,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
 ) -> Example:
-    """A black image without people, to plan and to measure with.
-
-    Args:
-      size: `(width, height)` of the input, px.
-      num_keypoints: K.
-      max_people: P.
-      mask_strides: of the masks, which are all 1.
-    """
+    """A black image `(width, height)` without people, to plan and to measure with."""
     width, height = size
     return make_example(
         np.zeros((height, width, 3), np.uint8),
@@ -287,7 +280,7 @@ def _largest(
 
 
 def _mirror(example: Example, skeleton: Skeleton) -> None:
-    """Mirror pixels and keypoints in place, and which side these are of."""
+    """Mirror pixels and keypoints in place, and swap left and right."""
 
     def flip(pixels: np.ndarray) -> np.ndarray:
         return cv2.flip(pixels, 1)  # around the vertical axis
@@ -307,20 +300,12 @@ def loss_masks(
     size: tuple[int, int],
     strides: tuple[int, ...] = MASK_STRIDES,
 ) -> dict[int, UInt8[np.ndarray, "h w"]]:
-    """Warp the mask of a record to the cells of its input: 1 counts, 0 does not.
+    """Warp the mask of a record to the cells of its input, by stride: 1 counts, 0 not.
 
     The loss leaves out crowds, people without labelled keypoints, and everything
     outside the image (reference behaviour: the mask is warped like the image, with
-    zeros around it).
-
-    Args:
-      record: image and people.
-      affine: image px to input px.
-      size: `(width, height)` of the input, multiples of the strides.
-      strides: input px per cell.
-
-    Returns:
-      A mask for each stride.
+    zeros around it). `affine` maps image px to input px; `size` is the input's `(width,
+    height)`, multiples of the strides (input px per cell).
 
     Raises:
       ValueError: if a segmentation cannot be decoded.

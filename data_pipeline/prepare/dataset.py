@@ -147,14 +147,9 @@ def staging(out: pathlib.Path) -> Iterator[pathlib.Path]:
 def write_annotations(
     annotations: pathlib.Path, target: pathlib.Path, image_ids: Collection[int]
 ) -> None:
-    """Copy the annotations of people in some images: numbers as they are.
+    """Copy the annotations of people in some sound images; numbers stay as in the file.
 
     Segmentations and annotations of categories without keypoints are left out.
-
-    Args:
-      annotations: COCO-style JSON.
-      target: the file to write.
-      image_ids: images to keep, all sound.
     """
     truth, kept = AnnotationFile(annotations).truth, set(image_ids)
     truth["images"] = [

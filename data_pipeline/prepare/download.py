@@ -112,16 +112,9 @@ def require_space(
 ) -> str:
     """Check that there is disk space to download, unpack and prepare archives.
 
-    Photographs do not get smaller in a zip file, and are kept as they are in
-    ArrayRecord: so each of the three takes as much as the archive.
-
-    Args:
-      folder: of the data set; it may not be there yet.
-      out: where it will be prepared.
-      archives: those that the folder lacks; some may be there, but not unpacked.
-
-    Returns:
-      The space needed, in words.
+    Photographs do not shrink in a zip file, and are kept unchanged in ArrayRecord: each
+    of the three takes as much as the archive. Archives that are there but not unpacked
+    are not fetched again. Returns the space needed, in words.
 
     Raises:
       ValueError: if a disk has less.

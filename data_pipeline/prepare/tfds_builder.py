@@ -38,12 +38,8 @@ class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
     ) -> None:
         """Read nothing yet.
 
-        Args:
-          skeleton: of the keypoints.
-          splits: for each split a function that yields its records.
-          beam_examples: from a split and its image ids to a Beam transform that makes
-            the examples; by default they are made here.
-          **kwargs: as of `tfds.core.GeneratorBasedBuilder`.
+        `beam_examples` turns a split and its image ids into a Beam transform that makes
+        the examples; by default they are made here.
         """
         self._skeleton = skeleton
         self._record_iterables = splits

@@ -63,13 +63,7 @@ class Fault(NamedTuple):
 
 
 def image_fault(record: ImageRecord, folder: pathlib.Path, error: ValueError) -> Fault:
-    """The fault that `decode_image` raised.
-
-    Args:
-      record: whose image it is.
-      folder: the data set.
-      error: what was raised; it names the record itself.
-    """
+    """The fault that `decode_image` raised for a record of a data set's folder."""
     file = record.image if isinstance(record.image, pathlib.Path) else folder
     return Fault(str(file), record.name, str(error).removeprefix(f"{record.name}: "))
 

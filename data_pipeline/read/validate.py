@@ -26,14 +26,7 @@ class SplitReport:
 
 
 def validate(folder: pathlib.Path, *, progress: bool = True) -> dict[str, SplitReport]:
-    """Read and decode all of a data set, by the checks of training and evaluation.
-
-    Args:
-      folder: a folder in COCO's layout, or what `logocap prepare` wrote.
-      progress: show a progress bar.
-
-    Returns:
-      A report for each split that is there.
+    """Read and decode all of a data set; report on each split that is there.
 
     Raises:
       ValueError: if the folder, or a file as a whole, is unusable.

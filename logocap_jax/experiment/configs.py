@@ -17,7 +17,7 @@ _TRUTH = {"true": True, "false": False}
 
 
 def load_config(name: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
-    """Load a config and change values in it.
+    """Load a config, a new one each time, and change values in it.
 
     `method.name=NAME` counts first: it gives the config another method, see
     `change_method`.
@@ -26,9 +26,6 @@ def load_config(name: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
       name: `NAME` of a config that comes with the package, or a Python file with
         `get_config()`; behind a colon its argument, if it takes one.
       overrides: `KEY=VALUE` with a key such as `method.dtype`.
-
-    Returns:
-      A new config.
 
     Raises:
       ValueError: if there is no such config or key, or a value is of another type.
@@ -126,11 +123,7 @@ def parse_literal(text: str) -> Any:
 
 
 def _convert(value: Any, old: Any) -> Any:
-    """A literal, of the type of another value.
-
-    Raises:
-      TypeError: if it has another one.
-    """
+    """Convert a literal to the type of another value, or raise `TypeError`."""
     if old is None or type(value) is type(old) is not tuple:
         return value
     if type(old) is float and type(value) is int:

@@ -68,11 +68,9 @@ def find_poses(run: Run, *, workdir: Path | None, weights: Path | None) -> Predi
 
 
 def answer_set(method: Method, suffixes: Collection[str]) -> str:
-    """The result set that is the answer of a model: its average's, if it has one.
+    """Name of the result set that is a model's answer: its average's, if it has one.
 
-    Args:
-      method: that of the model.
-      suffixes: what the names of its result sets end in: `""`, or also `"_ema"`.
+    The suffixes are what the names of its sets end in: `""`, or also `"_ema"`.
     """
     return f"{method.answer}{max(suffixes, key=len)}"
 

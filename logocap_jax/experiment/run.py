@@ -47,7 +47,7 @@ EVALUATION_ADVICE = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a config comes to."""
+    """A resolved config."""
 
     values: Mapping[str, Any]  #: the config's plain values
     settings: Settings  #: those of all but the method
@@ -128,9 +128,7 @@ class Run:
     def open_checkpoints(self, workdir: Path, *, data: str | None) -> Checkpoints:
         """Open the checkpoints of a run; `close()` them.
 
-        Args:
-          workdir: the run's folder.
-          data: fingerprint of what it trains on; None: to read only.
+        `data` is the fingerprint of what it trains on; None: to read only.
         """
         name, stage = self.values["method"]["name"], self.settings.stage
         method = flatten(self.values["method"])
@@ -141,10 +139,10 @@ class Run:
             settings={
                 "method": unflatten(method),
                 "skeleton": self.skeleton.settings(),
-                # What the state consists of.
+                # The parts of the state.
                 "optimizer": self.settings.optimizer,
                 "ema": self.keeps_average,
-                # What the order of the batches depends on: a resumed run needs the
+                # The order of the batches depends on these: a resumed run needs the
                 # same.
                 "seed": self.settings.seed,
                 "batch_size": self.settings.batch_size,

@@ -132,13 +132,10 @@ def static_row(name: str, setting: Setting, program: Program, **rest: Any) -> Ro
 
 
 def run_first(row: Row, program: Program, *values: Any) -> tuple[TimedCall, Any]:
-    """Run a program once, and read its memory.
+    """Run a program once and read its memory; return a call to time, and its result.
 
     A device states its peak since the process began. Where this run did not raise it,
     the compiler's figure stays.
-
-    Returns:
-      The call to time, and the program's result.
 
     Raises:
       DoesNotFitError: if the device has not enough memory.
@@ -189,11 +186,7 @@ class Session:
         measure_setting: Callable[[Setting], list[Row]],
         advice: str,
     ) -> int:
-        """Measure and print each setting.
-
-        Returns:
-          1 if a setting did not fit into the device's memory, else 0.
-        """
+        """Measure and print each setting; 1 if one did not fit into memory, else 0."""
         device = self.options.device
         about = record.describe(record.own_command(), self.config, device)
         print(record.format_headline(about), flush=True)
@@ -241,13 +234,7 @@ def _find_device(args: argparse.Namespace) -> Any:
 def all_settings(
     args: argparse.Namespace, config: ConfigDict, *, batch: int, side: int
 ) -> Iterator[Setting]:
-    """All combinations of batches, sizes and dtypes.
-
-    Args:
-      args: with `batch`, `size` and `dtype`, each text or None.
-      config: gives the default dtype.
-      batch: default number of images.
-      side: default side of the input, px.
+    """All combinations of batches, sizes (px) and dtypes, from options or defaults.
 
     Raises:
       ValueError: if a text is no list of such values.

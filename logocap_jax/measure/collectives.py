@@ -63,13 +63,10 @@ class _Instruction(NamedTuple):
 
 
 def find_collectives(hlo: str, *, unknown_trips: int = 1) -> list[Collective]:
-    """The collectives of a compiled program, also those in loops and fusions.
+    """The collectives of an optimised module's HLO, also those in loops and fusions.
 
-    Both branches of a conditional count.
-
-    Args:
-      hlo: an optimised module, such as `jax.stages.Compiled.as_text()`.
-      unknown_trips: rounds of loops for which the compiler states no number.
+    Both branches of a conditional count; loops for which the compiler states no number
+    of rounds count `unknown_trips` times.
 
     Raises:
       ValueError: if the text has no entry computation.
@@ -129,17 +126,11 @@ def sum_by_kind(collectives: Iterable[Collective]) -> dict[str, Traffic]:
 def growing_kinds(
     small: Iterable[Collective], large: Iterable[Collective], *, tolerance: float = 0.01
 ) -> dict[str, str]:
-    """The kinds that send more for a larger batch, which is a sharding fault.
+    """The kinds that send more for a larger batch, a sharding fault, and an `op_name`.
 
-    Data parallelism sends sums over the batch: of the same size for any batch.
-
-    Args:
-      small: collectives of the step for some batch.
-      large: those for a larger one.
-      tolerance: growth to ignore, relative to the smaller traffic.
-
-    Returns:
-      By kind, the `op_name` of the collectives that grew most.
+    Data parallelism sends sums over the batch, of the same size for any batch. Relative
+    growth up to `tolerance` is ignored; the `op_name` is that of the collectives that
+    grew most.
     """
     small, large = list(small), list(large)
     before, after = sum_by_kind(small), sum_by_kind(large)

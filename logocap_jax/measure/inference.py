@@ -287,11 +287,7 @@ def _place(array: Any, placed: Any) -> jax.ShapeDtypeStruct:
 
 
 def write_photographs(folder: Path, count: int, *, size: tuple[int, int]) -> list[Path]:
-    """Write JPEG files of `(height, width)` px, drawn rooms without people.
-
-    Returns:
-      Their paths.
-    """
+    """Write JPEG files of `(height, width)` px, drawn rooms without people."""
     paths = []
     for number in range(count):
         rng = np.random.default_rng(number)

@@ -130,11 +130,6 @@ def measure_stages(run: Run, source: Source, *, rounds: int) -> list[Row]:
 
     In one thread, image by image; the inputs of a stage are made beforehand.
 
-    Args:
-      run: the training.
-      source: its images.
-      rounds: samples of each time.
-
     Raises:
       ValueError: if an image is unusable.
     """
@@ -206,12 +201,8 @@ def measure_pipeline(
 ) -> tuple[Row, Pipeline]:
     """Time the way from files to batches on the host, once all buffers have filled.
 
-    Args:
-      run: the training.
-      source: its images.
-      num_workers: processes that load; 0: threads of this one.
-      batches: in a sample; the warm-up is as long.
-      rounds: samples.
+    Without workers threads of this process load. A sample, and the warm-up, are
+    `batches` long.
 
     Raises:
       ValueError: if a setting is out of range, or an image unusable.

@@ -39,9 +39,7 @@ class Piece(NamedTuple):
 def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:
     """The pieces of a run's method: its named stages, then all of it.
 
-    Args:
-      run: with the method.
-      scene_names: the arrays that a scene replaces; empty: the method has no scenes.
+    `scene_names` are the arrays that a scene replaces; empty without scenes.
     """
     spec, config = find_spec(run)
     stages = spec.stages(config)
@@ -71,12 +69,9 @@ def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:
 def needed_pieces(
     pieces: Sequence[Piece], names: Collection[str], start: Collection[str]
 ) -> list[Piece]:
-    """The pieces of these names, and those whose arrays they take.
+    """The pieces of these names, in order, and those whose arrays they take.
 
-    Args:
-      pieces: in order.
-      names: of pieces.
-      start: names of the arrays that are there.
+    `start` holds the names of the arrays that are there.
     """
     needed: list[Piece] = []
     missing: set[str] = set()

@@ -88,10 +88,7 @@ class Plan:
 def make_plan(config: ConfigDict, topology: Topology, *, compare: bool = True) -> Plan:
     """Compile a config's training step for a topology, and read its needs.
 
-    Args:
-      config: see `experiment/settings.py`.
-      topology: the mesh.
-      compare: also compile it for another batch, to see which collectives grow.
+    With `compare` also for another batch, to see which collectives grow.
 
     Raises:
       ValueError: if a setting is out of range, the devices do not divide the batch, the

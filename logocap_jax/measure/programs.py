@@ -54,10 +54,7 @@ def compile_program(
 ) -> Program:
     """Compile for arguments, or for their `jax.ShapeDtypeStruct`s.
 
-    Args:
-      function: jitted or not.
-      *arguments: pytrees.
-      advice: for the error, see `explaining_memory`.
+    `advice` is for the error, see `explaining_memory`.
 
     Raises:
       DoesNotFitError: if the compiler finds that it cannot fit.

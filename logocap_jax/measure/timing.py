@@ -61,9 +61,6 @@ def measure(
       queue: names of calls of which a sample holds as many, one behind the other, as
         take 10 ms: the time of the device, not of the call from Python.
       progress: called with the rounds done and the least number of them.
-
-    Returns:
-      Times by name.
     """
     lengths = {}
     for name, call in calls.items():

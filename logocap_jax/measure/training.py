@@ -61,16 +61,10 @@ def run(args: argparse.Namespace) -> int:
 def measure_training(
     config: ConfigDict, setting: Setting, people: int, options: BenchmarkOptions
 ) -> list[Row]:
-    """Measure one setting, on all devices.
+    """Measure one setting, which replaces the config's, on all devices.
 
     The loop is measured where the config has a data folder; it reads with the config's
-    workers.
-
-    Args:
-      config: of the training; the setting replaces its batch, size and dtype.
-      setting: batch, size and dtype.
-      people: in each image of the step's batch.
-      options: how much to measure.
+    workers. `people` are in each image of the step's batch.
 
     Raises:
       DoesNotFitError: if a device has not enough memory.

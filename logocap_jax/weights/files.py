@@ -63,10 +63,7 @@ def read_weights(
 def read_file(path: Path, *, raw: bool = False) -> dict[str, np.ndarray]:
     """Read arrays under their names in the file.
 
-    Args:
-      path: what `containers.read_arrays` takes, or what `save_variables` wrote, or a
-        run of `train.py`.
-      raw: as for `load_variables`.
+    Takes what `containers.read_arrays` and `load_variables` take.
     """
     if os.path.isdir(path):
         return flatten(load_variables(path, raw=raw))
@@ -123,11 +120,7 @@ def to_variables(
 
 
 def save_variables(path: Path, variables: Variables) -> None:
-    """Write an Orbax checkpoint.
-
-    Args:
-      path: folder to make.
-      variables: arrays of NumPy or JAX.
+    """Write variables (of NumPy or JAX) as an Orbax checkpoint, a new folder.
 
     Raises:
       ValueError: `path` exists.
@@ -246,9 +239,7 @@ def to_state_dict(
 ) -> dict[str, np.ndarray]:
     """Undo `to_variables` for a state dict, bit for bit, but for norms' step counts.
 
-    Args:
-      variables: of a method; may be a part.
-      method: whose keys; by default the arrays tell.
+    The variables may be a part of a model; by default they tell the method.
 
     Raises:
       ValueError: a path that the PyTorch model has no key for; also as `identify`.

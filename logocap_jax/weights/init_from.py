@@ -16,19 +16,12 @@ _LOG = logging.getLogger(__name__)
 
 
 def start_from(path: Path, fresh: Variables, *, method: str) -> Variables:
-    """Put weights from a file into fresh variables.
+    """Put weights from a file or folder into fresh variables of a model.
 
     A module that the file lacks as a whole (heads, for an ImageNet backbone) stays
     fresh, and so do, of a model for another number of keypoints, the modules that
     depend on it; arrays that the model has no place for are left out. All is logged.
-
-    Args:
-      path: a file or folder that `read_file` takes.
-      fresh: variables of the model.
-      method: name of its method, whose PyTorch keys the file has, if any.
-
-    Returns:
-      Variables of the model.
+    `method` tells the PyTorch keys.
 
     Raises:
       ValueError: unreadable, an array of another shape, a module of which the file has

@@ -21,15 +21,11 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Whether file and model agree one to one."""
+        """True if file and model agree one to one."""
         return not (self.unused or self.missing or self.wrong_shape)
 
     def format(self, *, max_names: int = 20) -> str:
-        """Table of counts, then the names of all but the used.
-
-        Args:
-          max_names: list no more than these of each kind.
-        """
+        """Table of counts, then up to `max_names` names of each kind but the used."""
         rows = {
             "used": self.used,
             "unused": self.unused,
@@ -71,14 +67,8 @@ def match_arrays(
 ) -> tuple[dict[str, np.ndarray], Report]:
     """Split arrays into those that the model takes and the rest.
 
-    Args:
-      source: the arrays.
-      shapes: of the model's arrays, by path.
-      optional: parts of the model (paths without the collection, such as `scorer`)
-        that may be absent as a whole.
-
-    Returns:
-      The arrays that fit, and the report.
+    `optional` are parts of the model (paths without the collection, such as `scorer`)
+    that may be absent as a whole.
     """
     taken, report = {}, Report([], list(source.unknown), [], [])
     for path, array in source.arrays.items():

@@ -27,7 +27,7 @@ class Identified(NamedTuple):
 
 
 def is_ours(names: Iterable[str]) -> bool:
-    """Whether arrays are named by our paths, not by PyTorch's keys."""
+    """True if arrays are named by our paths, not by PyTorch's keys."""
     return any(name.startswith(_COLLECTIONS) for name in names)
 
 
@@ -103,13 +103,9 @@ def _by_path(arrays: Mapping[str, Any], method: str) -> PathArrays:
 
 
 def recognise_weights(arrays: Mapping[str, Any]) -> tuple[str, Settings]:
-    """The method of a whole model, and its settings, from names and shapes alone.
+    """Recognise a whole model's method and settings, from names and shapes alone.
 
-    Args:
-      arrays: as for `identify`.
-
-    Returns:
-      The method's name; the sizes that the shapes tell, and `num_keypoints`.
+    The settings are the sizes that the shapes tell, and `num_keypoints`.
 
     Raises:
       ValueError: as `identify`, or not of a whole model.
@@ -125,14 +121,9 @@ def recognise_weights(arrays: Mapping[str, Any]) -> tuple[str, Settings]:
 
 
 def expected_shapes(name: str, settings: Settings) -> tuple[Shapes, list[str]]:
-    """Shapes of all arrays of a method; starts JAX, but computes nothing.
+    """Shapes by path of a method's arrays, and the parts that weights may lack.
 
-    Args:
-      name: of the method.
-      settings: as `recognise_weights` returns them.
-
-    Returns:
-      Shapes by path; the parts that weights may lack.
+    Starts JAX, but computes nothing; settings as `recognise_weights` returns them.
     """
     others = {key: value for key, value in settings.items() if key != "num_keypoints"}
     skeleton = _skeleton_of_size(settings["num_keypoints"])

@@ -114,9 +114,8 @@ def _split_name(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def saved_settings(path: Path) -> dict[str, Any] | None:
     """The settings that training wrote beside a run's checkpoint.
 
-    Returns:
-      The method's `name` and its settings, the skeleton among them; None for weights
-      that are no run.
+    The method's `name` and its settings, the skeleton among them; None for weights that
+    are no run.
 
     Raises:
       ValueError: if they are damaged, or of a version that wrote no checksum.
@@ -133,18 +132,11 @@ def saved_settings(path: Path) -> dict[str, Any] | None:
 def read_settings(
     variables: Variables, skeleton: Skeleton | None = None
 ) -> dict[str, Any]:
-    """The settings that `build_method` needs for the model with these variables.
+    """Read off a whole model's variables the method's `name` and settings.
 
-    Sizes only: what weights do not tell (windows, thresholds) is left to the defaults,
-    the reference's.
-
-    Args:
-      variables: of a whole model; leaves with a shape.
-      skeleton: what their keypoints are; by default the number of keypoints tells: the
-        only one of `skeletons.KNOWN` that has as many.
-
-    Returns:
-      The method's `name` and its settings, the skeleton among them.
+    Sizes and the skeleton only: what weights do not tell (windows, thresholds) is left
+    to the defaults, the reference's. By default the number of keypoints tells the
+    skeleton: the only one of `skeletons.KNOWN` that has as many.
 
     Raises:
       ValueError: not the weights of a known method, or of another skeleton.

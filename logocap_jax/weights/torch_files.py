@@ -42,11 +42,7 @@ _ReadStorage = Callable[[Storage], bytes]
 
 
 def read_zip(archive: zipfile.ZipFile, *, max_bytes: int) -> dict[str, np.ndarray]:
-    """Read the state dict of a zip archive.
-
-    Args:
-      archive: opened for reading.
-      max_bytes: refuse tensors that need more.
+    """Read the state dict of a zip archive; `max_bytes` limits its tensors.
 
     Raises:
       ValueError: damaged, hostile, or no state dict.
@@ -69,11 +65,9 @@ def read_zip(archive: zipfile.ZipFile, *, max_bytes: int) -> dict[str, np.ndarra
 
 
 def read_legacy(stream: io.BufferedIOBase, *, max_bytes: int) -> dict[str, np.ndarray]:
-    """Read the state dict of a file from before PyTorch 1.6.
+    """Read the state dict of a file from before PyTorch 1.6, from its start.
 
-    Args:
-      stream: at the file's start.
-      max_bytes: refuse tensors that need more.
+    `max_bytes` limits its tensors.
 
     Raises:
       ValueError: damaged, hostile, or no state dict.
