@@ -22,8 +22,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.configs import load_config
-from logocap_jax.experiment.settings import change_method
+from logocap_jax.experiment.settings import change_method, load_config
 
 BASES = {"w32": "logocap_w32_coco", "demo": "demo", "drawn": "drawn"}
 

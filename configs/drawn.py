@@ -14,7 +14,7 @@ that finds initial poses of drawn people. Results: docs/experiments.md.
 
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 
 
 def get_config() -> ConfigDict:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipeline.drawn.background import draw_background
+from data_pipeline.drawn.body import Sprite
 from data_pipeline.drawn.dataset import Subject
 from data_pipeline.drawn.paint import (
     Shape,
@@ -15,9 +16,7 @@ from data_pipeline.drawn.paint import (
     paint,
     random_material,
 )
-from data_pipeline.drawn.render import Sprite
-from data_pipeline.drawn.scene import Annotation, Scene, photograph
-from data_pipeline.drawn.stage import Stage
+from data_pipeline.drawn.scene import Annotation, Scene, Stage, photograph
 
 # In lengths of an animal without its tail: x forward from its middle, y to its right.
 _POINTS = {

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
 
 from data_pipeline.feed.affine import (
+    Augmentation,
     area_scale,
     eval_affine,
     eval_input_size,
@@ -22,7 +23,6 @@ from data_pipeline.feed.affine import (
     transform_points,
     warp_image,
 )
-from data_pipeline.feed.augment import Augmentation
 from data_pipeline.read.images import decode_image
 from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.segmentation import decode_segmentation

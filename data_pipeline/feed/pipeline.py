@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 import grain
 import numpy as np
 
-from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.examples import (
     MASK_STRIDES,
     Example,

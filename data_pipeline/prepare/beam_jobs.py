@@ -13,7 +13,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data_pipeline.prepare.tfds_builder import to_example
+from data_pipeline.prepare.dataset import to_example
 from data_pipeline.read.coco import read_coco_split
 from data_pipeline.read.images import decode_image
 from data_pipeline.read.records import ImageRecord

@@ -17,7 +17,7 @@ from logocap_jax.device_memory import (
     available_memory,
     explaining_memory,
 )
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 from logocap_jax.measure import record
 from logocap_jax.measure.programs import (
     Program,
@@ -25,8 +25,7 @@ from logocap_jax.measure.programs import (
     peak_memory,
     require_fit,
 )
-from logocap_jax.measure.rows import Row, busy_rows, format_ratios, format_rows
-from logocap_jax.measure.timing import measure
+from logocap_jax.measure.rows import Row, busy_rows, format_ratios, format_rows, measure
 from logocap_jax.measure.topologies import find_devices, parse_topology
 
 DTYPES = ("float32", "bfloat16")

@@ -14,8 +14,7 @@ from jaxtyping import Float
 
 from logocap_jax.evaluation import evaluate_coco
 from logocap_jax.measure.benchmark import log, report
-from logocap_jax.measure.rows import Row, format_rows
-from logocap_jax.measure.timing import measure
+from logocap_jax.measure.rows import Row, format_rows, measure
 from logocap_jax.skeletons import COCO
 
 

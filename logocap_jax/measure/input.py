@@ -25,12 +25,11 @@ from data_pipeline.feed.examples import Example, loss_masks, train_example
 from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.images import decode_image, read_encoded
 from data_pipeline.read.sources import Source, open_source
-from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import Run, resolve
+from logocap_jax.experiment.settings import load_config
 from logocap_jax.measure import record
 from logocap_jax.measure.benchmark import report, split
-from logocap_jax.measure.rows import Row, format_rows
-from logocap_jax.measure.timing import Timing, measure
+from logocap_jax.measure.rows import Row, Timing, format_rows, measure
 
 _MOST_IMAGES = 64  # of the source, for the rows of one thread
 

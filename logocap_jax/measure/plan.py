@@ -11,14 +11,14 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from logocap_jax.experiment.run import TRAINING_ADVICE, Run, resolve
-from logocap_jax.measure.collectives import (
+from logocap_jax.measure.programs import (
     Collective,
     Traffic,
+    compile_program,
     find_collectives,
     growing_kinds,
     sum_by_kind,
 )
-from logocap_jax.measure.programs import compile_program
 from logocap_jax.measure.topologies import Topology, find_devices
 from logocap_jax.measure.training import batch_shapes
 from logocap_jax.sharding import DATA_AXIS, check_batch_size

@@ -15,7 +15,6 @@ from logocap_jax.checksums import verify_checksum
 from logocap_jax.methods import find_format
 from logocap_jax.torch_rows import Shapes
 from logocap_jax.weights.containers import errors_naming, read_arrays
-from logocap_jax.weights.matching import Report, match_arrays
 from logocap_jax.weights.recognise import (
     expected_shapes,
     find_table,
@@ -24,7 +23,13 @@ from logocap_jax.weights.recognise import (
     own_arrays,
 )
 from logocap_jax.weights.torch_files import write_zip
-from logocap_jax.weights.trees import Variables, flatten, unflatten
+from logocap_jax.weights.trees import (
+    Report,
+    Variables,
+    flatten,
+    match_arrays,
+    unflatten,
+)
 
 Path = str | os.PathLike[str]
 

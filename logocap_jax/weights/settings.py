@@ -10,7 +10,6 @@ from logocap_jax.methods import build_config, build_method
 from logocap_jax.skeletons import KNOWN, Skeleton, parse_skeleton
 from logocap_jax.weights.containers import errors_naming
 from logocap_jax.weights.files import checkpoint_folder, read_file
-from logocap_jax.weights.matching import Report, match_arrays
 from logocap_jax.weights.recognise import (
     identify,
     is_ours,
@@ -18,27 +17,16 @@ from logocap_jax.weights.recognise import (
     own_arrays,
     recognise_weights,
 )
-from logocap_jax.weights.trees import Variables, flatten, unflatten
+from logocap_jax.weights.trees import (
+    Report,
+    Variables,
+    flatten,
+    match_arrays,
+    unflatten,
+)
 
 if TYPE_CHECKING:
     from logocap_jax.methods.base import Method
-
-
-def load_method(
-    path: Path, changes: dict[str, Any]
-) -> "tuple[Method, Variables, Skeleton]":
-    """Load weights and build the method that they belong to.
-
-    Args:
-      path: a run of `train.py`, or any file that `logocap convert` reads or writes.
-      changes: settings that replace those found.
-
-    Raises:
-      ValueError: unreadable, not a known method, or settings that do not fit.
-    """
-    settings, variables = load_settings(path, changes)
-    method = build_fitting(path, settings, variables)
-    return method, variables, config_of(settings).skeleton
 
 
 def load_settings(
@@ -50,7 +38,7 @@ def load_settings(
     the reference's. `build_fitting` checks that the arrays are complete.
 
     Args:
-      path: as for `load_method`.
+      path: a run of `train.py`, or any file that `logocap convert` reads or writes.
       changes: settings that replace those found.
 
     Returns:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from logocap_jax import cli
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 from tests.docs import world
 from tests.docs.pages import PAGES, ROOT, blocks, commands
 from tests.docs.parsers import SCRIPTS, arguments, options

@@ -23,7 +23,7 @@ from logocap_jax.experiment.run import resolve
 from logocap_jax.predictor.exported import read_export
 from logocap_jax.training.errors import MismatchError
 from logocap_jax.weights.files import save_safetensors
-from logocap_jax.weights.settings import load_method
+from logocap_jax.weights.settings import build_fitting, config_of, load_settings
 from tests.runs import evaluate_from_config, restore_last, train_from_config
 
 NAMES = ("nose", "left_ear", "right_ear", "rump", "tail")
@@ -150,7 +150,9 @@ def test_other_weights_are_told_it(animal_config, animals_dir, tmp_path, capsys)
     assert "--skeleton DIR" in line
     skeleton = find_skeleton(animals_dir)
     changes = {"skeleton": dataclasses.asdict(skeleton)}
-    assert load_method(path, changes)[2] == skeleton
+    settings, variables = load_settings(path, changes)
+    build_fitting(path, settings, variables)
+    assert config_of(settings).skeleton == skeleton
 
 
 def test_records_go_on_with_the_run_and_score_the_same(

@@ -4,7 +4,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 
 TINY = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 

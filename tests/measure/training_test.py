@@ -4,8 +4,8 @@ import pytest
 
 from data_pipeline.drawn.animals import ANIMALS
 from data_pipeline.drawn.dataset import PEOPLE, write_drawn_dataset
-from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import resolve
+from logocap_jax.experiment.settings import load_config
 from logocap_jax.measure.input import open_training_source, train_batches
 from logocap_jax.measure.training import batch_shapes, draw_example
 
