@@ -222,16 +222,12 @@ def _pattern(template: str) -> str:
     return pattern
 
 
-def _oihw_to_hwio(kernel: np.ndarray) -> np.ndarray:
-    return kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel
-
-
-def _hwio_to_oihw(kernel: np.ndarray) -> np.ndarray:
-    return kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel
+def _transpose(*axes: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda kernel: kernel.transpose(axes) if kernel.ndim == 4 else kernel
 
 
 SAME = Layout(_same, _same)
-KERNEL = Layout(_oihw_to_hwio, _hwio_to_oihw)
+KERNEL = Layout(_transpose(2, 3, 1, 0), _transpose(3, 2, 0, 1))  # OIHW <-> HWIO
 
 # Counts training steps; PyTorch reads it only for norms without momentum.
 STEPS = Constant("num_batches_tracked", np.zeros((), np.int64), exact=False)

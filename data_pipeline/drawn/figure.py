@@ -64,16 +64,6 @@ _STANCES = {
 }
 
 
-def _random_arm(rng: np.random.Generator) -> Limb:
-    """Draw the joint limits of one arm."""
-    return _pick(rng, _ARMS)
-
-
-def _random_stance(rng: np.random.Generator) -> Stance:
-    """Draw the joint limits of legs and spine."""
-    return _pick(rng, _STANCES)
-
-
 def _pick(rng: np.random.Generator, table: dict[str, tuple[_T, float]]) -> _T:
     values, weights = zip(*table.values(), strict=True)
     return values[rng.choice(len(values), p=weights)]
@@ -134,7 +124,7 @@ def random_figure(rng: np.random.Generator) -> Figure:
 
 def pose_figure(rng: np.random.Generator, *, build: Build, view: View) -> Figure:
     """Bend a body's joints at random, within limits, and view it."""
-    stance = _random_stance(rng)
+    stance = _pick(rng, _STANCES)
     spine = _rotation("x", rng.uniform(*stance.pitch)) @ _rotation(
         "z", rng.uniform(-12, 12)
     )
@@ -147,7 +137,7 @@ def pose_figure(rng: np.random.Generator, *, build: Build, view: View) -> Figure
     legs = stance.legs if rng.random() < 0.5 else stance.legs[::-1]
     for (side, sign), leg in zip(SIDES.items(), legs, strict=True):
         shoulder = neck + chest @ [sign * build.shoulders / 2, -0.02, 0.0]
-        upper, lower = _bones(rng, _random_arm(rng), sign)
+        upper, lower = _bones(rng, _pick(rng, _ARMS), sign)
         elbow = shoulder + build.upper_arm * (chest @ upper)
         wrist = elbow + build.forearm * (chest @ lower)
         hand = wrist + 0.05 * (chest @ lower)
@@ -159,7 +149,9 @@ def pose_figure(rng: np.random.Generator, *, build: Build, view: View) -> Figure
         named = {"shoulder": shoulder, "elbow": elbow, "wrist": wrist, "hand": hand}
         named |= {"hip": hip, "knee": knee, "ankle": ankle, "toe": toe}
         points |= {f"{side}_{name}": point for name, point in named.items()}
-    camera = _camera(view)
+    # Body frame -> (x right, y down, depth towards the viewer).
+    tilt = _rotation("x", view.elevation) @ _rotation("y", view.yaw)
+    camera = np.diag([1.0, -1.0, 1.0]) @ _rotation("z", view.roll) @ tilt
     seen = {name: camera @ point for name, point in points.items()}
     return Figure(build, view, seen, camera @ head_axes)
 
@@ -219,12 +211,6 @@ def _bones(
     normal = toward - (toward @ upper) * upper
     normal /= np.linalg.norm(normal)
     return upper, np.cos(bend) * upper + np.sin(bend) * normal
-
-
-def _camera(view: View) -> Float[np.ndarray, "3 3"]:
-    """Body frame -> (x right, y down, depth towards the viewer)."""
-    turn = _rotation("x", view.elevation) @ _rotation("y", view.yaw)
-    return np.diag([1.0, -1.0, 1.0]) @ _rotation("z", view.roll) @ turn
 
 
 def _rotation(axis: str, degrees: float) -> Float[np.ndarray, "3 3"]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data_pipeline.feed.eval_batches import EvalBatches, make_eval_batches
+from data_pipeline.feed.examples import Example
+from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.find_skeleton import find_skeleton
 from data_pipeline.read.sources import Source, open_source
 from logocap_jax import skeletons
@@ -168,6 +170,30 @@ class Run:
         """A hash of the annotations that are trained on."""
         assert self.train_source is not None
         return self.train_source.fingerprint
+
+    def train_batches(
+        self, source: Source, *, num_workers: int | None = None, start_step: int = 0
+    ) -> Generator[Example, None, None]:
+        """The training batches of this host, without end; `close()` them.
+
+        By default as many workers as the settings say; see `make_train_dataset`.
+        """
+        data = self.settings.data
+        return make_train_dataset(
+            source,
+            input_size=data.input_size,
+            batch_size=self.settings.batch_size,
+            seed=self.settings.seed,
+            augmentation=data.augmentation,
+            max_people=data.max_people,
+            mask_strides=self.inputs.mask_strides,
+            start_step=start_step,
+            num_workers=data.num_workers if num_workers is None else num_workers,
+            host_index=jax.process_index(),
+            num_hosts=jax.process_count(),
+            max_bad_records=data.max_bad_records,
+            stall_s=data.stall_s,
+        )
 
     def eval_batches(self) -> EvalBatches:
         """The batches of the evaluated split, at the test size."""

@@ -10,7 +10,6 @@ from pathlib import Path
 import jax
 
 from data_pipeline.feed.examples import Example
-from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.sources import Source
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.protocol import Protocol
@@ -102,22 +101,7 @@ def _make_schedule(run: Run) -> Schedule:
 def _make_batches(
     run: Run, source: Source, *, start_step: int
 ) -> Generator[Example, None, None]:
-    data = run.settings.data
-    batches = make_train_dataset(
-        source,
-        input_size=data.input_size,
-        batch_size=run.settings.batch_size,
-        seed=run.settings.seed,
-        augmentation=data.augmentation,
-        max_people=data.max_people,
-        mask_strides=run.inputs.mask_strides,
-        start_step=start_step,
-        num_workers=data.num_workers,
-        host_index=jax.process_index(),
-        num_hosts=jax.process_count(),
-        max_bad_records=data.max_bad_records,
-        stall_s=data.stall_s,
-    )
+    batches = run.train_batches(source, start_step=start_step)
 
     def checked() -> Generator[Example, None, None]:
         with _as_data_error():
@@ -169,11 +153,8 @@ def _make_evaluator(run: Run, stop: StopRequest) -> Evaluate:
                 return None
             scored = score(truth, sets, protocol)
             rows |= {f"{name}{suffix}": row for name, row in scored.items()}
-        split, table = (
-            run.settings.data.eval_split,
-            format_table(rows, protocol.columns),
-        )
-        _LOG.info("evaluation on %s; %s\n%s", split, protocol.note, table)
+        table = format_table(rows, protocol.columns)
+        _LOG.info("evaluation on %s; %s\n%s", run.split, protocol.note, table)
         return {
             f"eval/{name}/{metric}": value
             for name, row in rows.items()

@@ -143,9 +143,10 @@ def measure_inference(
     device = options.device or jax.local_devices()[0]
     prepared = jax.eval_shape(run.method.prepare, variables)
     placed = formats(prepared, device)
-    programs = _compile(
-        options, pieces, jax.tree.map(_place, prepared, placed), starts[0].arrays
+    shapes = jax.tree.map(
+        lambda leaf, place: leaf.update(sharding=place), prepared, placed
     )
+    programs = _compile(options, pieces, shapes, starts[0].arrays)
     if options.compile_only:
         return [
             static_row(name, setting, program)
@@ -280,10 +281,6 @@ def _whole_path(
     remark = "with JPEG decoding, warping, transfer, and back to image px"
     row = Row(PATH + start.label, str(setting), setting.batch, remark=remark)
     return TimedCall(row, lambda: predictor(photographs), queued=False)
-
-
-def _place(array: Any, placed: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=placed)
 
 
 def write_photographs(folder: Path, count: int, *, size: tuple[int, int]) -> list[Path]:

@@ -12,7 +12,7 @@ import itertools
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import numpy as np
 
 from data_pipeline.feed.affine import warp_image
 from data_pipeline.feed.examples import Example, loss_masks, train_example
-from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.images import decode_image, read_encoded
 from data_pipeline.read.sources import Source, open_source
 from logocap_jax.experiment.run import Run, resolve
@@ -208,7 +207,9 @@ def measure_pipeline(
     """
     batch_size, side = run.settings.batch_size, run.settings.data.input_size
     seconds = []
-    with contextlib.closing(train_batches(run, source, num_workers)) as pipeline:
+    with contextlib.closing(
+        run.train_batches(source, num_workers=num_workers)
+    ) as pipeline:
         batch = _take(pipeline, batches)
         readings = [read_resident()]
         for _ in range(rounds):
@@ -230,25 +231,6 @@ def measure_pipeline(
     resident = [reading for reading in readings if reading is not None]
     sizes = (_bytes(batch) / batch_size, image_and_masks / batch_size)
     return row, Pipeline(row.key, resident, batches, *sizes)
-
-
-def train_batches(
-    run: Run, source: Source, num_workers: int
-) -> Generator[Example, None, None]:
-    """The training batches of a run, by that many input workers; close it."""
-    data = run.settings.data
-    return make_train_dataset(
-        source,
-        input_size=data.input_size,
-        batch_size=run.settings.batch_size,
-        seed=run.settings.seed,
-        augmentation=data.augmentation,
-        max_people=data.max_people,
-        mask_strides=run.inputs.mask_strides,
-        num_workers=num_workers,
-        max_bad_records=data.max_bad_records,
-        stall_s=data.stall_s,
-    )
 
 
 def _take(pipeline: Iterator[Example], count: int) -> Example:

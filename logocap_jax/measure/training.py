@@ -27,7 +27,7 @@ from logocap_jax.measure.benchmark import (
     run_first,
     static_row,
 )
-from logocap_jax.measure.input import open_training_source, train_batches
+from logocap_jax.measure.input import open_training_source
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
 from logocap_jax.sharding import batch_sharding, check_batch_size, make_mesh, put_batch
@@ -91,8 +91,8 @@ def measure_training(
     calls = [call]
     with contextlib.ExitStack() as stack:
         if run.settings.data.dir:
-            source, workers = open_training_source(run), run.settings.data.num_workers
-            batches = train_batches(run, source, workers)
+            source = open_training_source(run)
+            batches = run.train_batches(source)
             stack.enter_context(contextlib.closing(batches))
             calls.append(_loop(stepper, batches, run, setting))
         return options.measure(calls)

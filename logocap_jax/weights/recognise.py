@@ -50,10 +50,11 @@ def identify(arrays: Mapping[str, Any], method: str | None = None) -> Identified
       ValueError: no table has any of the arrays, several methods recognise them, or
         they are damaged.
     """
-    candidates = [
-        Identified(name, _recognise(name, source), source)
-        for name, source in _closest(arrays, method).items()
-    ]
+    candidates = []
+    for name, source in _closest(arrays, method).items():
+        shapes = {path: array.shape for path, array in source.arrays.items()}
+        settings = find_format(name).recognise(shapes)
+        candidates.append(Identified(name, settings, source))
     recognised = [found for found in candidates if found.settings is not None]
     if len(recognised) > 1:
         fitting = ", ".join(found.method for found in recognised)
@@ -86,11 +87,6 @@ def _closest(arrays: Mapping[str, Any], method: str | None) -> dict[str, PathArr
         for name, source in sources.items()
         if len(source.unknown) == fewest
     }
-
-
-def _recognise(name: str, source: PathArrays) -> Settings | None:
-    shapes = {path: array.shape for path, array in source.arrays.items()}
-    return find_format(name).recognise(shapes)
 
 
 def _by_path(arrays: Mapping[str, Any], method: str) -> PathArrays:

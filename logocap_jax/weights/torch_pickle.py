@@ -41,6 +41,11 @@ class TensorView(NamedTuple):
     size: tuple[int, ...]
     stride: tuple[int, ...]
 
+    @property
+    def num_bytes(self) -> int:
+        """Length of its elements."""
+        return math.prod(self.size) * self.storage.dtype.itemsize
+
 
 def _as_dict(pairs: Iterable[Any] = ()) -> dict[str | int, Any]:
     """Make a dict of keys and values.
@@ -66,10 +71,6 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
             f"{storage.key[:80]!r} of {storage.numel} elements"
         )
     return TensorView(storage, offset, size, stride)
-
-
-def _parameter(data: Any, *_: Any) -> TensorView:
-    return _require(data, TensorView)
 
 
 def _is_count(value: Any) -> bool:
@@ -242,7 +243,8 @@ _INSTRUCTIONS: dict[str, Callable[[PickleReader, Any], None]] = {
     "BUILD": PickleReader._build,
     "BINPERSID": PickleReader._persistent_id,
 }
-_DTYPES = {
+# PyTorch's names of storages, without `Storage`, and NumPy's of their dtypes.
+DTYPES = {
     "Double": "<f8",
     "Float": "<f4",
     "Half": "<f2",
@@ -256,6 +258,6 @@ _DTYPES = {
 _GLOBALS: dict[str, Any] = {
     "collections OrderedDict": _as_dict,
     "torch._utils _rebuild_tensor_v2": _tensor,
-    "torch._utils _rebuild_parameter": _parameter,
-    **{f"torch {name}Storage": np.dtype(code) for name, code in _DTYPES.items()},
+    "torch._utils _rebuild_parameter": lambda data, *_: _require(data, TensorView),
+    **{f"torch {name}Storage": np.dtype(code) for name, code in DTYPES.items()},
 }
