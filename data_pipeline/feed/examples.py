@@ -78,7 +78,7 @@ def make_example(
     if input_to_image is None:
         input_to_image = np.eye(2, 3)
 
-    def padded(values: np.ndarray, dtype: type, fill: float = 0) -> np.ndarray:
+    def padded(values: np.ndarray, dtype: type, fill: float = 0.0) -> np.ndarray:
         array = np.full((max_people, *values.shape[1:]), fill, dtype)
         array[:count] = values
         return array
@@ -88,7 +88,7 @@ def make_example(
         "masks": dict(masks),
         "keypoints": padded(keypoints, np.float32),
         "labelled": padded(labelled, bool),
-        "area": padded(area, np.float32, fill=1),
+        "area": padded(area, np.float32, fill=1.0),
         "person": padded(np.any(labelled, axis=1), bool),
         "has_center": padded(has_center, bool),
         "mirrored": np.asarray(mirrored),
@@ -131,9 +131,12 @@ def full_masks(
 
 
 def map_example(
-    function: Callable[..., np.ndarray], example: Example, *others: Example
-) -> Example:
-    """Apply a function to each array of an example, with those of others beside."""
+    function: Callable[..., Any], example: dict[Any, Any], *others: dict[Any, Any]
+) -> dict[Any, Any]:
+    """Apply a function to each array of an example, with those of others beside.
+
+    An example, or a part of it by another key, as its masks by stride.
+    """
     return {
         name: map_example(function, value, *(other[name] for other in others))
         if isinstance(value, dict)

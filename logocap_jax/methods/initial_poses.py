@@ -1,6 +1,6 @@
 """Initial poses: dense maps, and the rough poses that they hold.
 
-What LOGO-CAP starts from, and all there is to the `center_offset` baseline.
+LOGO-CAP starts from them; the `center_offset` baseline is nothing else.
 """
 
 import dataclasses
@@ -118,7 +118,7 @@ class InitialPosesConfig:
         )
 
 
-# The smallest net, for tests of what every method owes to the rest.
+# The smallest net, for contract tests.
 TINY = {
     "backbone": {
         "channels": 4,
@@ -136,7 +136,7 @@ TINY = {
 
 
 def normalise(image: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
-    """RGB in 0..255 -> what the network expects."""
+    """RGB in 0..255 -> the network's input: ImageNet's mean and deviation taken off."""
     mean, std = np.asarray(IMAGE_MEAN, np.float32), np.asarray(IMAGE_STD, np.float32)
     return (image.astype(jnp.float32) / 255 - mean) / std
 
@@ -188,7 +188,7 @@ def decode_stages(config: InitialPosesConfig) -> tuple[Stage, ...]:
     Returns:
       Stages that read the arrays `MAPS` and `valid_size`, and write `centers`,
       `center_values`, `valid` (of slots), `initial` (keypoints, `[B, N, K, 2]`), all in
-      input px, and `initial_poses`, the initial poses as an answer of their own.
+      input px, and `initial_poses`, scored.
     """
     slots = ("initial", "center_values", "valid")
     return (
@@ -372,7 +372,7 @@ def score_initial(
     heatmaps: Float[Array, "h w K1"],
     valid_size: Int[Array, "2"] | None = None,
 ) -> Poses:
-    """Initial poses of one image as an answer of their own.
+    """Score the initial poses of one image, as an answer by themselves.
 
     A keypoint's score is its heatmap there, upsampled to input px, times the centre
     value. The heatmaps are those of the keypoints first; only the top-left

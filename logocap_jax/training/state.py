@@ -69,7 +69,7 @@ def state_from_variables(
     """State at step 0 with given parameters and statistics.
 
     Args:
-      variables: of the method.
+      variables: of the method; files of weights leave out statistics where it has none.
       optimizer: the optimizer.
       ema: keep a moving average of the variables, too.
     """
@@ -77,7 +77,7 @@ def state_from_variables(
     return TrainState(
         step=_zero(),
         params=params,
-        batch_stats=variables["batch_stats"],
+        batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(params),
         # Copies: the state is donated, and no array can be donated twice.
         ema=jax.tree.map(jnp.copy, dict(variables)) if ema else None,

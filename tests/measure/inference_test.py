@@ -21,13 +21,6 @@ TINY = ROOT / "tests" / "tiny_config.py"
 TOYS = ROOT / "tests" / "toys" / "config.py"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def run():
     return resolve(load_config(TINY, ["method.flip_test=True"]))

@@ -17,14 +17,6 @@ from logocap_jax.structures import DenseMaps
 SCALES = (0.5, 1.0, 2.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in a third of the time; what is compared is compiled alike."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def network(smallest):
     return _config(smallest).network(embedding=2)

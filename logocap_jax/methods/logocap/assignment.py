@@ -1,4 +1,4 @@
-"""Which person a pose slot belongs to, and what its attraction maps should be."""
+"""Ground truth of pose slots: their person, and target attraction maps."""
 
 import dataclasses
 import typing

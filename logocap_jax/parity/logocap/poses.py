@@ -87,7 +87,7 @@ def check_final(
 
 
 def reference_poses(arrays: Arrays, num_slots: int) -> Poses:
-    """The reference's own poses before NMS, in so many slots."""
+    """The reference's own poses before NMS, in `num_slots` slots."""
     count = len(arrays["scores"])
     fill = (0, num_slots - count)
     keypoints = np.pad(arrays["poses"], (fill, (0, 0), (0, 0)))
