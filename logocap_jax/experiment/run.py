@@ -33,7 +33,7 @@ from logocap_jax.training.optim import (
 from logocap_jax.training.parts import parts_in_training
 from logocap_jax.training.state import TrainState, create_state, state_from_variables
 from logocap_jax.training.step import TrainStep, make_train_step
-from logocap_jax.weights.init_from import start_from
+from logocap_jax.weights.files import start_from
 from logocap_jax.weights.trees import flatten, unflatten
 
 # Lower the memory that a batch needs.

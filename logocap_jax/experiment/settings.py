@@ -58,7 +58,7 @@ class Settings:
     seed: int = 0
     stage: str = "main"  # of training; methods that train in several name others
     data: DataSettings = DataSettings()
-    init_from: str = ""  # weights to start from: PyTorch's, or ours; see init_from.py
+    init_from: str = ""  # weights to start from: PyTorch's, or ours; see `start_from`
     batch_size: int = 48  # global; the reference: 12 on each of 4 GPUs
     epochs: float = 140.0
     accumulate: int = 1  # parts that a batch goes through the network in

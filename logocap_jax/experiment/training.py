@@ -15,7 +15,7 @@ from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
 from logocap_jax.evaluation.table import format_table
-from logocap_jax.experiment.inference import Rows, answer_set, score
+from logocap_jax.experiment.evaluation import Rows, answer_set, score
 from logocap_jax.experiment.run import EVALUATION_ADVICE, TRAINING_ADVICE, Run
 from logocap_jax.processes import check_same
 from logocap_jax.training.errors import DataError, WorkerError

@@ -18,7 +18,7 @@ from data_pipeline.read.find_skeleton import find_skeleton
 from logocap_jax import cli
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import ImagePoses
-from logocap_jax.experiment import inference
+from logocap_jax.experiment import evaluation
 from logocap_jax.experiment.run import resolve
 from logocap_jax.predictor.exported import read_export
 from logocap_jax.training.errors import MismatchError
@@ -107,7 +107,7 @@ def test_poses_are_scored_with_the_sigmas_of_the_data(animal_config):
             images.append(
                 ImagePoses(image["id"], points, np.ones_like(points[..., 0]), scores)
             )
-        rows = inference.score(truth, {"found": images}, Protocol(skeleton))
+        rows = evaluation.score(truth, {"found": images}, Protocol(skeleton))
         return rows["found"]["AP"]
 
     assert score(skeleton, 0) > 0.99
