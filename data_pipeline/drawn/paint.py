@@ -87,16 +87,10 @@ def paint(
 ) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
     """Fill a shape, darker towards its sides, and draw its outline, in place.
 
-    Args:
-      canvas: RGB pixels to draw on.
-      shape: what to draw, in canvas pixels, pixel centres at integers.
-      material: what it is made of.
-      unit: canvas pixels of one unit of length of the material.
-      line: thickness of the outline, pixels; 0 for none.
-      shade: share of the light that is lost at the sides.
-
-    Returns:
-      Rows and columns of the canvas pixels that were painted.
+    The shape is in canvas pixels (pixel centres at integers), `unit` the canvas pixels
+    of one unit of length of the material, `line` the thickness of the outline in pixels
+    (0: none), `shade` the share of the light that is lost at the sides. Returns rows
+    and columns of the painted pixels.
     """
     bounds = np.array(canvas.shape[1::-1])
     low = np.floor(shape.outline.min(axis=0)).astype(int) - line - 1

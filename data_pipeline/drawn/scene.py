@@ -1,7 +1,7 @@
 """Scene: place people on a stage; which of their pixels and keypoints are visible."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -119,6 +119,7 @@ class Stage:
 
 
 MIN_SIZE = 96
+_Corners = Iterable[tuple[int, int]]
 # Shares of images with 0, 1, .. 8 people; their mean is 2.5.
 _COUNTS = (0.07, 0.25, 0.27, 0.18, 0.09, 0.055, 0.04, 0.025, 0.02)
 
@@ -180,33 +181,41 @@ def _add_people(rng: np.random.Generator, stage: Stage) -> list[Actor]:
     tallest = 0.95 - 0.06 * max(count - 1, 0)
     shortest = max(0.36, 0.55 - 0.05 * max(count - 1, 0))
     heights = np.sort(rng.uniform(shortest, tallest, count))[::-1]
-    actors = []
-    for height in heights:
-        sprite = random_sprite(rng, height * stage.size)
-        corners = _corners_anywhere(rng, sprite, stage.size)
-        actors.append(stage.add(sprite, corners, min_visible=0.55))
-    return [actor for actor in actors if actor]
+    return _add(rng, stage, heights, _corners_anywhere, min_visible=0.55)
 
 
 def _add_far_people(rng: np.random.Generator, stage: Stage) -> list[Actor]:
     """One or two people too small for keypoints."""
-    actors = []
-    for height in rng.uniform(0.10, 0.17, rng.integers(1, 3)):
-        sprite = random_sprite(rng, height * stage.size)
-        corners = _corners_anywhere(rng, sprite, stage.size)
-        actors.append(stage.add(sprite, corners, min_visible=0.7))
-    return [actor for actor in actors if actor]
+    heights = rng.uniform(0.10, 0.17, rng.integers(1, 3))
+    return _add(rng, stage, heights, _corners_anywhere, min_visible=0.7)
 
 
 def _add_crowd(rng: np.random.Generator, stage: Stage) -> list[Actor]:
     """A group of small people who hide each other; fewer where there is no room."""
     middle = rng.uniform(0.15, 0.85, 2)
+
+    def corners(rng: np.random.Generator, _: Sprite, size: int) -> _Corners:
+        places = rng.normal(middle, (0.14, 0.03), (4, 2)) * size
+        return [(int(x), int(y)) for x, y in places]
+
+    heights = rng.uniform(0.14, 0.24, rng.integers(6, 13))
+    return _add(rng, stage, heights, corners, min_visible=0.4)
+
+
+def _add(
+    rng: np.random.Generator,
+    stage: Stage,
+    heights: Iterable[float],
+    corners: Callable[[np.random.Generator, Sprite, int], _Corners],
+    *,
+    min_visible: float,
+) -> list[Actor]:
+    """Put random people on the stage, those for whom there is room."""
     actors = []
-    for height in rng.uniform(0.14, 0.24, rng.integers(6, 13)):
+    for height in heights:
         sprite = random_sprite(rng, height * stage.size)
-        places = rng.normal(middle, (0.14, 0.03), (4, 2)) * stage.size
-        corners = [(int(x), int(y)) for x, y in places]
-        actors.append(stage.add(sprite, corners, min_visible=0.4))
+        places = corners(rng, sprite, stage.size)
+        actors.append(stage.add(sprite, places, min_visible=min_visible))
     return [actor for actor in actors if actor]
 
 

@@ -21,16 +21,10 @@ def train_affine(
 ) -> Float64[np.ndarray, "2 3"]:
     """Transform of an augmented square crop.
 
-    The image's middle plus `translation` goes to the middle of the input; around it
-    the image is rotated and scaled. Reference behaviour: the middle is
+    The image's middle plus `translation` (image px) goes to the middle of the input;
+    around it the image is rotated (degrees, clockwise on the screen) and scaled, until
+    `scale` of its short side fills `input_size` px. Reference behaviour: the middle is
     `(width/2, height/2)`, not rounded, unlike at test time.
-
-    Args:
-      image_size: `(width, height)`, image px.
-      input_size: side of the input, input px.
-      scale: side of the crop as a share of the image's short side.
-      rotation_deg: degrees, clockwise as seen on the screen.
-      translation: `(x, y)`, image px.
     """
     width, height = image_size
     center_image = np.array([width, height]) / 2 + translation

@@ -160,20 +160,10 @@ def train_example(
     max_people: int,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
 ) -> Example:
-    """Decode, augment and pack a record into a square training example.
+    """Decode, augment and pack a record into a square example, see `make_example`.
 
-    Args:
-      record: image and people.
-      rng: source of the augmentation's randomness.
-      skeleton: which keypoints a mirror swaps.
-      input_size: side of the input, input px.
-      augmentation: ranges of the random similarity.
-      max_people: slots, see `make_example`; the largest people stay, those with
-        keypoints first.
-      mask_strides: input px per cell of the masks.
-
-    Returns:
-      The arrays of `make_example`.
+    Arguments are as in `make_train_dataset`; `max_people` slots hold the largest
+    people, those with keypoints first.
 
     Raises:
       ValueError: if the image or a segmentation is unusable; names the record.
@@ -202,18 +192,10 @@ def eval_example(
     multiple: int = 64,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
 ) -> Example:
-    """Decode and pack a record at test time.
+    """Decode and pack a record at test time; arguments are as in `make_eval_batches`.
 
-    Args:
-      record: image and people.
-      short_side: input px, rounded up to a multiple of `multiple`.
-      max_people: as in `train_example`.
-      multiple: both input sides are multiples of this.
-      mask_strides: input px per cell of the masks.
-
-    Returns:
-      The arrays of `make_example`, but `input_to_image` in float64; and `image_id`
-      int64 [], `image_size` int32 [2] (width, height).
+    Returns the arrays of `make_example`, but `input_to_image` in float64; and
+    `image_id` int64 [], `image_size` int32 [2] (width, height).
 
     Raises:
       ValueError: if the image or a segmentation is unusable; names the record.

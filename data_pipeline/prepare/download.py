@@ -144,9 +144,7 @@ def require_space(
 def _existing(path: pathlib.Path) -> pathlib.Path:
     """The path, or the nearest folder above it that is there."""
     path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def download(

@@ -197,16 +197,12 @@ def open_source(
 ) -> Source:
     """Open a split of a prepared data set, or of one as it is downloaded.
 
-    Its annotation file is parsed once: skeleton, records, `truth` and `fingerprint`
-    all come of that.
-
-    Args:
-      folder: what `prepare_coco` wrote, or a folder in a layout of `layouts`.
-      split: `train`, `val`, `test`, or COCO's `test-dev`, whose annotations are secret.
-      with_people_only: only images with at least one annotated person, be it a crowd
-        or without keypoints: those to train on. The parsed file is freed then.
-      skeleton: of the data set, where another split's source has it; by default
-        `find_skeleton` finds it, maybe in the annotations of another split.
+    Its annotation file is parsed once, for skeleton, records, `truth` and
+    `fingerprint`. `with_people_only` takes only images with at least one annotated
+    person, be it a crowd or without keypoints: those to train on; the parsed file is
+    freed then. The skeleton may come from another split's source; by default
+    `find_skeleton` finds it. The split is `train`, `val`, `test`, or COCO's `test-dev`,
+    whose annotations are secret.
 
     Raises:
       ValueError: if the folder holds neither, has bad records (all are named), or

@@ -51,10 +51,7 @@ class Predictions(NamedTuple):
 def find_poses(run: Run, *, workdir: Path | None, weights: Path | None) -> Predictions:
     """Run a model over the evaluated split; every process gets the poses of all.
 
-    Args:
-      run: resolved with a split.
-      workdir: a run, of which the best checkpoint is taken (or, without one, the last).
-      weights: weights to take instead.
+    The model is found as in `evaluate`.
 
     Raises:
       ValueError: if there is no model, it does not fit the config, or a batch does not
@@ -200,15 +197,10 @@ def submit_test_dev(
 ) -> None:
     """Find the poses of COCO's test-dev and write what its server takes.
 
-    One process writes. Nothing is scored: nobody has the annotations.
-
-    Args:
-      run: resolved with the split `test-dev`: its data folder holds
-        `annotations/image_info_test-dev2017.json` and `test2017/`.
-      out: folder to write in.
-      workdir: a run, of which the best checkpoint is taken (or, without one, the last).
-      weights: weights to take instead.
-      algorithm: the method's name in the submission.
+    The run is resolved with the split `test-dev`: its data folder holds
+    `annotations/image_info_test-dev2017.json` and `test2017/`. One process writes.
+    Nothing is scored: nobody has the annotations. `algorithm` is the method's name in
+    the submission; all else is as in `evaluate`.
 
     Raises:
       ValueError: if there is no model, it does not fit the config, images are not

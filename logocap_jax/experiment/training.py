@@ -29,11 +29,9 @@ _LOG = logging.getLogger(__name__)
 
 
 def train(run: Run, workdir: Path) -> signal.Signals | None:
-    """Train, from the last checkpoint in `workdir` if there is one.
+    """Train a run, from the last checkpoint in `workdir` if there is one.
 
-    Args:
-      run: resolved with `train=True`.
-      workdir: folder of the run; made if it is not there.
+    The run is resolved with `train=True`; the folder is made if it is not there.
 
     Returns:
       The signal that ended it early, with its state saved; None if it came to its end.

@@ -122,8 +122,8 @@ def parse_topology(name: str) -> Topology:
 def find_devices(topology: Topology) -> Sequence[Any]:
     """The devices of a topology; all but CPUs can only be compiled for.
 
-    JAX is kept from looking for other devices, so that this works beside a TPU or GPU
-    that is in use and never waits for one that is absent.
+    JAX is kept from looking for others: so this works beside a TPU or GPU in use, and
+    never waits for one that is absent.
 
     Raises:
       ValueError: if the compiler is missing or has no such topology, or JAX has already

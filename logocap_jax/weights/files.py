@@ -142,14 +142,11 @@ def save_variables(path: Path, variables: Variables) -> None:
 
 
 def load_variables(path: Path, *, raw: bool = False) -> dict[str, Any]:
-    """Read an Orbax checkpoint as NumPy arrays.
+    """Read an Orbax checkpoint, or a run of `train.py`, as NumPy arrays.
 
-    Of a run that keeps a moving average of its variables the average is taken.
-
-    Args:
-      path: what `save_variables` wrote, or a run of `train.py`, of whose best
-        checkpoint (or, without one, the last) the optimizer's state is left out.
-      raw: take the variables themselves, even if there is an average of them.
+    Of a run the best checkpoint is taken (or, without one, the last), without the
+    optimizer's state, and the moving average of its variables where it keeps one,
+    unless `raw`.
 
     Raises:
       ValueError: no Orbax checkpoint, or a damaged one.

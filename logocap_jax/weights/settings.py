@@ -32,17 +32,12 @@ if TYPE_CHECKING:
 def load_settings(
     path: Path, changes: dict[str, Any]
 ) -> tuple[dict[str, Any], Variables]:
-    """Load weights and the settings of the method that they belong to.
+    """Load weights, with the `name` and settings of the method they belong to.
 
-    A run knows its settings; from other weights the sizes are read, and all else is
-    the reference's. `build_fitting` checks that the arrays are complete.
-
-    Args:
-      path: a run of `train.py`, or any file that `logocap convert` reads or writes.
-      changes: settings that replace those found.
-
-    Returns:
-      The method's `name` and its settings; the weights.
+    Takes a run of `train.py`, which knows its settings, or any file that `logocap
+    convert` reads or writes, whose sizes are read; all else is the reference's.
+    `changes` replace what is found. `build_fitting` checks that the arrays are
+    complete.
 
     Raises:
       ValueError: unreadable, or not of a known method.
