@@ -100,23 +100,25 @@ def _all_slots_image_by_image(model, variables, maps):
     return jax.tree.map(lambda *rows: jnp.stack(rows), *refined)
 
 
-@pytest.mark.parametrize("slots_per_step", [1, 6])
+@pytest.fixture(scope="module", params=[1, 6])
+def both(case, request):
+    """Refined poses of a batch, together and image by image; compiled once."""
+    model = case.with_config(slots_per_step=request.param).model
+    return jax.jit(
+        lambda variables, maps: (
+            _run(model, variables, maps, "refined_poses")["refined_poses"],
+            _all_slots_image_by_image(model, variables, maps),
+        )
+    )
+
+
 @pytest.mark.parametrize("centers", [(1, 0), (0, 1), (1, 1)])
-def test_slots_of_a_batch_refined_together_are_those_of_each_image(
-    case, centers, slots_per_step
-):
-    case = case.with_config(slots_per_step=slots_per_step)
+def test_slots_of_a_batch_refined_together_are_those_of_each_image(case, centers, both):
     stored = case.variables["params"]["dense"]
     # An image without a centre still has its first slot.
     strength = jnp.asarray(centers, jnp.float32)[:, None, None]
     heatmaps = stored["heatmaps"].at[..., -1].multiply(strength)
     maps = DenseMaps(heatmaps, stored["offsets"], stored["embedding"])
-    both = jax.jit(
-        lambda variables, maps: (
-            _run(case.model, variables, maps, "refined_poses")["refined_poses"],
-            _all_slots_image_by_image(case.model, variables, maps),
-        )
-    )
     found, expected = both(case.variables, maps)
     valid = np.asarray(expected.valid)
     assert valid.sum() >= 2
