@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         )
     thresholds = parse_thresholds(args.crowd_thresholds)
 
-    from logocap_jax.experiment.configs import load_config
+    from logocap_jax.experiment.settings import load_config
 
     config = load_config(args.config, args.set)
     with train.logging_and_processes(args):

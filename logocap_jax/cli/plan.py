@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.json}: no such folder")
 
     from logocap_jax.evaluation.results import write_json
-    from logocap_jax.experiment.configs import load_config
+    from logocap_jax.experiment.settings import load_config
     from logocap_jax.measure import plan
     from logocap_jax.measure.topologies import parse_topology
 

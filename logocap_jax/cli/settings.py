@@ -57,7 +57,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, object]:
 
 
 def _parse_setting(text: str) -> tuple[str, object]:
-    from logocap_jax.experiment.configs import parse_literal
+    from logocap_jax.experiment.settings import parse_literal
 
     name, equals, value = text.partition("=")
     parsed = parse_literal(value)

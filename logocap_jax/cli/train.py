@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
       ValueError: as `experiment.training.train`, with its exit code.
       OSError: if the disk is full or an input worker died.
     """
-    from logocap_jax.experiment.configs import load_config
+    from logocap_jax.experiment.settings import load_config
 
     config = load_config(args.config, args.set)
     with logging_and_processes(args):

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from logocap_jax import cli
 from logocap_jax.experiment import run
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 from tests.docs import world
 from tests.docs.pages import PAGES, ROOT, blocks, commands
 from tests.docs.parsers import SCRIPTS, arguments, options

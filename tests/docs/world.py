@@ -13,7 +13,7 @@ from tests.docs.pages import ROOT
 from tests.docs.parsers import arguments
 
 _CONFIG = """
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 
 def get_config():
     config = load_config({path!r}, ["method.name={method}"])

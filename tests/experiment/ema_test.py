@@ -10,7 +10,7 @@ import pytest
 from logocap_jax import cli
 from logocap_jax.experiment.run import resolve
 from logocap_jax.weights.files import load_variables, load_weights
-from logocap_jax.weights.settings import load_method
+from logocap_jax.weights.settings import build_fitting, load_settings
 from logocap_jax.weights.trees import flatten
 from tests.runs import evaluate_from_config, train_from_config
 
@@ -53,7 +53,8 @@ def test_the_average_is_the_runs_answer_and_the_raw_weights_are_there(workdir, s
         for tree in (state.ema, state.variables)
     ]
     assert not np.array_equal(*kernels)
-    _, variables, _ = load_method(workdir, {})
+    settings, variables = load_settings(workdir, {})
+    build_fitting(workdir, settings, variables)
     assert_same(variables, state.ema)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import ImagePoses
-from logocap_jax.experiment.inference import score
+from logocap_jax.experiment.evaluation import score
 from logocap_jax.skeletons import COCO
 from logocap_jax.training.errors import DataError, DivergedError, MismatchError
 from tests.runs import restore_last, train_from_config

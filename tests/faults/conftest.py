@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from data_pipeline.drawn import write_drawn_dataset
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 from logocap_jax.methods import METHODS
 from tests import programs
 from tests.faults.injector import FullDisk, Sent, limit_files

@@ -4,8 +4,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.configs import load_config
-from logocap_jax.experiment.settings import change_method
+from logocap_jax.experiment.settings import change_method, load_config
 from logocap_jax.methods import METHODS
 
 TINY = pathlib.Path(__file__).parents[1] / "tiny_config.py"

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import resolve
+from logocap_jax.experiment.settings import load_config
 from logocap_jax.measure import inference
 from logocap_jax.measure.benchmark import BenchmarkOptions, Setting
 from logocap_jax.measure.inference import fill, write_photographs
