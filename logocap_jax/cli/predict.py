@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from logocap_jax.atomic import check_writable
-from logocap_jax.cli.settings import add_model_options, parse_model_options
+from logocap_jax.cli.settings import add_predictor_options, parse_model_options
 
 if TYPE_CHECKING:
     from logocap_jax.media.output import Output
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         help="image, film, folder, pattern ('*.jpg', '**/*.jpg'), number of a camera",
     )
-    add_model_options(parser)
+    add_predictor_options(parser)
     add("--out", type=pathlib.Path, help="folder for the drawn poses")
     add("--json", type=pathlib.Path, help="COCO keypoint results")
     add(
@@ -44,13 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--csv", type=pathlib.Path, help="one row per pose")
     add("--show", action="store_true", help="show them in a window")
-    add("--short-side", type=int, default=512, help="input px")
-    add(
-        "--score-threshold",
-        type=float,
-        default=0.02,
-        help="poses with a lower score are left out",
-    )
     add(
         "--batch-size",
         type=int,

@@ -14,12 +14,12 @@ import sys
 import tempfile
 from typing import Any
 
-from logocap_jax.cli.settings import add_model_options, parse_model_options
+from logocap_jax.cli.settings import add_predictor_options, parse_model_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    add_model_options(parser)
+    add_predictor_options(parser)
     add = parser.add_argument
     add(
         "--host",
@@ -27,8 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="address to listen at; any but a loopback one lets others in",
     )
     add("--port", type=int, default=7860, help="0: any free one")
-    add("--short-side", type=int, default=512, help="input px")
-    add("--score-threshold", type=float, default=0.02)
 
 
 def run(args: argparse.Namespace) -> int:

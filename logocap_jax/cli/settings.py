@@ -91,6 +91,18 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_predictor_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a model that runs on photographs."""
+    add_model_options(parser)
+    parser.add_argument("--short-side", type=int, default=512, help="input px")
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        default=0.02,
+        help="poses with a lower score are left out",
+    )
+
+
 def parse_model_options(args: argparse.Namespace) -> dict[str, Any]:
     """Options of `add_model_options`, but the weights, by name in Python.
 

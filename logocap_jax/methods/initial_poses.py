@@ -30,7 +30,6 @@ from logocap_jax.structures import DenseMaps, Poses
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
-
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -70,6 +69,9 @@ class InitialPosesConfig:
       test_scales: scales of the input whose maps are averaged at test time; 1, whose
         embedding is used, is one of them.
       dtype: dtype of the convolutions.
+
+    Raises:
+      ValueError: if a setting has no meaning.
     """
 
     skeleton: Skeleton = COCO
@@ -91,11 +93,7 @@ class InitialPosesConfig:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-          ValueError: if one has no meaning.
-        """
+        """Check the settings."""
         positive = (
             *("heatmap_hidden", "offset_hidden", "num_slots"),
             *("heatmap_sigma", "center_sigma", "smooth_l1_beta"),
@@ -297,13 +295,7 @@ def train_maps(
 @typing.no_type_check
 @dataclasses.dataclass(frozen=True)
 class InitialPoses:
-    """Initial poses of one image.
-
-    Attributes:
-      keypoints: input px.
-      center_values: centre heatmap at the pose's centre, highest first.
-      valid: slot holds a pose.
-    """
+    """Initial poses of one image in input px, by centre value, highest first."""
 
     keypoints: Float[Array, "*B N K 2"]
     center_values: Float[Array, "*B N"]
