@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from logocap_jax import processes
-from logocap_jax.evaluation.gather import gather_images
 from logocap_jax.evaluation.results import ImagePoses
+from logocap_jax.evaluation.runner import gather_images
 from tests import programs
 
 # Joins, gathers rows, evaluates a share of toy images, compares configs.

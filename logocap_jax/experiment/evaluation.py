@@ -15,13 +15,16 @@ from data_pipeline.read.sources import Source
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.analysis import KINDS
 from logocap_jax.evaluation.coco import keypoint_category
-from logocap_jax.evaluation.error_report import report_errors
-from logocap_jax.evaluation.error_table import format_reports
-from logocap_jax.evaluation.protocol import Protocol
-from logocap_jax.evaluation.results import to_coco, write_json, write_results
+from logocap_jax.evaluation.error_report import format_reports, report_errors
+from logocap_jax.evaluation.protocol import Protocol, format_table, write_metrics
+from logocap_jax.evaluation.results import (
+    check_algorithm_name,
+    to_coco,
+    write_json,
+    write_results,
+    write_submission,
+)
 from logocap_jax.evaluation.runner import ResultSets, make_evaluator, run_evaluation
-from logocap_jax.evaluation.submission import check_algorithm_name, write_submission
-from logocap_jax.evaluation.table import format_table, write_metrics
 from logocap_jax.experiment.run import EVALUATION_ADVICE, Run
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.sharding import replicated
@@ -111,7 +114,7 @@ def _load(run: Run, workdir: Path | None, weights: Path | None) -> dict[str, Var
     if state is None:
         raise ValueError(f"{workdir}: got no checkpoint, expected one of train.py")
     _LOG.info("checkpoint of step %d", int(state.step))
-    return state.evaluated
+    return state.variables_by_suffix
 
 
 def _check_skeleton(weights: Path, expected: Skeleton) -> None:

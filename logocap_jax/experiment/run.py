@@ -28,9 +28,9 @@ from logocap_jax.training.checkpoint import Checkpoints
 from logocap_jax.training.optim import (
     make_optimizer,
     multi_step_schedule,
+    parts_in_training,
     scale_learning_rate,
 )
-from logocap_jax.training.parts import parts_in_training
 from logocap_jax.training.state import TrainState, create_state, state_from_variables
 from logocap_jax.training.step import TrainStep, make_train_step
 from logocap_jax.weights.files import start_from

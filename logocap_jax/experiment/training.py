@@ -12,17 +12,15 @@ import jax
 from data_pipeline.feed.examples import Example
 from data_pipeline.read.sources import Source
 from logocap_jax.device_memory import explaining_memory
-from logocap_jax.evaluation.protocol import Protocol
+from logocap_jax.evaluation.protocol import Protocol, format_table
 from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
-from logocap_jax.evaluation.table import format_table
 from logocap_jax.experiment.evaluation import Rows, answer_set, score
 from logocap_jax.experiment.run import EVALUATION_ADVICE, TRAINING_ADVICE, Run
-from logocap_jax.processes import check_same
+from logocap_jax.processes import StopRequest, check_same, stop_on_signals
 from logocap_jax.training.errors import DataError, WorkerError
 from logocap_jax.training.loop import Evaluate, Schedule
 from logocap_jax.training.loop import train as train_loop
 from logocap_jax.training.metric_writer import MetricWriter
-from logocap_jax.training.signals import StopRequest, stop_on_signals
 from logocap_jax.training.state import TrainState
 
 _LOG = logging.getLogger(__name__)
@@ -67,7 +65,7 @@ def train(run: Run, workdir: Path) -> signal.Signals | None:
             train_step,
             batches,
             evaluate,
-            best_by=f"eval/{answer_set(run.method, state.evaluated)}/AP",
+            best_by=f"eval/{answer_set(run.method, state.variables_by_suffix)}/AP",
             schedule=schedule,
             checkpoints=checkpoints,
             writer=writer,
@@ -142,7 +140,7 @@ def _make_evaluator(run: Run, stop: StopRequest) -> Evaluate:
 
     def score_state(state: TrainState) -> dict[str, float] | None:
         rows: Rows = {}
-        for suffix, variables in state.evaluated.items():
+        for suffix, variables in state.variables_by_suffix.items():
             until_stop = itertools.takewhile(lambda _: stop.signal is None, batches)
             prepared = run.inference_variables(variables)
             with explaining_memory(EVALUATION_ADVICE):

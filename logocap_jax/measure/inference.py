@@ -38,7 +38,7 @@ from logocap_jax.measure.pieces import (
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
 from logocap_jax.methods.base import Variables, finish
-from logocap_jax.models.placement import formats
+from logocap_jax.models.folding import formats
 from logocap_jax.predictor import Predictor
 from logocap_jax.predictor.compiled import Model
 from logocap_jax.predictor.inputs import letterbox

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
-from logocap_jax.inference import flip, scales
+from logocap_jax.inference import averaging
 from logocap_jax.methods.base import TEST_TIME, MapLayer, Stage, Variables, subtree
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.dense import DenseNetwork
@@ -103,7 +103,7 @@ class InitialPosesConfig:
         require(self, positive, lambda value: value > 0, "more than 0")
         require(self, ("offset_radius",), lambda value: value >= 0, "0 or more")
         expected = "different numbers above 0, 1 among them, such as (0.5, 1.0, 2.0)"
-        require(self, ("test_scales",), scales.are_scales, expected)
+        require(self, ("test_scales",), averaging.are_scales, expected)
         require(self, ("dtype",), _DTYPES.__contains__, f"one of {_DTYPES}")
 
     def network(self, embedding: int = 0) -> DenseNetwork:
@@ -221,7 +221,7 @@ def _mirror(
     """The images, and behind them their mirror images."""
     if not config.flip_test:
         return image, sizes
-    mirrored = flip.mirror(image, None if sizes is None else sizes[:, 1])
+    mirrored = averaging.mirror(image, None if sizes is None else sizes[:, 1])
     both = None if sizes is None else jnp.tile(sizes, (2, 1))
     return jnp.concatenate([image, mirrored]), both
 
@@ -251,7 +251,9 @@ def _merge(config: InitialPosesConfig, _: Variables, *arrays: Any) -> tuple[Arra
     maps = DenseMaps(*(x[:count] for x in raw))
     mirrored = DenseMaps(*(x[count:] for x in raw))
     cells = None if sizes is None else sizes[:, 1] // geometry.STRIDE
-    merged = flip.merge(maps, mirrored, config.skeleton.flip_index, cells)
+    merged = averaging.average_mirrored(
+        maps, mirrored, config.skeleton.flip_index, cells
+    )
     return merged.heatmaps, merged.offsets, merged.embedding
 
 
@@ -267,7 +269,9 @@ def _average_scales(
         given = {"input": image, "valid_size": sizes}
         return DenseMaps(*run_stages(stages, variables, given, _AT_ONE).values())
 
-    maps = scales.average(predict, DenseMaps(*base), image, test_scales, sizes)
+    maps = averaging.average_scales(
+        predict, DenseMaps(*base), image, test_scales, sizes
+    )
     return maps.heatmaps, maps.offsets, maps.embedding
 
 

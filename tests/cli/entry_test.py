@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from logocap_jax import cli
-from logocap_jax.cli import entry
+from logocap_jax.cli import train
 from logocap_jax.training.errors import DivergedError, SaveError
 from tests import programs
 
@@ -138,7 +138,7 @@ def test_the_exit_code_tells_why_a_script_has_ended(
     call, monkeypatch, body, code, error
 ):
     def run_(args):
-        with entry.logging_and_processes(args):
+        with train.logging_and_processes(args):
             return body() or 0
 
     monkeypatch.setattr(cli.train, "run", run_)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from logocap_jax.inference.rescale import to_image
+from logocap_jax.evaluation.results import to_image
 from logocap_jax.parity.compare import Comparison
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.structures import Poses
