@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
-from data_pipeline.drawn.background import draw_background
 from data_pipeline.drawn.body import Sprite
 from data_pipeline.drawn.dataset import Subject
 from data_pipeline.drawn.paint import (
     Shape,
     contrasting,
+    draw_background,
     ellipse,
     hull_of_discs,
     paint,

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from data_pipeline.drawn.background import draw_background
 from data_pipeline.drawn.body import Sprite, random_sprite
+from data_pipeline.drawn.paint import draw_background
 
 
 @dataclasses.dataclass(frozen=True)
