@@ -112,8 +112,8 @@ ANIMALS = Subject(
         "supercategory": "animal",
         "keypoints": _NAMES,
         "skeleton": [
-            [_NAMES.index(one) + 1, _NAMES.index(other) + 1]
-            for one, other in (
+            [_NAMES.index(a) + 1, _NAMES.index(b) + 1]
+            for a, b in (
                 ("nose", "left_ear"),
                 ("nose", "right_ear"),
                 ("left_ear", "rump"),
