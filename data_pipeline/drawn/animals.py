@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
-from data_pipeline.drawn.background import draw_background
 from data_pipeline.drawn.body import Sprite
 from data_pipeline.drawn.dataset import Subject
 from data_pipeline.drawn.paint import (
     Shape,
     contrasting,
+    draw_background,
     ellipse,
     hull_of_discs,
     paint,
@@ -112,8 +112,8 @@ ANIMALS = Subject(
         "supercategory": "animal",
         "keypoints": _NAMES,
         "skeleton": [
-            [_NAMES.index(one) + 1, _NAMES.index(other) + 1]
-            for one, other in (
+            [_NAMES.index(a) + 1, _NAMES.index(b) + 1]
+            for a, b in (
                 ("nose", "left_ear"),
                 ("nose", "right_ear"),
                 ("left_ear", "rump"),

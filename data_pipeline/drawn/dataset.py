@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +100,8 @@ def write_drawn_dataset(
         unfinished = Path(scratch) / out.name
         (unfinished / "annotations").mkdir(parents=True)
         for split, count in zip(_SPLITS, (num_train, num_val), strict=True):
-            _write_split(
-                *(unfinished, split, count, subject),
-                size=size,
-                seed=seed,
-                progress=progress,
-            )
+            bar = tqdm(range(count), f"drawing {split}", disable=not progress)
+            _write_split(unfinished, split, bar, subject, size=size, seed=seed)
         if subject.skeleton is not None:
             (unfinished / "skeleton.toml").write_text(subject.skeleton)
         (unfinished / _RECEIPT).write_text(json.dumps(receipt) + "\n")
@@ -133,19 +129,18 @@ def _is_complete(out: Path, receipt: dict[str, Any]) -> bool:
 def _write_split(
     root: Path,
     split: str,
-    count: int,
+    indices: Iterable[int],
     subject: Subject,
     *,
     size: int,
     seed: int,
-    progress: bool,
 ) -> None:
     folder = root / f"{split}2017"
     folder.mkdir()
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     split_id = _SPLITS.index(split)
-    for index in tqdm(range(count), f"drawing {split}", disable=not progress):
+    for index in indices:
         scene = subject.draw(np.random.default_rng([seed, split_id, index]), size)
         # Odd and even: no id is in both splits, however many images there are.
         image_id = len(_SPLITS) * index + split_id + 1

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from data_pipeline.drawn.background import draw_background
 from data_pipeline.drawn.body import Sprite, random_sprite
+from data_pipeline.drawn.paint import draw_background
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Stage:
         """
         needed = min_visible * np.count_nonzero(sprite.mask)
         for corner in corners:
-            window, own = self._windows(sprite, corner)
-            free = sprite.mask[own] & (self._front[window] == 0)
+            window, sprite_window = self._windows(sprite, corner)
+            free = sprite.mask[sprite_window] & (self._front[window] == 0)
             if np.count_nonzero(free) >= needed:
                 actor = Actor(sprite, corner, len(self.actors) + 1)
                 self._front[window][free] = actor.number
@@ -67,15 +67,15 @@ class Stage:
     ) -> UInt8[np.ndarray, "H W 3"]:
         """Paint everybody over RGB stage pixels, in place; return RGB image pixels."""
         for actor in reversed(self.actors):
-            window, own = self._windows(actor.sprite, actor.corner)
-            mask = actor.sprite.mask[own][..., None]
-            np.copyto(background[window], actor.sprite.rgb[own], where=mask)
+            window, sprite_window = self._windows(actor.sprite, actor.corner)
+            mask = actor.sprite.mask[sprite_window][..., None]
+            np.copyto(background[window], actor.sprite.rgb[sprite_window], where=mask)
         return self._shrink(background)
 
     def visible(self, actors: Iterable[Actor]) -> Bool[np.ndarray, "H W"]:
         """Mask of the image pixels that these people fill by more than a half."""
-        own = [self._front == actor.number for actor in actors]
-        filled = np.logical_or.reduce(own).astype(np.float32)
+        masks = [self._front == actor.number for actor in actors]
+        filled = np.logical_or.reduce(masks).astype(np.float32)
         return self._shrink(filled) > 0.5
 
     def keypoints(
@@ -110,8 +110,8 @@ class Stage:
         lows = np.clip(starts, 0, self.size)
         highs = np.clip(starts + sprite.mask.shape, 0, self.size)
         window = tuple(slice(a, b) for a, b in zip(lows, highs, strict=True))
-        own = zip(lows - starts, highs - starts, strict=True)
-        return window, tuple(slice(a, b) for a, b in own)
+        sides = zip(lows - starts, highs - starts, strict=True)
+        return window, tuple(slice(a, b) for a, b in sides)
 
     def _shrink(self, fine: np.ndarray) -> np.ndarray:
         size = self.size // self._supersampling

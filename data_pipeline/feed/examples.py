@@ -23,9 +23,8 @@ from data_pipeline.feed.affine import (
     transform_points,
     warp_image,
 )
-from data_pipeline.read.images import decode_image
+from data_pipeline.read.images import decode_image, decode_segmentation
 from data_pipeline.read.records import ImageRecord
-from data_pipeline.read.segmentation import decode_segmentation
 from logocap_jax.skeletons import Skeleton
 
 # Arrays by name; `masks` are arrays by stride.

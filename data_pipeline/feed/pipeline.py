@@ -165,7 +165,9 @@ class SkipBadRecords:
         if is_new:
             _LOG.warning(
                 "bad record %d, of %d that may be; others take its place: %s",
-                *(count, self._max_bad, error),
+                count,
+                self._max_bad,
+                error,
             )
 
 

@@ -244,14 +244,14 @@ def write_annotations(
 
     Segmentations and annotations of categories without keypoints are left out.
     """
-    truth, kept = AnnotationFile(annotations).truth, set(image_ids)
+    truth, kept_ids = AnnotationFile(annotations).truth, set(image_ids)
     truth["images"] = [
-        image for image in truth["images"] if integer_field(image, "id") in kept
+        image for image in truth["images"] if integer_field(image, "id") in kept_ids
     ]
     truth["annotations"] = [
         person
         for person in truth["annotations"]
-        if integer_field(person, "image_id") in kept
+        if integer_field(person, "image_id") in kept_ids
     ]
     target.write_text(json.dumps(truth))
 

@@ -185,7 +185,8 @@ def read_coco(
     if num_other:
         _LOG.info(
             "%s: left out %d annotations of categories without keypoints",
-            *(source, num_other),
+            source,
+            num_other,
         )
     return CocoSplit(
         records=records,

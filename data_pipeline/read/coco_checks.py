@@ -10,8 +10,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from data_pipeline.read.images import MAX_PIXELS, MAX_SIDE
-from data_pipeline.read.segmentation import MAX_COORDINATE, check_segmentation
+from data_pipeline.read.images import (
+    MAX_COORDINATE,
+    MAX_PIXELS,
+    MAX_SIDE,
+    check_segmentation,
+)
 
 MAX_NAME_LENGTH = 1024
 

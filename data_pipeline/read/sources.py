@@ -234,7 +234,7 @@ def _open_downloaded(
     if not annotations.path.is_file():
         layouts = [layout for layout in LAYOUTS if split in layout.annotations]
         names = " or ".join(
-            f"annotations/{each.annotations[split]}" for each in layouts
+            f"annotations/{layout.annotations[split]}" for layout in layouts
         )
         raise ValueError(
             f"{folder}: got neither a prepared data set nor COCO's layout, expected "

@@ -72,8 +72,10 @@ def find_poses(run: Run, *, workdir: Path | None, weights: Path | None) -> Predi
 
         with explaining_memory(EVALUATION_ADVICE), bar:
             prepared = run.inference_variables(variables)
-            found = run_evaluation(evaluate, prepared, batches, run.mesh, progress=show)
-        sets |= {f"{name}{suffix}": images for name, images in found.items()}
+            images_by_set = run_evaluation(
+                evaluate, prepared, batches, run.mesh, progress=show
+            )
+        sets |= {f"{name}{suffix}": images for name, images in images_by_set.items()}
     return Predictions(sets, answer_set(run.method, models))
 
 
@@ -168,26 +170,28 @@ def evaluate(
     assert source is not None
     protocol = Protocol(run.skeleton, crowd_thresholds)
     truth = run.truth()
-    found = find_poses(run, workdir=workdir, weights=weights)
-    scored = _where_people_are(found.sets, truth) if people_only else found.sets
+    predictions = find_poses(run, workdir=workdir, weights=weights)
+    sets = predictions.sets
+    scored = _where_people_are(sets, truth) if people_only else sets
     rows = score(truth, scored, protocol)
     if jax.process_index() > 0:
         return
     out.mkdir(parents=True, exist_ok=True)
-    table, number = format_table(rows, protocol.columns), len(scored[found.answer])
+    table = format_table(rows, protocol.columns)
+    number = len(scored[predictions.answer])
     _LOG.info("%d images of %s; %s\n%s", number, run.split, protocol.note, table)
     write_metrics(out / "metrics.json", rows)
     about = {"note": protocol.note, "skeleton": dataclasses.asdict(run.skeleton)}
     write_json(out / "protocol.json", about, indent=2)
     category = keypoint_category(truth)
-    for name, images in found.sets.items():
+    for name, images in sets.items():
         write_results(out / f"results_{name}.json", images, category_id=category)
     if workdir is not None:
         draw_curves(workdir / "metrics.jsonl", out / "loss_curve.png")
     if analyse:
         _write_error_analysis(run, truth, scored, out)
     if num_drawn:
-        _draw(source, found, out / "overlays", min(num_drawn, len(source)))
+        _draw(source, predictions, out / "overlays", min(num_drawn, len(source)))
 
 
 def submit_test_dev(
@@ -210,11 +214,11 @@ def submit_test_dev(
         there, or the name cannot be part of a file's.
     """
     check_algorithm_name(algorithm)
-    found = find_poses(run, workdir=workdir, weights=weights)
+    predictions = find_poses(run, workdir=workdir, weights=weights)
     if jax.process_index() > 0:
         return
     out.mkdir(parents=True, exist_ok=True)
-    images = found.sets[found.answer]
+    images = predictions.sets[predictions.answer]
     path = write_submission(out, images, algorithm=algorithm)
     _LOG.info("%d images of test-dev: %s", len(images), path)
 
@@ -263,10 +267,10 @@ def _write_error_analysis(
     draw_error_chart(panels, out / "errors.png")
 
 
-def _draw(source: Source, found: Predictions, folder: Path, count: int) -> None:
+def _draw(source: Source, predictions: Predictions, folder: Path, count: int) -> None:
     """Draw the first images: the answer thick, its initial poses, if any, thin."""
     folder.mkdir(parents=True, exist_ok=True)
-    answers = {poses.image_id: poses for poses in found.sets[found.answer]}
+    answers = {poses.image_id: poses for poses in predictions.sets[predictions.answer]}
     for position in range(count):
         record = source[position]
         answer = answers[record.image_id]

@@ -262,5 +262,5 @@ def _convert(value: Any, old: Any) -> Any:
     if type(old) is tuple:
         values = value if isinstance(value, (tuple, list)) else [value]
         like = old[0] if old else None
-        return tuple(_convert(each, like) for each in values)
+        return tuple(_convert(item, like) for item in values)
     raise TypeError

@@ -75,7 +75,10 @@ def train(run: Run, workdir: Path) -> signal.Signals | None:
     if stop.signal is not None:
         _LOG.info(
             "%s: step %d of %d is saved in %s; run the same command again to go on",
-            *(stop.signal.name, int(state.step), schedule.num_steps, workdir),
+            stop.signal.name,
+            int(state.step),
+            schedule.num_steps,
+            workdir,
         )
     return stop.signal
 

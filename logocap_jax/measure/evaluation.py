@@ -78,7 +78,7 @@ def draw_poses(
     corners = rng.uniform(0, [440, 280], (images, poses, 1, 2))
     points = corners + sides * rng.uniform(0, 1, (images, poses, COCO.num_keypoints, 2))
     # A quarter of the OKS's standard deviation of a wrist, `2 s_k` sides.
-    found = points + sides * rng.normal(0, 0.03, points.shape)
+    detected = points + sides * rng.normal(0, 0.03, points.shape)
     scores = rng.uniform(0, 1, (images, poses))
     annotations = [
         {
@@ -98,7 +98,7 @@ def draw_poses(
         {
             "image_id": image + 1,
             "category_id": 1,
-            "keypoints": _triplets(found[image, pose], 1),
+            "keypoints": _triplets(detected[image, pose], 1),
             "score": float(scores[image, pose]),
         }
         for image in range(images)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipeline.drawn.background import draw_background
+from data_pipeline.drawn.paint import draw_background
 from logocap_jax.experiment.run import Run, resolve
 from logocap_jax.measure.benchmark import (
     BenchmarkOptions,

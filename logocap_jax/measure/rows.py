@@ -152,14 +152,14 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
         for row in rows
         if row.timing is not None
     }
-    found = {}
+    by_name = {}
     for (setting, name), seconds in times.items():
         kind, comma, people = name.partition(",")
         whole = _RATIOS.get(kind)
         over = times.get((setting, f"{whole}{comma}{people}"))
         if over is not None:
-            found[f"{kind} / {whole}{comma}{people}: {setting}"] = seconds / over
-    return found
+            by_name[f"{kind} / {whole}{comma}{people}: {setting}"] = seconds / over
+    return by_name
 
 
 def format_rows(rows: Sequence[Row]) -> str:

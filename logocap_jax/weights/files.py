@@ -104,16 +104,16 @@ def to_variables(
       ValueError: an array is unused, missing or of the wrong shape, unless `partial`;
         also as `identify`.
     """
-    found = None if is_ours(arrays) else identify(arrays, method)
-    source = found.source if found else own_arrays(arrays)
+    identified = None if is_ours(arrays) else identify(arrays, method)
+    source = identified.source if identified else own_arrays(arrays)
     like = flatten(expected) if expected is not None else source.arrays
     shapes: Shapes = {path: leaf.shape for path, leaf in like.items()}
     missing: list[str] = []
-    if found and expected is None:
-        if found.settings is None:
-            missing = find_format(found.method).absent_modules(source.arrays)
+    if identified and expected is None:
+        if identified.settings is None:
+            missing = find_format(identified.method).absent_modules(source.arrays)
         else:
-            shapes, optional = expected_shapes(found.method, found.settings)
+            shapes, optional = expected_shapes(identified.method, identified.settings)
     taken, report = match_arrays(source, shapes, optional=optional)
     report.missing.extend(missing)
     if not partial:
@@ -163,9 +163,9 @@ def load_variables(path: Path, *, raw: bool = False) -> dict[str, Any]:
         loaded = ocp.load(folder, like)
     average = None if raw else loaded.get("ema")
     prefix, tree = ("ema/", average) if average else ("", loaded)
-    kept = {name: tree[name] for name in tree if is_ours([f"{name}/"])}
-    _check_digests(folder / "meta" / "metadata", prefix, flatten(kept))
-    return kept
+    variables = {name: tree[name] for name in tree if is_ours([f"{name}/"])}
+    _check_digests(folder / "meta" / "metadata", prefix, flatten(variables))
+    return variables
 
 
 def checkpoint_folder(path: pathlib.Path) -> pathlib.Path:

@@ -55,9 +55,9 @@ def identify(arrays: Mapping[str, Any], method: str | None = None) -> Identified
         shapes = {path: array.shape for path, array in source.arrays.items()}
         settings = find_format(name).recognise(shapes)
         candidates.append(Identified(name, settings, source))
-    recognised = [found for found in candidates if found.settings is not None]
+    recognised = [item for item in candidates if item.settings is not None]
     if len(recognised) > 1:
-        fitting = ", ".join(found.method for found in recognised)
+        fitting = ", ".join(item.method for item in recognised)
         raise ValueError(f"got weights that fit several methods, {fitting}: name one")
     return (recognised or candidates)[0]
 
@@ -106,14 +106,14 @@ def recognise_weights(arrays: Mapping[str, Any]) -> tuple[str, Settings]:
     Raises:
       ValueError: as `identify`, or not of a whole model.
     """
-    found = identify(arrays)
-    if found.settings is None:
-        absent = find_format(found.method).absent_modules(found.source.arrays)
+    identified = identify(arrays)
+    if identified.settings is None:
+        absent = find_format(identified.method).absent_modules(identified.source.arrays)
         raise ValueError(
             f"got weights of no whole model, expected one of {', '.join(METHODS)} "
-            f"({found.method} lacks {', '.join(absent[:3])})"
+            f"({identified.method} lacks {', '.join(absent[:3])})"
         )
-    return found.method, found.settings
+    return identified.method, identified.settings
 
 
 def expected_shapes(name: str, settings: Settings) -> tuple[Shapes, list[str]]:

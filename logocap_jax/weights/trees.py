@@ -89,12 +89,12 @@ class Report:
             ("missing", self.missing),
             ("of the wrong shape", self.wrong_shape),
         )
-        found = ", ".join(
+        reasons = ", ".join(
             f"{len(names)} arrays {kind} (first: {names[0]})"
             for kind, names in counts
             if names
         )
-        raise ValueError(f"{found}; a partial load (--partial) takes what fits")
+        raise ValueError(f"{reasons}; a partial load (--partial) takes what fits")
 
 
 def match_arrays(

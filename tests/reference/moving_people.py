@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_pipeline.drawn.background import draw_background
 from data_pipeline.drawn.body import random_outfit, render_person
 from data_pipeline.drawn.figure import Figure, pose_figure, random_figure
+from data_pipeline.drawn.paint import draw_background
 from data_pipeline.drawn.scene import Stage
 
 # Frames from one pose to the other and back.

@@ -4,7 +4,7 @@ import numpy as np
 import pycocotools.mask
 import pytest
 
-from data_pipeline.read.segmentation import check_segmentation, decode_segmentation
+from data_pipeline.read.images import check_segmentation, decode_segmentation
 
 TRIANGLE = [1.0, 1.0, 8.0, 1.0, 8.0, 6.0]
 

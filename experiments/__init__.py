@@ -1,1 +1,0 @@
-"""Experiments on the library: what the paper's tables say, tried here."""
