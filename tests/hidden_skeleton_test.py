@@ -15,7 +15,7 @@ ALLOWED = {
     "logocap_jax/parity/": "the reference's arrays are of COCO",
     "logocap_jax/methods/initial_poses.py": "the stated default of a method's settings",
     "logocap_jax/evaluation/coco.py": "the stated default of COCO's own metric",
-    "logocap_jax/measure/found_poses.py": "scoring as much as COCO's val2017",
+    "logocap_jax/measure/evaluation.py": "scoring as much as COCO's val2017",
     "logocap_jax/experiment/run.py": "to plan and to measure without a data set",
 }
 # Keypoints, and numbers of a person.
