@@ -25,7 +25,7 @@ NOT_RUN = {
     "logocap plan": "minutes long; tests/measure plans small nets",
     "logocap serve": "serves until Ctrl-C; tests/serving uses the page in a browser",
     "logocap doctor": "a self-test of seconds; tests/cli/doctor_test.py runs it",
-    r"python train.py \.\.\.": "part of a command on several machines",
+    r"logocap train \.\.\.": "part of a command on several machines",
     "sha256sum": "a program of the system",
     "srun": "needs SLURM",
     "mpirun": "needs Open MPI",
