@@ -279,14 +279,14 @@ _ANNOTATION_FIELDS: tuple[_Check, ...] = (
     ("category_id", _is_id, "an integer"),
     ("iscrowd", lambda value: isinstance(value, int) and value in (0, 1), "0 or 1"),
     (
-        "area",
-        lambda value: _is_number(value, 0.0, MAX_COORDINATE**2),
-        f"a number from 0 to {MAX_COORDINATE**2:g}",
-    ),
-    (
         "bbox",
         _is_box,
         f"[x, y, width, height], numbers up to {MAX_COORDINATE:g}, sides >= 0",
+    ),
+    (
+        "area",
+        lambda value: _is_number(value, 0.0, MAX_COORDINATE**2),
+        f"a number from 0 to {MAX_COORDINATE**2:g}",
     ),
     ("keypoints", lambda value: isinstance(value, list), "a list of numbers"),
     (

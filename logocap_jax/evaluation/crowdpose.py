@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from data_pipeline.read.coco_checks import with_area
+from data_pipeline.read.layouts import CROWDPOSE_AREA_OF_BOX
 from logocap_jax import skeletons
 from logocap_jax.evaluation.checks import check_ground_truth
 from logocap_jax.evaluation.inputs import (
@@ -21,9 +23,6 @@ METRICS = (
 )
 # Its split by crowd index.
 EASY_BELOW, HARD_FROM = 0.2, 0.8
-# CrowdPose has no areas: its evaluation takes this share of a person's box, about
-# what people of COCO cover of theirs.
-AREA_OF_BOX = 0.53
 
 _ALL_SIZES = ((0.0, 1e10),)
 
@@ -39,8 +38,8 @@ def evaluate_crowdpose(
     """Score keypoint results against CrowdPose's annotations.
 
     As crowdposetools does: OKS with the sigmas of `skeletons.CROWDPOSE` and with
-    `AREA_OF_BOX` of a person's box as its area; of each image the 20 best-scored poses
-    count. AP by crowdedness is rounded to four digits, as theirs is.
+    `CROWDPOSE_AREA_OF_BOX` of a person's box as its area; of each image the 20
+    best-scored poses count. AP by crowdedness is rounded to four digits, as theirs is.
 
     Args:
       ground_truth: a `crowdpose_*.json` or its content; image px.
@@ -113,24 +112,16 @@ def describe_crowd_index(
 def with_areas(truth: Any) -> Any:
     """Annotations with areas as CrowdPose's evaluation takes them; a changed copy.
 
-    What is not as it should be stays so, for `check_ground_truth` to report.
+    Unsound records stay as they are, for `check_ground_truth` to report.
 
     Args:
-      truth: what should be the content of a `crowdpose_*.json`.
+      truth: parsed content of a `crowdpose_*.json`.
     """
     people = truth.get("annotations") if isinstance(truth, dict) else None
     if not isinstance(people, list):
         return truth
-    return {**truth, "annotations": [_with_area(person) for person in people]}
-
-
-def _with_area(person: Any) -> Any:
-    box = person.get("bbox") if isinstance(person, dict) else None
-    numbers = isinstance(box, list) and all(type(x) in (int, float) for x in box)
-    if not isinstance(box, list) or not numbers or len(box) != 4:
-        return {**person, "area": None} if isinstance(person, dict) else person
-    # In crowdposetools' order, for its bits.
-    return {**person, "area": box[3] * box[2] * AREA_OF_BOX}
+    areas = [with_area(person, CROWDPOSE_AREA_OF_BOX) for person in people]
+    return {**truth, "annotations": areas}
 
 
 def _crowd_indices(truth: dict[str, Any], source: str) -> dict[int, float]:

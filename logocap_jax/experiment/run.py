@@ -181,9 +181,10 @@ class Run:
         return load_ground_truth(self.eval_source.truth, skeleton=self.skeleton)
 
     def fingerprint(self) -> str:
-        """A hash of the annotations that are trained on."""
-        assert self.train_source is not None
-        return self.train_source.fingerprint
+        """A hash of the annotations that are trained on, and the number of images."""
+        source = self.train_source
+        assert source is not None
+        return f"{source.fingerprint}-{len(source)}"
 
     def eval_batches(self) -> EvalBatches:
         """The batches of the evaluated split, at the test size."""

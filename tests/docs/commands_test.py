@@ -22,7 +22,7 @@ NOT_RUN = {
     "python -m experiments.ablations": "minutes long; tests/experiments runs it",
     "logocap parity": "minutes long; tests/parity compares the same arrays",
     "logocap benchmark": "minutes long; tests/measure runs each kind",
-    "logocap plan": "minutes long; tests/measure plans small nets",
+    "logocap plan": "minutes long; tests/cli plans small nets",
     "logocap serve": "serves until Ctrl-C; tests/serving uses the page in a browser",
     "logocap doctor": "a self-test of seconds; tests/cli/doctor_test.py runs it",
     r"logocap train \.\.\.": "part of a command on several machines",

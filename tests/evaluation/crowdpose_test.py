@@ -118,10 +118,13 @@ def test_no_results_score_zero_with_a_warning(sample, caplog):
     [
         (lambda t: t["images"][0].pop("crowdIndex"), "106848: got crowdIndex None"),
         (lambda t: t["images"][1].update(crowdIndex=1.5), "103319: got crowdIndex 1.5"),
-        (lambda t: t["annotations"][0].pop("bbox"), "annotation 123803: lacks bbox"),
+        (lambda t: t["annotations"][0].pop("bbox"), "annotation 123803: got no `bbox`"),
         (lambda t: t["annotations"][0].update(bbox="x"), "123803: got bbox 'x'"),
-        (lambda t: t["annotations"][0].update(keypoints=[0] * 51), "a list of 51"),
-        (lambda t: t.update(annotations=3), "got 3 .int. for 'annotations'"),
+        (
+            lambda t: t["annotations"][0].update(keypoints=[0] * 51),
+            "got 51 keypoint numbers, expected 42",
+        ),
+        (lambda t: t.update(annotations=3), "got no list `annotations`"),
     ],
 )
 def test_damaged_annotations_are_named_in_one_line(sample, edit, message):

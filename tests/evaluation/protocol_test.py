@@ -47,10 +47,10 @@ def test_all_else_is_scored_as_coco_with_its_own_sigmas(coco_mini_dir):
 
 
 def test_ground_truth_of_another_skeleton_is_refused(crowdpose_path):
-    with pytest.raises(ValueError, match="annotation 123803: lacks area"):
+    with pytest.raises(ValueError, match="annotation 123803: got no `area`"):
         load_ground_truth(crowdpose_path)
     wrong = dataclasses.replace(CROWDPOSE, name="other")
-    with pytest.raises(ValueError, match="annotation 123803: lacks area"):
+    with pytest.raises(ValueError, match="annotation 123803: got no `area`"):
         load_ground_truth(crowdpose_path, skeleton=wrong)
 
 
