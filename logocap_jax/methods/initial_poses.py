@@ -1,6 +1,6 @@
 """Initial poses: dense maps, and the rough poses that they hold.
 
-What LOGO-CAP starts from, and all there is to the `center_offset` baseline.
+LOGO-CAP refines them; the `center_offset` baseline answers with them.
 """
 
 import dataclasses
@@ -136,7 +136,7 @@ TINY = {
 
 
 def normalise(image: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
-    """RGB in 0..255 -> what the network expects."""
+    """Normalise RGB pixels by ImageNet's mean and standard deviation."""
     mean, std = np.asarray(IMAGE_MEAN, np.float32), np.asarray(IMAGE_STD, np.float32)
     return (image.astype(jnp.float32) / 255 - mean) / std
 
@@ -149,10 +149,10 @@ _AT_ONE = ("heatmaps_at_1", "offsets_at_1", "embedding_at_1")
 def dense_stages(
     network: DenseNetwork, config: InitialPosesConfig
 ) -> tuple[Stage, ...]:
-    """The stages from images to dense maps, averaged over what the config asks for.
+    """The stages from images to averaged dense maps.
 
-    That is the mirror image (`flip_test`), which runs in one batch with the image, and
-    other scales (`test_scales`), each of which is mirrored as well.
+    Maps are averaged with those of the mirror image (`flip_test`), which runs in one
+    batch with the image, and of other scales (`test_scales`), each mirrored as well.
 
     Args:
       network: the network; its variables are the subtree `dense`.

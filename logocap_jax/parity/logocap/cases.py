@@ -1,4 +1,4 @@
-"""Cases of LOGO-CAP: what file names say, and their arrays.
+"""Cases of LOGO-CAP: their file names and arrays.
 
 Axes: `R` network inputs (image and, with the flip test, its mirror image), `B`
 training images, `n` centers, `s` shown rows, `m` poses, `f` final poses, `t` slots

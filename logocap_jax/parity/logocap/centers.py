@@ -1,4 +1,4 @@
-"""Centers against the reference's, whatever the order of ties."""
+"""Comparison of centers with the reference's; ties may have any order."""
 
 from typing import NamedTuple, Protocol
 
@@ -57,8 +57,8 @@ def check_centers(
 ) -> Float[np.ndarray, "N 2"]:
     """Compare the centers that a map holds, and their values.
 
-    Where a peak ties, the reference's cell is taken in place of ours, which is said,
-    and no failure.
+    Where a peak ties, the reference's cell replaces ours; that is reported, and no
+    failure.
 
     Args:
       compare: takes the results.

@@ -41,7 +41,7 @@ _SLOTS = {
     "global_in": "global window",
     "global_out": "refined window",
 }
-# Those of which a case holds a few rows only.
+# A case holds a few rows of these.
 _SHOWN = ("latent", "global_in", "global_out")
 _TOLERANCES = {  # shares of the largest value
     **dict.fromkeys([*_DENSE, "kem_grid"], 1e-5),
@@ -276,7 +276,7 @@ class _InferenceCheck:
         return slots, self._poses(dense, given, values)
 
     def _slots_alone(self) -> None:
-        """Each stage of the slots, from what the reference has before it."""
+        """Run each stage of slots on the reference's input of that stage."""
         arrays = self._arrays
 
         def alone(
@@ -351,7 +351,7 @@ class _InferenceCheck:
         fed_with: str = "image",
         rows: np.ndarray | None = None,
     ) -> None:
-        """Compare those of `found` that the case has, `rows` of the reference's."""
+        """Compare `found` with the case's arrays, `rows` of the reference's."""
         for name, stage in names.items():
             key = _KEYS.get(name, name)
             if key not in found or name not in self._arrays:
@@ -369,7 +369,7 @@ class _InferenceCheck:
             )
 
     def _listed(self, name: str, slots: Array) -> np.ndarray:
-        """Of an array with a row per slot those rows that the case lists."""
+        """The rows of an array of slots that the case lists."""
         value, count = np.asarray(slots, np.float32), self._stages.config.num_slots
         if name == "center_heatmap_fullres":
             return value[..., None]

@@ -33,7 +33,7 @@ def check_training(
     *,
     marks: bool = True,
 ) -> list[StageResult]:
-    """Compare every stage of the first step, and what later steps lead to.
+    """Compare every stage of the first step, and the results of later steps.
 
     Args:
       case: which one.
@@ -171,7 +171,7 @@ def _check_truth(
     mesh: Array | np.ndarray,
     fed_with: str,
 ) -> tuple[Assignment, Bool[Array, "B N"]]:
-    """Compare what the slots that take part should become; truth, and which do."""
+    """Compare the targets of slots; returns the truth, and which slots take part."""
     truth, oks = stages.truth(mesh, batch)
     part = jax.vmap(matched_slots)(truth.matched)
     taken = np.asarray(part)
