@@ -22,8 +22,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.configs import load_config
-from logocap_jax.experiment.settings import change_method
+from logocap_jax.experiment.settings import change_method, load_config
 
 BASES = {"w32": "logocap_w32_coco", "demo": "demo", "drawn": "drawn"}
 
@@ -34,22 +33,16 @@ _NO_ATTENTION = {"attentive_layer": None}
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-      what: in words.
-      paper_ap: the paper's, in percent.
-      method: LOGO-CAP, or its baseline.
-      training: settings of the method that it is trained with.
-      test: settings of the method that count at test time alone.
-      message_layers: 3x3 convolutions of message passing; None: as many as there are.
-    """
-
-    what: str
-    paper_ap: float
-    method: str = "logocap"
+    what: str  #: in words
+    paper_ap: float  #: the paper's, in percent
+    method: str = "logocap"  #: LOGO-CAP, or its baseline
+    #: Settings of the method that it is trained with.
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    #: Settings of the method that count at test time alone.
     test: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    #: 3x3 convolutions of message passing; None: as many as there are.
     message_layers: int | None = None
 
     @property
@@ -59,7 +52,7 @@ class Variant:
 
     @property
     def trained_with(self) -> tuple[Any, ...]:
-        """What rows that share a run have in common."""
+        """The settings that rows of one run share."""
         return self.method, self.training, self.message_layers
 
     def apply(self, config: ConfigDict) -> None:

@@ -9,12 +9,12 @@
         --config.init_from=runs/start
 
 As the paper's models start from a backbone that knows ImageNet, these start from a net
-that finds initial poses of drawn people. What came out: docs/experiments.md.
+that finds initial poses of drawn people. Results: docs/experiments.md.
 """
 
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 
 
 def get_config() -> ConfigDict:

@@ -13,7 +13,7 @@ Settings are those of COCO: the paper has none for CrowdPose. Not run here.
 
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 
 
 def get_config() -> ConfigDict:

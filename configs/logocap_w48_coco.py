@@ -9,7 +9,7 @@ Expect (paper, ImageNet-pretrained backbone): 72.2 AP on val2017. Not run here.
 
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 
 
 def get_config() -> ConfigDict:

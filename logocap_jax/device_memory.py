@@ -12,7 +12,7 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 # A number of bytes as XLA writes it: `8589934592 bytes`, `12.00GiB`, `17.70G`.
 _SIZE = r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:i?B|(?: bytes)?)\b"
-# What XLA says: a TPU's compiler of the whole program, allocators of one piece.
+# Messages of XLA: a TPU's compiler of the whole program, allocators of one piece.
 _PROGRAM = re.compile(rf"Used {_SIZE} of {_SIZE} hbm")
 _PIECE = re.compile(rf"(?:allocat\w+|allocate request for|reserve) {_SIZE}")
 _FREE = re.compile(rf"There are {_SIZE} free")
@@ -70,7 +70,7 @@ def in_gib(size: int) -> str:
 
 
 def _needs(message: str) -> str:
-    """What XLA's message tells of what is needed and what is there."""
+    """The need and the available memory in XLA's message, in words."""
     if program := _PROGRAM.search(message):
         used, limit = _bytes(*program.groups()[:2]), _bytes(*program.groups()[2:])
         return f"needs {in_gib(used)} of device memory, {in_gib(limit)} is there"

@@ -1,12 +1,14 @@
-"""The processes of a run on several hosts: start, compare, gather."""
+"""The processes of a run on several hosts: start, compare, gather, stop."""
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -24,11 +26,11 @@ def start(
     timeout_s: int = 60,
     heartbeat_s: int = 30,
 ) -> bool:
-    """Join the processes of a run; must come before anything else asks JAX for devices.
+    """Join the processes of a run, if there are several; before JAX looks for devices.
 
-    Without arguments JAX finds the others by itself where a scheduler has started
-    several processes (SLURM, Open MPI, Kubernetes jobs, TPU slices whose hosts are
-    listed in `TPU_WORKER_HOSTNAMES`); anywhere else nothing is done.
+    Returns True if there are. Without arguments JAX finds the others by itself where a
+    scheduler has started several processes (SLURM, Open MPI, Kubernetes jobs, TPU
+    slices whose hosts are listed in `TPU_WORKER_HOSTNAMES`); elsewhere nothing is done.
 
     Args:
       coordinator: `HOST:PORT` of process 0.
@@ -39,9 +41,6 @@ def start(
         and exit code 2. (JAX would abort it, with a page.)
       heartbeat_s: a process not heard of for so long is dead; it ends the others,
         which would wait for it; JAX's own 100 s make a dead process cost minutes.
-
-    Returns:
-      Whether there are several processes to join.
 
     Raises:
       ValueError: if only some arguments are given, or they are refused, or the
@@ -106,12 +105,12 @@ def _give_up(address: str, timeout_s: int) -> None:
 
 
 def is_first() -> bool:
-    """Whether this process is number 0, which writes and reports for all."""
+    """True for process 0, which writes and reports for all."""
     return jax.process_index() == 0
 
 
 def scheduled(environment: Mapping[str, str]) -> bool:
-    """Whether a scheduler says that it has started several processes."""
+    """True if a scheduler says that it has started several processes."""
     counts = (
         environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1")),
         environment.get("OMPI_COMM_WORLD_SIZE", "1"),
@@ -126,11 +125,7 @@ def scheduled(environment: Mapping[str, str]) -> bool:
 
 
 def check_same(what: str, value: Any) -> None:
-    """Check that all processes were started with the same.
-
-    Args:
-      what: what to call it.
-      value: what JSON can hold.
+    """Check that all processes were started with the same value (of JSON).
 
     Raises:
       ValueError: on all processes, if one has another value.
@@ -150,8 +145,7 @@ def check_same(what: str, value: Any) -> None:
 def gather_rows(array: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "m ..."]:
     """The rows of all processes, process by process; a copy on each.
 
-    Args:
-      array: this process's rows; the number may differ, the rest not.
+    Their number may differ between processes, their shape not.
     """
     if jax.process_count() == 1:
         return array
@@ -166,3 +160,57 @@ def gather_rows(array: Shaped[np.ndarray, "n ..."]) -> Shaped[np.ndarray, "m ...
     rows = [part[:count] for part, count in zip(gathered, counts, strict=True)]
     joined = np.ascontiguousarray(np.concatenate(rows))
     return joined.view(array.dtype).reshape(-1, *array.shape[1:])
+
+
+class StopRequest:
+    """A request to stop this run, and the signal that brought it.
+
+    Attributes:
+      signal: the latest signal, if any.
+    """
+
+    def __init__(self) -> None:
+        """Start without a request."""
+        self.signal: signal.Signals | None = None
+
+    def __call__(self, step: int) -> bool:
+        """Tell if the run stops after this step: on all processes the same answer.
+
+        With several processes it must be asked for each step in turn.
+        """
+        # A signal reaches one process first; JAX lets all agree on a step.
+        if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(
+            step
+        ):
+            self.signal = signal.SIGTERM
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Take SIGTERM and the first Ctrl-C for a request; the second Ctrl-C ends at once.
+
+    Handlers are those from before in the end. Only the main thread can have any, and
+    with several processes JAX has its own: there none is set.
+    """
+    request = StopRequest()
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or jax.process_count() > 1:
+        yield request
+        return
+
+    def note(number: int, frame: object) -> None:
+        del frame
+        request.signal = signal.Signals(number)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    before = {
+        number: signal.signal(number, note)
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

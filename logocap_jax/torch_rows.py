@@ -20,62 +20,39 @@ Settings = dict[str, Any]
 
 
 class Layout(NamedTuple):
-    """How an array's axes differ between PyTorch and here.
+    """How an array's axes differ between PyTorch and here."""
 
-    Attributes:
-      from_torch: a view in our layout; an array of the wrong rank is left as it is, so
-        that it is reported by its shape.
-      to_torch: the inverse.
-    """
-
+    #: A view in our layout; an array of the wrong rank is left as it is, so that it is
+    #: reported by its shape.
     from_torch: Callable[[np.ndarray], np.ndarray]
-    to_torch: Callable[[np.ndarray], np.ndarray]
+    to_torch: Callable[[np.ndarray], np.ndarray]  #: the inverse
 
 
 class Constant(NamedTuple):
-    """An array of the state dict that is the same in every model, and not in our tree.
+    """An array of the state dict, the same in every model, that our tree lacks."""
 
-    Attributes:
-      name: below the module's name.
-      value: what is written.
-      exact: refuse files with another value (report it as unused).
-    """
-
-    name: str
-    value: np.ndarray
-    exact: bool = True
+    name: str  #: below the module's name
+    value: np.ndarray  #: what is written
+    exact: bool = True  #: refuse files with another value (report it as unused)
 
 
 class Leaf(NamedTuple):
-    """An array of a module.
+    """An array of a module."""
 
-    Attributes:
-      torch: its name below the module in the state dict.
-      collection: of our variables, `params` or `batch_stats`.
-      path: its path below our module.
-      layout: how its axes differ.
-      constants: what the state dict holds wherever it holds this array.
-    """
-
-    torch: str
-    collection: str
-    path: str
-    layout: Layout
+    torch: str  #: its name below the module in the state dict
+    collection: str  #: of our variables, `params` or `batch_stats`
+    path: str  #: its path below our module
+    layout: Layout  #: how its axes differ
+    #: Further entries of a state dict that holds this array.
     constants: tuple[Constant, ...] = ()
 
 
 class Row(NamedTuple):
-    """A module; `{name}` stands for a number, the same on both sides.
+    """A module; `{name}` stands for a number, the same on both sides."""
 
-    Attributes:
-      torch: its name in the state dict, such as `layer1.{i}.conv{n}`.
-      path: its path in our tree without the collection.
-      leaves: its arrays.
-    """
-
-    torch: str
-    path: str
-    leaves: tuple[Leaf, ...]
+    torch: str  #: its name in the state dict, such as `layer1.{i}.conv{n}`
+    path: str  #: its path in our tree without the collection
+    leaves: tuple[Leaf, ...]  #: its arrays
 
 
 class Entry(NamedTuple):
@@ -88,17 +65,11 @@ class Entry(NamedTuple):
 
 
 class PathArrays(NamedTuple):
-    """Arrays of a file in our layout.
+    """Arrays of a file in our layout."""
 
-    Attributes:
-      arrays: by path.
-      names: path -> name in the file.
-      unknown: names in the file of arrays that the table lacks.
-    """
-
-    arrays: dict[str, np.ndarray]
-    names: dict[str, str]
-    unknown: list[str]
+    arrays: dict[str, np.ndarray]  #: by path
+    names: dict[str, str]  #: path -> name in the file
+    unknown: list[str]  #: names in the file of arrays that the table lacks
 
 
 def _same(value: Any) -> Any:
@@ -107,27 +78,22 @@ def _same(value: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class WeightFormat:
-    """The PyTorch checkpoints of a method.
+    """The PyTorch checkpoints of a method."""
 
-    Attributes:
-      rows: the table.
-      recognise: shapes by path -> the method's settings that they tell, and
-        `num_keypoints` in place of the skeleton. None: not weights of this method.
-        Raises `ValueError` for weights of this method that are damaged.
-      aliases: pattern and replacement for keys of older or other files; applied one
-        after the other, after `module.` (data parallelism) is dropped.
-      merge: state dict of a file -> one whose every key has a row: join arrays that are
-        one here, drop copies. Leaves alone what it cannot join; that is reported.
-      split: the inverse, to write.
-      files: parts of the model that PyTorch keeps in files of their own. Keys of the
-        file `scorer` have the prefix `scorer.` in the table.
-    """
-
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...]  #: the table
+    #: Shapes by path -> the method's settings that they tell, and `num_keypoints` in
+    #: place of the skeleton. None: not weights of this method. Raises `ValueError` for
+    #: weights of this method that are damaged.
     recognise: Callable[[Shapes], Settings | None]
+    #: Pattern and replacement for keys of older or other files; applied one after the
+    #: other, after `module.` (data parallelism) is dropped.
     aliases: tuple[tuple[str, str], ...] = ()
+    #: State dict of a file -> one whose every key has a row: join arrays that are one
+    #: here, drop copies. Leaves alone what it cannot join; that is reported.
     merge: Callable[[StateDict], StateDict] = _same
-    split: Callable[[StateDict], StateDict] = _same
+    split: Callable[[StateDict], StateDict] = _same  #: the inverse, to write
+    #: Parts of the model that PyTorch keeps in files of their own. Keys of the file
+    #: `scorer` have the prefix `scorer.` in the table.
     files: tuple[str, ...] = ()
 
     def from_torch(self, state: Arrays) -> PathArrays:
@@ -153,9 +119,6 @@ class WeightFormat:
 
     def to_torch(self, arrays: Arrays) -> StateDict:
         """Undo `from_torch`, bit for bit; constants get their usual values.
-
-        Args:
-          arrays: by path.
 
         Raises:
           ValueError: a path that the table lacks.
@@ -259,16 +222,12 @@ def _pattern(template: str) -> str:
     return pattern
 
 
-def _oihw_to_hwio(kernel: np.ndarray) -> np.ndarray:
-    return kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel
-
-
-def _hwio_to_oihw(kernel: np.ndarray) -> np.ndarray:
-    return kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel
+def _transpose(*axes: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda kernel: kernel.transpose(axes) if kernel.ndim == 4 else kernel
 
 
 SAME = Layout(_same, _same)
-KERNEL = Layout(_oihw_to_hwio, _hwio_to_oihw)
+KERNEL = Layout(_transpose(2, 3, 1, 0), _transpose(3, 2, 0, 1))  # OIHW <-> HWIO
 
 # Counts training steps; PyTorch reads it only for norms without momentum.
 STEPS = Constant("num_batches_tracked", np.zeros((), np.int64), exact=False)
@@ -300,9 +259,8 @@ def bare_hrnet(prefix: str) -> tuple[str, str]:
 def hrnet_rows(prefix: str, path: str) -> Iterator[Row]:
     """The rows of `models.hrnet.HRNet`.
 
-    Args:
-      prefix: of its keys, such as `backbone.`.
-      path: of its module in our tree, such as `dense/backbone`.
+    `prefix` is that of its keys, such as `backbone.`; `path` that of its module in our
+    tree, such as `dense/backbone`.
     """
     yield Row(f"{prefix}conv{{n}}", f"{path}/stem_conv{{n}}", CONV)
     yield Row(f"{prefix}bn{{n}}", f"{path}/stem_norm{{n}}", NORM)
@@ -335,11 +293,7 @@ def _residual_rows(torch: str, path: str) -> tuple[Row, Row]:
 
 
 def hrnet_settings(shapes: Shapes, path: str) -> Settings:
-    """The fields of `HRNetConfig` that shapes tell.
-
-    Args:
-      shapes: by path of our tree.
-      path: of the HRNet, as in `hrnet_rows`.
+    """The fields of `HRNetConfig` that shapes tell; path as in `hrnet_rows`.
 
     Raises:
       ValueError: no HRNet, or numbered modules with gaps.

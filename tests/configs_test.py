@@ -4,9 +4,8 @@ import pathlib
 import jax
 import pytest
 
-from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import learning_rate, resolve
-from logocap_jax.experiment.settings import read_settings
+from logocap_jax.experiment.settings import load_config, read_settings
 from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.methods.logocap.config import LogoCapConfig
 

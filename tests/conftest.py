@@ -10,20 +10,15 @@ from collections.abc import Iterator
 import pytest
 from absl import flags
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-)
-# Empty: processes that tests start keep no programs in the home folder.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", "")
-# Most of the time of tests goes into compiling; `make test-all` optimizes.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+from tests import programs
+
+programs.set_up(devices=8)
 # Grain's workers read absl flags, which only `absl.app.run` parses (google/grain#1355).
 flags.FLAGS.mark_as_parsed()
 
 import jax  # noqa: E402
-from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
+LONG = ("docs", "experiment", "parity", "predictor", "methods", "measure", "cli")
 SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -37,14 +32,20 @@ def _existing(path: pathlib.Path) -> pathlib.Path:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def programs_dir(tmp_path_factory) -> pathlib.Path:
-    """Where this process keeps what takes long to compile, once for all its tests."""
-    folder = tmp_path_factory.mktemp("compiled")
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    compilation_cache.reset_cache()
-    return folder
+# A trace of a net makes many small objects and no garbage.
+gc.set_threshold(100_000, 20, 20)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Bound the programs that are kept, once for all workers."""
+    if not hasattr(session.config, "workerinput"):
+        programs.prune()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long: workers then end at about the same time."""
+    here = pathlib.Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in LONG)
 
 
 @pytest.fixture(scope="module", autouse=True)

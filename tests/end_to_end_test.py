@@ -12,6 +12,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from data_pipeline.drawn import write_drawn_dataset
+from tests import programs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIG = "--config=tests/tiny_config.py"
@@ -27,22 +28,14 @@ def data_dir(tmp_path_factory):
 
 
 @pytest.fixture
-def start(data_dir, tmp_path_factory):
-    """Starts a script on one device; programs are compiled once for all."""
-    cache = tmp_path_factory.getbasetemp() / "compiled_by_scripts"
-    settings = {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
+def start(data_dir):
+    """Starts a script on one device."""
 
     def start_(script, *flags):
         return subprocess.Popen(
             [sys.executable, script, CONFIG, f"--config.data.dir={data_dir}", *flags],
             cwd=ROOT,
-            env=os.environ | settings,
+            env=os.environ | programs.one_device(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from logocap_jax import processes
-from logocap_jax.evaluation.gather import gather_images
 from logocap_jax.evaluation.results import ImagePoses
+from logocap_jax.evaluation.runner import gather_images
+from tests import programs
 
 # Joins, gathers rows, evaluates a share of toy images, compares configs.
 SCRIPT = """
@@ -52,10 +53,13 @@ def free_port():
 
 def run_two(*configs):
     address = f"localhost:{free_port()}"
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
-        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-    }
+    environment = (
+        os.environ
+        | programs.one_device()
+        | {
+            "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+        }
+    )
     started = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, address, str(index), config],

@@ -9,6 +9,8 @@ import sys
 import jax
 import pytest
 
+from tests import programs
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEPENDENCIES = pathlib.Path(jax.__file__).parents[1]
 
@@ -36,19 +38,13 @@ def environment(tmp_path_factory):
 def run(environment, tmp_path_factory):
     """Runs a command in an empty folder."""
     empty = tmp_path_factory.mktemp("empty")
-    settings = {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("programs")),
-    }
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL")}
 
     def run_(program, *arguments):
         done = subprocess.run(
             [environment[0] / "bin" / program, *arguments],
             cwd=empty,
-            env=kept | settings,
+            env=kept | programs.one_device(),
             capture_output=True,
             text=True,
             check=False,

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipeline.drawn.background import draw_background
+from data_pipeline.drawn.body import Sprite
 from data_pipeline.drawn.dataset import Subject
 from data_pipeline.drawn.paint import (
     Shape,
@@ -15,9 +16,7 @@ from data_pipeline.drawn.paint import (
     paint,
     random_material,
 )
-from data_pipeline.drawn.render import Sprite
-from data_pipeline.drawn.scene import Annotation, Scene, photograph
-from data_pipeline.drawn.stage import Stage
+from data_pipeline.drawn.scene import Annotation, Scene, Stage, photograph
 
 # In lengths of an animal without its tail: x forward from its middle, y to its right.
 _POINTS = {
@@ -36,12 +35,7 @@ sigmas = 0.1
 
 
 def draw_animals(rng: np.random.Generator, size: int) -> Scene:
-    """Draw one to three animals that walk to the right, more or less.
-
-    Args:
-      rng: source of everything; the same state draws the same scene.
-      size: pixels of either side of the image.
-    """
+    """Draw one to three animals walking roughly to the right; `size` in pixels."""
     stage = Stage(size)
     actors = []
     for length in np.sort(rng.uniform(0.45, 0.65, rng.integers(1, 4)))[::-1]:
@@ -58,12 +52,7 @@ def draw_animals(rng: np.random.Generator, size: int) -> Scene:
 
 
 def _random_sprite(rng: np.random.Generator, length: float) -> Sprite:
-    """Paint a random animal.
-
-    Args:
-      rng: source of direction, tail and fur.
-      length: without the tail, pixels.
-    """
+    """Paint a random animal; `length` without the tail, pixels."""
     turn = np.deg2rad(rng.uniform(-35, 35))
     forward = np.array([np.cos(turn), np.sin(turn)])
     to_image = np.stack([forward, [-forward[1], forward[0]]])  # rows: x, y of the body

@@ -19,16 +19,7 @@ from data_pipeline.drawn.paint import (
 def draw_background(
     rng: np.random.Generator, size: int, *, max_shapes: int = 18
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw a wall and a floor with limb-like, head-like and other clutter on them.
-
-    Args:
-      rng: source of everything.
-      size: pixels of either side.
-      max_shapes: most pieces of clutter.
-
-    Returns:
-      RGB pixels.
-    """
+    """Draw a cluttered room as RGB; `size` in pixels."""
     canvas = _room(rng, size)
     makers = (_limb, _limb, _head, _stone, _plank)
     for _ in range(rng.integers(2, max_shapes + 1)):

@@ -1,19 +1,20 @@
-"""Body: dress a posed figure and cut it into shapes, farthest first."""
+"""Body: dress a posed figure, cut it into shapes and paint it."""
 
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 
-from data_pipeline.drawn.figure import SIDES, Figure
+from data_pipeline.drawn.figure import SIDES, Figure, random_figure
 from data_pipeline.drawn.paint import (
     Material,
     Shape,
     contrasting,
     ellipse,
     hull_of_discs,
+    paint,
     random_material,
 )
 from logocap_jax.skeletons import COCO
@@ -21,38 +22,24 @@ from logocap_jax.skeletons import COCO
 
 @dataclasses.dataclass(frozen=True)
 class Outfit:
-    """The clothes of a person.
+    """The clothes of a person."""
 
-    Attributes:
-      materials: by use: `skin`, `hair`, `shirt`, `trousers`, `shoes`, `features`
-        (eyes and mouth), `nose`; also `sleeve`, `cuff`, `thigh` and `shin`, each of
-        which is cloth or skin.
-      skirt: whether a skirt joins the thighs.
-      hair: `none`, `short` or `long`.
-    """
-
+    #: By use: `skin`, `hair`, `shirt`, `trousers`, `shoes`, `features` (eyes, mouth),
+    #: `nose`; also `sleeve`, `cuff`, `thigh`, `shin`, each of cloth or skin.
     materials: dict[str, Material]
-    skirt: bool
-    hair: str
+    skirt: bool  #: whether a skirt joins the thighs
+    hair: str  #: `none`, `short` or `long`
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One shape of a body.
+    """One shape of a body."""
 
-    Attributes:
-      shape: where it is, standing heights, relative to the middle of the hips.
-      material: key of `Outfit.materials`.
-      depth: nearness to the viewer; nearer parts hide farther ones.
-      shows: names of the keypoints that can be seen on this part.
-      outlined: whether a line separates it from what is behind it.
-    """
-
-    shape: Shape
-    material: str
-    depth: float
-    shows: tuple[str, ...] = ()
-    outlined: bool = True
+    shape: Shape  #: where it is, standing heights, relative to the middle of the hips
+    material: str  #: key of `Outfit.materials`
+    depth: float  #: nearness to the viewer; nearer parts hide farther ones
+    shows: tuple[str, ...] = ()  #: names of the keypoints that can be seen on this part
+    outlined: bool = True  #: whether a line separates it from what is behind it
 
 
 class _Bone(NamedTuple):
@@ -79,14 +66,7 @@ _KNEES = ("left_knee", "right_knee")
 
 
 def random_outfit(rng: np.random.Generator) -> Outfit:
-    """Random clothes, skin and hair.
-
-    Args:
-      rng: source of everything.
-
-    Returns:
-      The outfit.
-    """
+    """Random clothes, skin and hair."""
     materials = {name: random_material(rng) for name in ("shirt", "trousers", "shoes")}
     skin = random_material(rng, texture="plain")
     mark = contrasting(skin.colors[0])
@@ -107,15 +87,7 @@ def random_outfit(rng: np.random.Generator) -> Outfit:
 
 
 def body_parts(figure: Figure, outfit: Outfit) -> list[Part]:
-    """The shapes of a person, in the order to paint them.
-
-    Args:
-      figure: the posed person.
-      outfit: its clothes.
-
-    Returns:
-      Parts, farthest from the viewer first.
-    """
+    """Cut a person into shapes, farthest from the viewer first."""
     limbs = [_limb(figure, side, bone) for side in SIDES for bone in _BONES]
     parts = limbs + _trunk(figure, skirt=outfit.skirt) + _head(figure, outfit.hair)
     return sorted(parts, key=lambda part: part.depth)
@@ -217,3 +189,66 @@ def _hull(figure: Figure, names: Sequence[str], radii: Sequence[float]) -> Shape
 
 def _depth(figure: Figure, *names: str) -> float:
     return float(np.mean([figure.points[name][2] for name in names]))
+
+
+_FACE = ("nose", "left_eye", "right_eye")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sprite:
+    """A painted person (or another being), in its own pixels."""
+
+    rgb: UInt8[np.ndarray, "h w 3"]  #: colours, arbitrary where not `mask`
+    mask: Bool[np.ndarray, "h w"]  #: pixels of the person
+    #: `(x, y)`, pixel centres at integers; of a person COCO's.
+    keypoints: Float[np.ndarray, "K 2"]
+    seen: Bool[np.ndarray, " K"]  #: keypoint is not hidden by the person's own body
+    #: An annotator would place the keypoint, seen or not.
+    labelled: Bool[np.ndarray, " K"]
+
+
+def random_sprite(rng: np.random.Generator, height: float) -> Sprite:
+    """Paint a random person; `height` in pixels if it stood upright."""
+    return render_person(random_figure(rng), random_outfit(rng), height)
+
+
+def render_person(figure: Figure, outfit: Outfit, height: float) -> Sprite:
+    """Paint a posed person, cropped to it and a small margin.
+
+    `height` is the number of pixels of one standing height.
+    """
+    line = max(1, round(0.006 * height))
+    parts = body_parts(figure, outfit)
+    corners = height * np.concatenate([part.shape.outline for part in parts])
+    low = np.floor(corners.min(axis=0)) - line - 1
+    width, depth = (np.ceil(corners.max(axis=0)) - low).astype(int) + line + 2
+    rgb = np.zeros((depth, width, 3), np.uint8)
+    top = np.zeros((depth, width), np.uint8)
+    for number, part in enumerate(parts, start=1):
+        pixels = paint(
+            rgb,
+            part.shape.moved(height, -low),
+            outfit.materials[part.material],
+            unit=height,
+            line=line if part.outlined else 0,
+        )
+        top[pixels] = number
+    keypoints = height * figure.keypoints - low
+    labelled = [not figure.faces_away or name not in _FACE for name in COCO.keypoints]
+    return Sprite(
+        rgb, top > 0, keypoints, _seen(parts, top, keypoints), np.array(labelled)
+    )
+
+
+def _seen(
+    parts: list[Part], top: UInt8[np.ndarray, "h w"], keypoints: np.ndarray
+) -> Bool[np.ndarray, "17"]:
+    """The topmost part at a keypoint is one that shows it."""
+    columns, rows = np.rint(keypoints).astype(int).T
+    shown = [(), *(part.shows for part in parts)]
+    return np.array(
+        [
+            name in shown[top[row, column]]
+            for name, row, column in zip(COCO.keypoints, rows, columns, strict=True)
+        ]
+    )

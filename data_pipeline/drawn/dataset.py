@@ -28,18 +28,13 @@ _FINE = 4  # Contours run through pixel centres; finer pixels bring them to the 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """The kind of beings that are drawn.
+    """The kind of beings that are drawn."""
 
-    Attributes:
-      name: of the data set.
-      draw: generator, pixels of either side -> scene.
-      category: its entry of `categories`.
-      skeleton: content of a `skeleton.toml`; None: the keypoints are COCO's.
-    """
-
-    name: str
+    name: str  #: of the data set
+    #: Generator, pixels of either side -> scene.
     draw: Callable[[np.random.Generator, int], Scene]
-    category: dict[str, Any]
+    category: dict[str, Any]  #: its entry of `categories`
+    #: Content of a `skeleton.toml`; None: the keypoints are COCO's.
     skeleton: str | None = None
 
 
@@ -185,17 +180,10 @@ def _write_split(
 def annotation_record(
     annotation: Annotation, *, image_id: int, annotation_id: int, category_id: int
 ) -> dict[str, Any]:
-    """One entry of `annotations`.
+    """Make one entry of `annotations`.
 
-    Args:
-      annotation: a person or a crowd.
-      image_id: id of its image.
-      annotation_id: id of the entry, unique in its file.
-      category_id: of what it is.
-
-    Returns:
-      The entry: `area` and `bbox` are those of the visible mask in image pixels, the
-      segmentation is polygons, for a crowd uncompressed run lengths.
+    `area` and `bbox` are those of the visible mask, in image pixels; the segmentation
+    is polygons, for a crowd uncompressed run lengths.
     """
     mask = annotation.mask
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
@@ -216,13 +204,9 @@ def annotation_record(
 
 
 def run_lengths(mask: Bool[np.ndarray, "H W"]) -> dict[str, list[int]]:
-    """Uncompressed run-length encoding.
+    """Encode a mask as COCO's uncompressed run lengths.
 
-    Args:
-      mask: pixels to encode.
-
-    Returns:
-      `counts`: lengths of the runs of 0, 1, 0, .. down the columns; `size`: H, W.
+    `counts` are the runs of 0, 1, 0, .. down the columns, `size` is H, W.
     """
     flat = np.concatenate([[False], mask.ravel(order="F")])
     starts = np.flatnonzero(flat[1:] != flat[:-1])
@@ -231,15 +215,9 @@ def run_lengths(mask: Bool[np.ndarray, "H W"]) -> dict[str, list[int]]:
 
 
 def polygons(mask: Bool[np.ndarray, "H W"]) -> list[list[float]]:
-    """Outlines of a mask.
+    """Outline a mask, one `[x, y, x, y, ..]` per piece; pixels, 0 at the image's edge.
 
     COCO's polygons have no holes, so a mask is cut in two through each of its holes.
-
-    Args:
-      mask: pixels to outline.
-
-    Returns:
-      One `[x, y, x, y, ..]` per piece, in pixels, 0 at the image's edge.
     """
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     part = mask[y : y + height, x : x + width].astype(np.uint8)

@@ -18,18 +18,12 @@ Span = tuple[int, int]  # Degrees, drawn uniformly from low to high.
 
 
 class Limb(NamedTuple):
-    """Joint limits of an arm or a leg, in degrees.
+    """Joint limits of an arm or a leg, in degrees."""
 
-    Attributes:
-      raising: angle of the upper bone from hanging straight down.
-      azimuth: where it is raised to: 0 sideways, 90 forward, -90 backward.
-      bend: angle of the lower bone from the direction of the upper one.
-      toward: (outward, up, forward) direction that the lower bone bends to.
-    """
-
-    raising: Span
-    azimuth: Span
-    bend: Span
+    raising: Span  #: angle of the upper bone from hanging straight down
+    azimuth: Span  #: where it is raised to: 0 sideways, 90 forward, -90 backward
+    bend: Span  #: angle of the lower bone from the direction of the upper one
+    #: (outward, up, forward) direction that the lower bone bends to.
     toward: tuple[float, float, float]
 
 
@@ -70,16 +64,6 @@ _STANCES = {
 }
 
 
-def _random_arm(rng: np.random.Generator) -> Limb:
-    """Draw the joint limits of one arm."""
-    return _pick(rng, _ARMS)
-
-
-def _random_stance(rng: np.random.Generator) -> Stance:
-    """Draw the joint limits of legs and spine."""
-    return _pick(rng, _STANCES)
-
-
 def _pick(rng: np.random.Generator, table: dict[str, tuple[_T, float]]) -> _T:
     values, weights = zip(*table.values(), strict=True)
     return values[rng.choice(len(values), p=weights)]
@@ -87,63 +71,39 @@ def _pick(rng: np.random.Generator, table: dict[str, tuple[_T, float]]) -> _T:
 
 @dataclasses.dataclass(frozen=True)
 class Build:
-    """Lengths of a body as shares of its standing height.
+    """Lengths of a body as shares of its standing height."""
 
-    Attributes:
-      head: radius of the head.
-      neck: length of the neck.
-      torso: from between the hips to the neck.
-      shoulders: distance of the shoulder joints.
-      hips: distance of the hip joints.
-      upper_arm: shoulder to elbow.
-      forearm: elbow to wrist.
-      thigh: hip to knee.
-      shin: knee to ankle.
-      girth: factor on all thicknesses.
-    """
-
-    head: float
-    neck: float
-    torso: float
-    shoulders: float
-    hips: float
-    upper_arm: float
-    forearm: float
-    thigh: float
-    shin: float
-    girth: float
+    head: float  #: radius of the head
+    neck: float  #: length of the neck
+    torso: float  #: from between the hips to the neck
+    shoulders: float  #: distance of the shoulder joints
+    hips: float  #: distance of the hip joints
+    upper_arm: float  #: shoulder to elbow
+    forearm: float  #: elbow to wrist
+    thigh: float  #: hip to knee
+    shin: float  #: knee to ankle
+    girth: float  #: factor on all thicknesses
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """Angles that a person is seen under, in degrees.
+    """Angles that a person is seen under, in degrees."""
 
-    Attributes:
-      yaw: turn of the body, 0 facing the viewer, 180 showing the back.
-      elevation: of the viewer above the horizon.
-      roll: rotation in the image plane.
-    """
-
-    yaw: float
-    elevation: float
-    roll: float
+    yaw: float  #: turn of the body, 0 facing the viewer, 180 showing the back
+    elevation: float  #: of the viewer above the horizon
+    roll: float  #: rotation in the image plane
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A posed person as the viewer sees it, relative to the middle of the hips.
+    """A posed person as the viewer sees it, relative to the middle of the hips."""
 
-    Attributes:
-      build: its proportions.
-      view: its angles to the viewer.
-      points: (x right, y down, depth towards the viewer) in standing heights, by
-        name: the COCO keypoints, `neck`, `head`, `{left,right}_{hand,toe}`.
-      head_axes: columns are the head's left, up and forward in the same axes.
-    """
-
-    build: Build
-    view: View
+    build: Build  #: its proportions
+    view: View  #: its angles to the viewer
+    #: (x right, y down, depth towards the viewer) in standing heights, by name: COCO's
+    #: keypoints, `neck`, `head`, `{left,right}_{hand,toe}`.
     points: dict[str, Float[np.ndarray, "3"]]
+    #: Columns are the head's left, up and forward in the same axes.
     head_axes: Float[np.ndarray, "3 3"]
 
     @property
@@ -163,17 +123,8 @@ def random_figure(rng: np.random.Generator) -> Figure:
 
 
 def pose_figure(rng: np.random.Generator, *, build: Build, view: View) -> Figure:
-    """Bend a body's joints at random, within limits, and look at it.
-
-    Args:
-      rng: source of the pose.
-      build: proportions of the body.
-      view: angles it is seen under.
-
-    Returns:
-      The posed figure.
-    """
-    stance = _random_stance(rng)
+    """Bend a body's joints at random, within limits, and view it."""
+    stance = _pick(rng, _STANCES)
     spine = _rotation("x", rng.uniform(*stance.pitch)) @ _rotation(
         "z", rng.uniform(-12, 12)
     )
@@ -186,7 +137,7 @@ def pose_figure(rng: np.random.Generator, *, build: Build, view: View) -> Figure
     legs = stance.legs if rng.random() < 0.5 else stance.legs[::-1]
     for (side, sign), leg in zip(SIDES.items(), legs, strict=True):
         shoulder = neck + chest @ [sign * build.shoulders / 2, -0.02, 0.0]
-        upper, lower = _bones(rng, _random_arm(rng), sign)
+        upper, lower = _bones(rng, _pick(rng, _ARMS), sign)
         elbow = shoulder + build.upper_arm * (chest @ upper)
         wrist = elbow + build.forearm * (chest @ lower)
         hand = wrist + 0.05 * (chest @ lower)
@@ -198,7 +149,9 @@ def pose_figure(rng: np.random.Generator, *, build: Build, view: View) -> Figure
         named = {"shoulder": shoulder, "elbow": elbow, "wrist": wrist, "hand": hand}
         named |= {"hip": hip, "knee": knee, "ankle": ankle, "toe": toe}
         points |= {f"{side}_{name}": point for name, point in named.items()}
-    camera = _camera(view)
+    # Body frame -> (x right, y down, depth towards the viewer).
+    tilt = _rotation("x", view.elevation) @ _rotation("y", view.yaw)
+    camera = np.diag([1.0, -1.0, 1.0]) @ _rotation("z", view.roll) @ tilt
     seen = {name: camera @ point for name, point in points.items()}
     return Figure(build, view, seen, camera @ head_axes)
 
@@ -258,12 +211,6 @@ def _bones(
     normal = toward - (toward @ upper) * upper
     normal /= np.linalg.norm(normal)
     return upper, np.cos(bend) * upper + np.sin(bend) * normal
-
-
-def _camera(view: View) -> Float[np.ndarray, "3 3"]:
-    """Body frame -> (x right, y down, depth towards the viewer)."""
-    turn = _rotation("x", view.elevation) @ _rotation("y", view.yaw)
-    return np.diag([1.0, -1.0, 1.0]) @ _rotation("z", view.roll) @ turn
 
 
 def _rotation(axis: str, degrees: float) -> Float[np.ndarray, "3 3"]:

@@ -15,34 +15,18 @@ _SHIFT = 4  # Fractional bits of the coordinates that OpenCV's polygons take.
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """A texture, in coordinates along and across the shape that wears it.
+    """A texture, in coordinates along and across the shape that wears it."""
 
-    Attributes:
-      texture: `plain`, `stripes`, `checks`, `noise` or `gradient`.
-      colors: the two RGB colours it mixes, 0..255.
-      frequency: repeats per unit of length.
-      grid: shares of the second colour that `noise` repeats.
-      ink: RGB colour of the outline, 0..255.
-    """
-
-    texture: str
-    colors: Float[np.ndarray, "2 3"]
-    frequency: float
-    grid: Float[np.ndarray, "8 8"]
-    ink: Float[np.ndarray, "3"]
+    texture: str  #: `plain`, `stripes`, `checks`, `noise` or `gradient`
+    colors: Float[np.ndarray, "2 3"]  #: the two RGB colours it mixes, 0..255
+    frequency: float  #: repeats per unit of length
+    grid: Float[np.ndarray, "8 8"]  #: shares of the second colour that `noise` repeats
+    ink: Float[np.ndarray, "3"]  #: RGB colour of the outline, 0..255
 
     def mix(
         self, along: Float[np.ndarray, " N"], across: Float[np.ndarray, " N"]
     ) -> Float[np.ndarray, " N"]:
-        """Share of the second colour.
-
-        Args:
-          along: position along the shape's axis, in units of length.
-          across: signed distance from it, in units of length.
-
-        Returns:
-          Shares in 0..1.
-        """
+        """Share 0..1 of the second colour; positions in units of length."""
         if self.texture == "plain":
             return np.zeros_like(along)
         rows, columns = along * self.frequency, across * self.frequency
@@ -60,15 +44,10 @@ class Material:
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A convex outline and the axis its texture and its shading follow.
+    """A convex outline and the axis its texture and its shading follow."""
 
-    Attributes:
-      outline: corners `(x, y)`.
-      axis: start and end `(x, y)`.
-    """
-
-    outline: Float[np.ndarray, "N 2"]
-    axis: Float[np.ndarray, "2 2"]
+    outline: Float[np.ndarray, "N 2"]  #: corners `(x, y)`
+    axis: Float[np.ndarray, "2 2"]  #: start and end `(x, y)`
 
     def moved(self, scale: float, shift: Float[np.ndarray, "2"]) -> "Shape":
         """The shape `scale * point + shift`."""
@@ -80,12 +59,7 @@ def hull_of_discs(
 ) -> Shape:
     """Convex hull of discs: a disc, a tapered capsule or a rounded trunk.
 
-    Args:
-      centers: middles of the discs; the axis runs from the first to the last.
-      radii: their radii.
-
-    Returns:
-      The shape, in the units of its arguments.
+    The axis runs from the first centre to the last.
     """
     rims = centers[:, None] + radii[:, None, None] * _CIRCLE  # [N, 16, 2]
     outline = cv2.convexHull(rims.reshape(-1, 2).astype(np.float32))[:, 0]
@@ -97,16 +71,7 @@ def ellipse(
     along: Float[np.ndarray, "2"],
     across: Float[np.ndarray, "2"],
 ) -> Shape:
-    """An ellipse.
-
-    Args:
-      center: its middle.
-      along: its first semi-axis, which texture and shading follow.
-      across: its second semi-axis.
-
-    Returns:
-      The shape, in the units of its arguments.
-    """
+    """An ellipse by its semi-axes; texture and shading follow `along`."""
     outline = center + _CIRCLE @ np.stack([along, across])
     return Shape(outline, np.stack([center - along, center + along]))
 
@@ -122,16 +87,10 @@ def paint(
 ) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
     """Fill a shape, darker towards its sides, and draw its outline, in place.
 
-    Args:
-      canvas: RGB pixels to draw on.
-      shape: what to draw, in canvas pixels, pixel centres at integers.
-      material: what it is made of.
-      unit: canvas pixels of one unit of length of the material.
-      line: thickness of the outline, pixels; 0 for none.
-      shade: share of the light that is lost at the sides.
-
-    Returns:
-      Rows and columns of the canvas pixels that were painted.
+    The shape is in canvas pixels (pixel centres at integers), `unit` the canvas pixels
+    of one unit of length of the material, `line` the thickness of the outline in pixels
+    (0: none), `shade` the share of the light that is lost at the sides. Returns rows
+    and columns of the painted pixels.
     """
     bounds = np.array(canvas.shape[1::-1])
     low = np.floor(shape.outline.min(axis=0)).astype(int) - line - 1
@@ -177,14 +136,7 @@ def _axis_coordinates(
 
 
 def random_color(rng: np.random.Generator) -> Float[np.ndarray, "3"]:
-    """A colour that skin, cloth and clutter share, so that none gives away which.
-
-    Args:
-      rng: source of the colour.
-
-    Returns:
-      RGB, 0..255: any colour, a skin tone or a grey.
-    """
+    """A random colour, skin tone or grey, RGB 0..255, for any surface alike."""
     kind = rng.random()
     if kind < 0.5:
         vivid, grey = rng.uniform(25, 245, 3), rng.uniform(40, 225)
@@ -199,16 +151,7 @@ def random_color(rng: np.random.Generator) -> Float[np.ndarray, "3"]:
 def random_material(
     rng: np.random.Generator, *, texture: str | None = None, frequency: float = 9.0
 ) -> Material:
-    """A random material.
-
-    Args:
-      rng: source of texture and colours.
-      texture: one of `Material.texture`; None draws one.
-      frequency: typical repeats per unit of length.
-
-    Returns:
-      The material.
-    """
+    """A random material; None draws a texture; `frequency` is typical."""
     first, second = random_color(rng), random_color(rng)
     return Material(
         texture=texture or _TEXTURES[rng.integers(len(_TEXTURES))],
@@ -220,12 +163,5 @@ def random_material(
 
 
 def contrasting(color: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
-    """A much darker version of a light colour, a much lighter one of a dark one.
-
-    Args:
-      color: RGB, 0..255.
-
-    Returns:
-      RGB, 0..255.
-    """
+    """A much darker version of a light colour (RGB, 0..255), or the reverse."""
     return 0.2 * color if color.mean() > 130 else 255 - 0.35 * (255 - color)

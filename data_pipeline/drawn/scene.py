@@ -1,34 +1,138 @@
-"""Scene: place people, let them hide each other, and tell what is visible."""
+"""Scene: place people on a stage; which of their pixels and keypoints are visible."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from data_pipeline.drawn.background import draw_background
-from data_pipeline.drawn.render import Sprite, random_sprite
-from data_pipeline.drawn.stage import Actor, Stage
+from data_pipeline.drawn.body import Sprite, random_sprite
+
+
+@dataclasses.dataclass(frozen=True)
+class Actor:
+    """A sprite on the stage."""
+
+    sprite: Sprite  #: the painted person
+    corner: tuple[int, int]  #: stage pixel (x, y) of the sprite's top left one
+    number: int  #: what marks this person's pixels, from 1
+
+
+class Stage:
+    """A square on which people are placed from near to far.
+
+    Pixels of the stage are finer than those of the image by `supersampling`, which
+    keeps edges from being jagged.
+
+    Attributes:
+      size: stage pixels of either side.
+      actors: people, nearest first.
+    """
+
+    def __init__(self, size: int, *, supersampling: int = 2) -> None:
+        """Make an empty stage for an image of `size` x `size` pixels."""
+        self.size = supersampling * size
+        self.actors: list[Actor] = []
+        self._supersampling = supersampling
+        self._front = np.zeros((self.size, self.size), np.uint8)
+
+    def add(
+        self,
+        sprite: Sprite,
+        corners: Iterable[tuple[int, int]],
+        *,
+        min_visible: float,
+    ) -> Actor | None:
+        """Put a person behind all others, at the first place that shows enough of it.
+
+        `corners` are places to try for the sprite's top left pixel `(x, y)`;
+        `min_visible` is the least visible share of its pixels. None if no place would
+        do.
+        """
+        needed = min_visible * np.count_nonzero(sprite.mask)
+        for corner in corners:
+            window, own = self._windows(sprite, corner)
+            free = sprite.mask[own] & (self._front[window] == 0)
+            if np.count_nonzero(free) >= needed:
+                actor = Actor(sprite, corner, len(self.actors) + 1)
+                self._front[window][free] = actor.number
+                self.actors.append(actor)
+                return actor
+        return None
+
+    def paint(
+        self, background: UInt8[np.ndarray, "S S 3"]
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """Paint everybody over RGB stage pixels, in place; return RGB image pixels."""
+        for actor in reversed(self.actors):
+            window, own = self._windows(actor.sprite, actor.corner)
+            mask = actor.sprite.mask[own][..., None]
+            np.copyto(background[window], actor.sprite.rgb[own], where=mask)
+        return self._shrink(background)
+
+    def visible(self, actors: Iterable[Actor]) -> Bool[np.ndarray, "H W"]:
+        """Mask of the image pixels that these people fill by more than a half."""
+        own = [self._front == actor.number for actor in actors]
+        filled = np.logical_or.reduce(own).astype(np.float32)
+        return self._shrink(filled) > 0.5
+
+    def keypoints(
+        self, actor: Actor, visible: Bool[np.ndarray, "H W"]
+    ) -> Float[np.ndarray, "K 3"]:
+        """A person's keypoints as COCO labels them: `(x, y, v)`, image px.
+
+        Rounded to 0.01; v is 2 where visible, 1 where hidden by anybody, 0 (and x = y =
+        0) outside the image or where nobody would label it. `visible` is the person's
+        mask.
+        """
+        sprite, scale = actor.sprite, self._supersampling
+        fine = sprite.keypoints + actor.corner
+        points = np.round((fine - (scale - 1) / 2) / scale, 2)
+        columns, rows = np.rint(points).astype(int).T
+        inside = (columns >= 0) & (columns < visible.shape[1])
+        inside &= (rows >= 0) & (rows < visible.shape[0])
+        labelled = inside & sprite.labelled
+        result = np.zeros((len(points), 3))
+        result[labelled, :2] = points[labelled]
+        for k in np.flatnonzero(labelled):
+            x, y = np.rint(fine[k]).astype(int)
+            on_top = self._front[y, x] == actor.number and visible[rows[k], columns[k]]
+            result[k, 2] = 2 if on_top and sprite.seen[k] else 1
+        return result
+
+    def _windows(
+        self, sprite: Sprite, corner: tuple[int, int]
+    ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """The same pixels on the stage and of the sprite."""
+        starts = np.array(corner[::-1])
+        lows = np.clip(starts, 0, self.size)
+        highs = np.clip(starts + sprite.mask.shape, 0, self.size)
+        window = tuple(slice(a, b) for a, b in zip(lows, highs, strict=True))
+        own = zip(lows - starts, highs - starts, strict=True)
+        return window, tuple(slice(a, b) for a, b in own)
+
+    def _shrink(self, fine: np.ndarray) -> np.ndarray:
+        size = self.size // self._supersampling
+        return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
+
 
 MIN_SIZE = 96
+_Corners = Iterable[tuple[int, int]]
 # Shares of images with 0, 1, .. 8 people; their mean is 2.5.
 _COUNTS = (0.07, 0.25, 0.27, 0.18, 0.09, 0.055, 0.04, 0.025, 0.02)
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """One person, or one crowd, as COCO would annotate it, in image pixels.
+    """One person, or one crowd, as COCO would annotate it, in image pixels."""
 
-    Attributes:
-      mask: its visible pixels, at least one.
-      keypoints: `(x, y, v)` with pixel centres at integers; v is 2 where visible,
-        1 where hidden, 0 (and x = y = 0) outside the image or where not labelled.
-      is_crowd: the mask holds several people, none of them annotated by itself.
-    """
-
-    mask: Bool[np.ndarray, "H W"]
+    mask: Bool[np.ndarray, "H W"]  #: its visible pixels, at least one
+    #: `(x, y, v)` with pixel centres at integers; v is 2 where visible, 1 where hidden,
+    #: 0 (and x = y = 0) outside the image or where not labelled.
     keypoints: Float[np.ndarray, "K 3"]
+    #: The mask holds several people, none of them annotated by itself.
     is_crowd: bool = False
 
     @property
@@ -39,27 +143,18 @@ class Annotation:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """An image and what is in it.
+    """An image and what is in it."""
 
-    Attributes:
-      image: RGB pixels.
-      annotations: 0 to 8 people, nearest first; after them, in some scenes, far
-        people and a crowd, which have no keypoints.
-    """
-
-    image: UInt8[np.ndarray, "H W 3"]
+    image: UInt8[np.ndarray, "H W 3"]  #: RGB pixels
+    #: 0 to 8 people, nearest first; after them, in some scenes, far people and a crowd,
+    #: which have no keypoints.
     annotations: tuple[Annotation, ...]
 
 
 def draw_scene(rng: np.random.Generator, size: int) -> Scene:
     """Draw people before a cluttered background.
 
-    Args:
-      rng: source of everything; the same state draws the same scene.
-      size: pixels of either side of the image, at least 96.
-
-    Returns:
-      The scene.
+    The same state of `rng` draws the same scene; `size` in pixels, at least 96.
 
     Raises:
       ValueError: if the size is too small.
@@ -86,33 +181,41 @@ def _add_people(rng: np.random.Generator, stage: Stage) -> list[Actor]:
     tallest = 0.95 - 0.06 * max(count - 1, 0)
     shortest = max(0.36, 0.55 - 0.05 * max(count - 1, 0))
     heights = np.sort(rng.uniform(shortest, tallest, count))[::-1]
-    actors = []
-    for height in heights:
-        sprite = random_sprite(rng, height * stage.size)
-        corners = _corners_anywhere(rng, sprite, stage.size)
-        actors.append(stage.add(sprite, corners, min_visible=0.55))
-    return [actor for actor in actors if actor]
+    return _add(rng, stage, heights, _corners_anywhere, min_visible=0.55)
 
 
 def _add_far_people(rng: np.random.Generator, stage: Stage) -> list[Actor]:
     """One or two people too small for keypoints."""
-    actors = []
-    for height in rng.uniform(0.10, 0.17, rng.integers(1, 3)):
-        sprite = random_sprite(rng, height * stage.size)
-        corners = _corners_anywhere(rng, sprite, stage.size)
-        actors.append(stage.add(sprite, corners, min_visible=0.7))
-    return [actor for actor in actors if actor]
+    heights = rng.uniform(0.10, 0.17, rng.integers(1, 3))
+    return _add(rng, stage, heights, _corners_anywhere, min_visible=0.7)
 
 
 def _add_crowd(rng: np.random.Generator, stage: Stage) -> list[Actor]:
     """A group of small people who hide each other; fewer where there is no room."""
     middle = rng.uniform(0.15, 0.85, 2)
+
+    def corners(rng: np.random.Generator, _: Sprite, size: int) -> _Corners:
+        places = rng.normal(middle, (0.14, 0.03), (4, 2)) * size
+        return [(int(x), int(y)) for x, y in places]
+
+    heights = rng.uniform(0.14, 0.24, rng.integers(6, 13))
+    return _add(rng, stage, heights, corners, min_visible=0.4)
+
+
+def _add(
+    rng: np.random.Generator,
+    stage: Stage,
+    heights: Iterable[float],
+    corners: Callable[[np.random.Generator, Sprite, int], _Corners],
+    *,
+    min_visible: float,
+) -> list[Actor]:
+    """Put random people on the stage, those for whom there is room."""
     actors = []
-    for height in rng.uniform(0.14, 0.24, rng.integers(6, 13)):
+    for height in heights:
         sprite = random_sprite(rng, height * stage.size)
-        places = rng.normal(middle, (0.14, 0.03), (4, 2)) * stage.size
-        corners = [(int(x), int(y)) for x, y in places]
-        actors.append(stage.add(sprite, corners, min_visible=0.4))
+        places = corners(rng, sprite, stage.size)
+        actors.append(stage.add(sprite, places, min_visible=min_visible))
     return [actor for actor in actors if actor]
 
 

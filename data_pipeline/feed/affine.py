@@ -1,8 +1,10 @@
-"""Similarity transforms between image and input pixels; points and images moved.
+"""Similarity transforms between image and input pixels, also random ones.
 
 Frames: `image` (original pixels), `input` (network pixels); pixel centers at
 integers. A transform is a 2x3 matrix `M` with `x_input = M @ (x_image, 1)`.
 """
+
+import dataclasses
 
 import cv2
 import numpy as np
@@ -19,16 +21,10 @@ def train_affine(
 ) -> Float64[np.ndarray, "2 3"]:
     """Transform of an augmented square crop.
 
-    The image's middle plus `translation` goes to the middle of the input; around it
-    the image is rotated and scaled. Reference behaviour: the middle is
+    The image's middle plus `translation` (image px) goes to the middle of the input;
+    around it the image is rotated (degrees, clockwise on the screen) and scaled, until
+    `scale` of its short side fills `input_size` px. Reference behaviour: the middle is
     `(width/2, height/2)`, not rounded, unlike at test time.
-
-    Args:
-      image_size: `(width, height)`, image px.
-      input_size: side of the input, input px.
-      scale: side of the crop as a share of the image's short side.
-      rotation_deg: degrees, clockwise as seen on the screen.
-      translation: `(x, y)`, image px.
     """
     width, height = image_size
     center_image = np.array([width, height]) / 2 + translation
@@ -73,11 +69,9 @@ def eval_input_size(
 def eval_affine(
     image_size: tuple[int, int], input_size: tuple[int, int]
 ) -> Float64[np.ndarray, "2 3"]:
-    """Transform of the whole image at test time: isotropic, middle to middle.
+    """Map the whole image to the input at test time: isotropic, middle to middle.
 
-    Args:
-      image_size: `(width, height)`, image px.
-      input_size: `(width, height)` as `eval_input_size` gives it.
+    Sizes are `(width, height)`; that of the input is from `eval_input_size`.
     """
     scale = min(input_size) / min(image_size)
     center_image = np.array([int(side / 2 + 0.5) for side in image_size])
@@ -129,3 +123,71 @@ def warp_image(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Warp an image to `size` (width, height), bilinear, black outside of it."""
     return cv2.warpAffine(image, affine, size, flags=cv2.INTER_LINEAR)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Ranges to draw from; the defaults are those of the reference."""
+
+    rotation_deg: float = 30.0  #: uniform in plus or minus this
+    #: Crop's side as a share of the image's short side, uniform from here.
+    scale_min: float = 0.75
+    scale_max: float = 1.5  #: to here
+    #: Whole pixels, uniform in plus or minus this, for a crop of 200 px; it grows with
+    #: the crop.
+    translation: float = 40.0
+    mirror: float = 0.5  #: probability of mirroring
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+          ValueError: if one is empty or has no meaning.
+        """
+        if not 0 < self.scale_min <= self.scale_max:
+            raise ValueError(
+                f"augmentation: got scales {self.scale_min} to {self.scale_max}, "
+                "expected 0 < scale_min <= scale_max"
+            )
+        if not 0 <= self.mirror <= 1:
+            raise ValueError(
+                f"augmentation: got mirror={self.mirror}, expected a probability"
+            )
+        if not (0 <= self.rotation_deg <= 180 and self.translation >= 0):
+            raise ValueError(
+                f"augmentation: got rotation_deg={self.rotation_deg}, "
+                f"translation={self.translation}, expected 0 to 180 and >= 0"
+            )
+
+    @classmethod
+    def none(cls) -> "Augmentation":
+        """No augmentation: the middle square of the image, short side to input."""
+        return cls(
+            rotation_deg=0.0, scale_min=1.0, scale_max=1.0, translation=0.0, mirror=0.0
+        )
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        *,
+        image_size: tuple[int, int],
+        input_size: int,
+        reference_crop: float = 200.0,
+    ) -> tuple[Float64[np.ndarray, "2 3"], bool]:
+        """Draw a transform (image px to input px), and a flag to mirror after it.
+
+        `image_size` is `(width, height)`, image px; `input_size` the side of the square
+        input, input px. `translation` is meant for a crop of `reference_crop` px.
+        """
+        scale = rng.uniform(self.scale_min, self.scale_max)
+        rotation = rng.uniform(-self.rotation_deg, self.rotation_deg)
+        reach = int(self.translation * scale * min(image_size) / reference_crop)
+        dx, dy = rng.integers(-reach, reach, size=2, endpoint=True)
+        affine = train_affine(
+            image_size=image_size,
+            input_size=input_size,
+            scale=scale,
+            rotation_deg=rotation,
+            translation=(float(dx), float(dy)),
+        )
+        return affine, bool(rng.random() < self.mirror)

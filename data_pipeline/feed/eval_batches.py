@@ -21,20 +21,14 @@ from data_pipeline.read.sources import Source, check_share
 
 @dataclasses.dataclass(frozen=True)
 class EvalBatches:
-    """Batches of a source, in a fixed order, as often as it is iterated.
+    """Batches of a source, in a fixed order, as often as it is iterated."""
 
-    Attributes:
-      source: records.
-      batches: for each batch the positions of its images in `source`; negative
-        numbers are padding (`~position` of the image that is repeated).
-      load: makes the example of a record.
-      num_threads: threads that decode ahead.
-    """
-
-    source: Source
+    source: Source  #: records
+    #: For each batch the positions of its images in `source`; negative numbers are
+    #: padding (`~position` of the image that is repeated).
     batches: Sequence[tuple[int, ...]]
-    load: Callable[[ImageRecord], Example]
-    num_threads: int
+    load: Callable[[ImageRecord], Example]  #: makes the example of a record
+    num_threads: int  #: threads that decode ahead
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -80,20 +74,11 @@ def make_eval_batches(
 ) -> EvalBatches:
     """Group the images of a source by input size into batches.
 
-    Sizes come in ascending order, images of a size in the order of the source. The
-    last batch of a size is padded by repeating its last image. Each host gets its
-    share of every batch, so that all hosts take the same steps.
-
-    Args:
-      source: records.
-      short_side: input px, rounded up to a multiple of `multiple`.
-      batch_size: images per batch over all hosts.
-      max_people: people per image; beyond them the largest stay.
-      multiple: both input sides are multiples of this.
-      mask_strides: input px per cell of the loss masks.
-      num_threads: threads that decode ahead.
-      host_index: which of the hosts this is.
-      num_hosts: number of hosts.
+    The short side of an input is `short_side`, input px, rounded up; both sides are
+    multiples of `multiple`. Sizes come in ascending order, images of a size in the
+    order of the source. The last batch of a size is padded by repeating its last image.
+    Each host gets its share of every batch, so that all hosts take the same steps. All
+    else is as in `make_train_dataset`.
 
     Raises:
       ValueError: if the source is empty, a number makes no sense, or an image is so

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8
 
 from data_pipeline.feed.affine import (
+    Augmentation,
     area_scale,
     eval_affine,
     eval_input_size,
@@ -22,7 +23,6 @@ from data_pipeline.feed.affine import (
     transform_points,
     warp_image,
 )
-from data_pipeline.feed.augment import Augmentation
 from data_pipeline.read.images import decode_image
 from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.segmentation import decode_segmentation
@@ -78,7 +78,7 @@ def make_example(
     if input_to_image is None:
         input_to_image = np.eye(2, 3)
 
-    def padded(values: np.ndarray, dtype: type, fill: float = 0) -> np.ndarray:
+    def padded(values: np.ndarray, dtype: type, fill: float = 0.0) -> np.ndarray:
         array = np.full((max_people, *values.shape[1:]), fill, dtype)
         array[:count] = values
         return array
@@ -88,7 +88,7 @@ def make_example(
         "masks": dict(masks),
         "keypoints": padded(keypoints, np.float32),
         "labelled": padded(labelled, bool),
-        "area": padded(area, np.float32, fill=1),
+        "area": padded(area, np.float32, fill=1.0),
         "person": padded(np.any(labelled, axis=1), bool),
         "has_center": padded(has_center, bool),
         "mirrored": np.asarray(mirrored),
@@ -105,14 +105,7 @@ def empty_example(
     max_people: int,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
 ) -> Example:
-    """A black image without people, to plan and to measure with.
-
-    Args:
-      size: `(width, height)` of the input, px.
-      num_keypoints: K.
-      max_people: P.
-      mask_strides: of the masks, which are all 1.
-    """
+    """A black image `(width, height)` without people, to plan and to measure with."""
     width, height = size
     return make_example(
         np.zeros((height, width, 3), np.uint8),
@@ -138,9 +131,12 @@ def full_masks(
 
 
 def map_example(
-    function: Callable[..., np.ndarray], example: Example, *others: Example
-) -> Example:
-    """Apply a function to each array of an example, with those of others beside."""
+    function: Callable[..., Any], example: dict[Any, Any], *others: dict[Any, Any]
+) -> dict[Any, Any]:
+    """Apply a function to each array of an example, with those of others beside.
+
+    An example, or a part of it by another key, as its masks by stride.
+    """
     return {
         name: map_example(function, value, *(other[name] for other in others))
         if isinstance(value, dict)
@@ -164,20 +160,10 @@ def train_example(
     max_people: int,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
 ) -> Example:
-    """Decode, augment and pack a record into a square training example.
+    """Decode, augment and pack a record into a square example, see `make_example`.
 
-    Args:
-      record: image and people.
-      rng: source of the augmentation's randomness.
-      skeleton: which keypoints a mirror swaps.
-      input_size: side of the input, input px.
-      augmentation: ranges of the random similarity.
-      max_people: slots, see `make_example`; the largest people stay, those with
-        keypoints first.
-      mask_strides: input px per cell of the masks.
-
-    Returns:
-      The arrays of `make_example`.
+    Arguments are as in `make_train_dataset`; `max_people` slots hold the largest
+    people, those with keypoints first.
 
     Raises:
       ValueError: if the image or a segmentation is unusable; names the record.
@@ -206,18 +192,10 @@ def eval_example(
     multiple: int = 64,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
 ) -> Example:
-    """Decode and pack a record at test time.
+    """Decode and pack a record at test time; arguments are as in `make_eval_batches`.
 
-    Args:
-      record: image and people.
-      short_side: input px, rounded up to a multiple of `multiple`.
-      max_people: as in `train_example`.
-      multiple: both input sides are multiples of this.
-      mask_strides: input px per cell of the masks.
-
-    Returns:
-      The arrays of `make_example`, but `input_to_image` in float64; and `image_id`
-      int64 [], `image_size` int32 [2] (width, height).
+    Returns the arrays of `make_example`, but `input_to_image` in float64; and
+    `image_id` int64 [], `image_size` int32 [2] (width, height).
 
     Raises:
       ValueError: if the image or a segmentation is unusable; names the record.
@@ -287,7 +265,7 @@ def _largest(
 
 
 def _mirror(example: Example, skeleton: Skeleton) -> None:
-    """Mirror pixels and keypoints in place, and which side these are of."""
+    """Mirror pixels and keypoints in place, and swap left and right."""
 
     def flip(pixels: np.ndarray) -> np.ndarray:
         return cv2.flip(pixels, 1)  # around the vertical axis
@@ -307,20 +285,12 @@ def loss_masks(
     size: tuple[int, int],
     strides: tuple[int, ...] = MASK_STRIDES,
 ) -> dict[int, UInt8[np.ndarray, "h w"]]:
-    """Warp the mask of a record to the cells of its input: 1 counts, 0 does not.
+    """Warp the mask of a record to the cells of its input, by stride: 1 counts, 0 not.
 
     The loss leaves out crowds, people without labelled keypoints, and everything
     outside the image (reference behaviour: the mask is warped like the image, with
-    zeros around it).
-
-    Args:
-      record: image and people.
-      affine: image px to input px.
-      size: `(width, height)` of the input, multiples of the strides.
-      strides: input px per cell.
-
-    Returns:
-      A mask for each stride.
+    zeros around it). `affine` maps image px to input px; `size` is the input's `(width,
+    height)`, multiples of the strides (input px per cell).
 
     Raises:
       ValueError: if a segmentation cannot be decoded.

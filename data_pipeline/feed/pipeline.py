@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 import grain
 import numpy as np
 
-from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.examples import (
     MASK_STRIDES,
     Example,
@@ -130,13 +130,7 @@ class SkipBadRecords:
         *,
         max_bad: int,
     ) -> None:
-        """Set up.
-
-        Args:
-          source: records.
-          make: makes the example of a record; `ValueError` if it is bad.
-          max_bad: number of bad records to tolerate.
-        """
+        """Set up; `make` raises `ValueError` for a bad record."""
         self._source = source
         self._make = make
         self._max_bad = max_bad

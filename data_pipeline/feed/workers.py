@@ -36,11 +36,9 @@ def in_workers(iterable: grain.IterDataset, num_workers: int) -> grain.IterDatas
 
 
 def batches_of_workers(batches: Iterator[Example], stall_s: float) -> Iterator[Example]:
-    """Yield what workers load; give up on workers that are dead or stuck.
+    """Yield what `in_workers` loads; give up on workers that are dead or stuck.
 
-    Args:
-      batches: iterator of what `in_workers` returned.
-      stall_s: seconds to wait for a batch before the workers count as stuck.
+    After `stall_s` seconds without a batch workers count as stuck.
 
     Raises:
       ChildProcessError: if a worker has died or, for so long, brought nothing; the

@@ -13,7 +13,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data_pipeline.prepare.tfds_builder import to_example
+from data_pipeline.prepare.dataset import to_example
 from data_pipeline.read.coco import read_coco_split
 from data_pipeline.read.images import decode_image
 from data_pipeline.read.records import ImageRecord
@@ -28,13 +28,7 @@ class BeamJobs:
     def __init__(
         self, coco_dir: pathlib.Path, skeleton: Skeleton, options: Sequence[str]
     ) -> None:
-        """Set up.
-
-        Args:
-          coco_dir: folder in COCO's layout.
-          skeleton: what `keypoints` must hold.
-          options: Beam's, such as `--runner=FlinkRunner`.
-        """
+        """Set up; options are Beam's, such as `--runner=FlinkRunner`."""
         self._coco_dir = coco_dir.resolve()
         self._skeleton = skeleton
         self.options = PipelineOptions(list(options))
@@ -42,14 +36,9 @@ class BeamJobs:
     def checker(
         self, split: str, folder: pathlib.Path
     ) -> Callable[[ImageRecord], None]:
-        """Decode all images of a split.
+        """Decode all images of a split; workers leave faults in `folder`.
 
-        Args:
-          split: `train` or `val`.
-          folder: where workers leave the faults.
-
-        Returns:
-          A function that raises `ValueError` for a record whose image is bad.
+        The result raises `ValueError` for a record whose image is bad.
         """
         reasons = self._unreadable(split, folder)
 

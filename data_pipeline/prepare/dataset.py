@@ -1,4 +1,10 @@
-"""Writing a data set in COCO's layout as ArrayRecord, all or nothing."""
+"""Writing a data set in COCO's layout as ArrayRecord, all or nothing.
+
+TFDS writes and reads it, without TensorFlow. Its stock `coco` data sets have no
+keypoints. Images are kept as encoded, so that nothing is lost or recomputed. The
+metadata hold the skeleton, and what the loader must know of all images before it reads
+one: width, height, number of people.
+"""
 
 import contextlib
 import dataclasses
@@ -9,16 +15,16 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_pipeline.prepare.tfds_builder import PersonKeypoints
 from data_pipeline.read.coco import AnnotationFile, CocoSplit, read_coco_split
 from data_pipeline.read.coco_checks import integer_field
-from data_pipeline.read.images import decode_image
+from data_pipeline.read.images import decode_image, read_encoded
 from data_pipeline.read.layouts import (
     SPLITS,
     annotation_file,
@@ -26,7 +32,94 @@ from data_pipeline.read.layouts import (
     prepared_annotations,
 )
 from data_pipeline.read.records import Fault, ImageRecord, image_fault, raise_faults
+from data_pipeline.read.sources import ARRAYS, NUMBERS, PREPARED_VERSION
 from logocap_jax.skeletons import Skeleton
+
+
+class PersonKeypoints(tfds.core.GeneratorBasedBuilder):
+    """Images and their people, split by split, in the order given."""
+
+    VERSION = tfds.core.Version(PREPARED_VERSION)
+    # Nothing is downloaded; looking for checksums, TFDS 4.9.10 imports a package that
+    # it does not declare.
+    url_infos = None
+
+    def __init__(
+        self,
+        *,
+        skeleton: Skeleton,
+        splits: Mapping[str, Callable[[], Iterable[ImageRecord]]],
+        beam_examples: Callable[[str, Sequence[int]], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Read nothing yet.
+
+        `beam_examples` turns a split and its image ids into a Beam transform that makes
+        the examples; by default they are made here.
+        """
+        self._skeleton = skeleton
+        self._record_iterables = splits
+        self._beam_examples = beam_examples
+        self._index: dict[str, list[list[int]]] = {split: [] for split in splits}
+        super().__init__(file_format="array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        count = self._skeleton.num_keypoints
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "image_id": np.int64,
+            "file_name": tfds.features.Text(),
+            "width": np.int32,
+            "height": np.int32,
+            "keypoints": _per_person(np.float32, count, 2),
+            "visibility": _per_person(np.int8, count),
+            "bbox": _per_person(np.float32, 4),
+            "area": _per_person(np.float32),
+            "iscrowd": _per_person(np.bool_),
+            "segmentation": tfds.features.Text(doc="JSON: one text per person"),
+        }
+        metadata = {
+            "skeleton": dataclasses.asdict(self._skeleton),
+            "index": self._index,
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Images and the keypoints of the people in them.",
+            features=tfds.features.FeaturesDict(features),
+            metadata=tfds.core.MetadataDict(metadata),
+            # `index` is by position.
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager
+        return {split: self._generate_examples(split) for split in self._index}
+
+    def _generate_examples(self, split: str) -> Any:
+        records = self._noted_records(split)
+        if self._beam_examples is not None:
+            return self._beam_examples(split, [record.image_id for record in records])
+        return ((i, to_example(record)) for i, record in enumerate(records))
+
+    def _noted_records(self, split: str) -> Iterator[ImageRecord]:
+        for record in self._record_iterables[split]():
+            entry = [record.width, record.height, len(record.area)]
+            self._index[split].append(entry)
+            yield record
+
+
+def to_example(record: ImageRecord) -> dict[str, Any]:
+    """Turn a record into an example for TFDS to write."""
+    return {name: getattr(record, name) for name in (*ARRAYS, *NUMBERS)} | {
+        "image": io.BytesIO(read_encoded(record.image)),
+        "file_name": record.file_name,
+        "segmentation": json.dumps(record.segmentation),
+    }
+
+
+def _per_person(dtype: type[np.generic], *shape: int) -> tfds.features.Tensor:
+    return tfds.features.Tensor(shape=(None, *shape), dtype=dtype)
+
 
 if TYPE_CHECKING:
     from data_pipeline.prepare.beam_jobs import BeamJobs
@@ -34,19 +127,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """The outcome of `prepare_coco`.
+    """The outcome of `prepare_coco`."""
 
-    Attributes:
-      written: images written, per split; empty where nothing was to be done.
-      left_out: images left out, per split.
-      other: annotations of categories without keypoints, per split; left out.
-      faults: why images were left out.
-    """
-
+    #: Images written, per split; empty where nothing was to be done.
     written: dict[str, int]
-    left_out: dict[str, int]
+    left_out: dict[str, int]  #: images left out, per split
+    #: Annotations of categories without keypoints, per split; left out.
     other: dict[str, int]
-    faults: tuple[Fault, ...]
+    faults: tuple[Fault, ...]  #: why images were left out
 
 
 def prepare_coco(
@@ -152,14 +240,9 @@ def staging(out: pathlib.Path) -> Iterator[pathlib.Path]:
 def write_annotations(
     annotations: pathlib.Path, target: pathlib.Path, image_ids: Collection[int]
 ) -> None:
-    """Copy the annotations of people in some images: numbers as they are.
+    """Copy the annotations of people in some sound images; numbers stay as in the file.
 
     Segmentations and annotations of categories without keypoints are left out.
-
-    Args:
-      annotations: COCO-style JSON.
-      target: the file to write.
-      image_ids: images to keep, all sound.
     """
     truth, kept = AnnotationFile(annotations).truth, set(image_ids)
     truth["images"] = [

@@ -24,19 +24,13 @@ CACHE = "downloads"  # below the data set's folder
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A zip file.
+    """A zip file."""
 
-    Attributes:
-      path: below the address of the data set.
-      size: bytes.
-      sha256: of the file, hexadecimal.
-      holds: by split, the file or folder in it that is needed; it has the same path
-        in the data set's own folder.
-    """
-
-    path: str
-    size: int
-    sha256: str
+    path: str  #: below the address of the data set
+    size: int  #: bytes
+    sha256: str  #: of the file, hexadecimal
+    #: By split, the file or folder in it that is needed; it has the same path in the
+    #: data set's own folder.
     holds: Mapping[str, str]
 
     @property
@@ -118,16 +112,9 @@ def require_space(
 ) -> str:
     """Check that there is disk space to download, unpack and prepare archives.
 
-    Photographs do not get smaller in a zip file, and are kept as they are in
-    ArrayRecord: so each of the three takes as much as the archive.
-
-    Args:
-      folder: of the data set; it may not be there yet.
-      out: where it will be prepared.
-      archives: those that the folder lacks; some may be there, but not unpacked.
-
-    Returns:
-      The space needed, in words.
+    Photographs do not shrink in a zip file, and are kept unchanged in ArrayRecord: each
+    of the three takes as much as the archive. Archives that are there but not unpacked
+    are not fetched again. Returns the space needed, in words.
 
     Raises:
       ValueError: if a disk has less.
@@ -157,9 +144,7 @@ def require_space(
 def _existing(path: pathlib.Path) -> pathlib.Path:
     """The path, or the nearest folder above it that is there."""
     path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def download(

@@ -98,18 +98,12 @@ class AnnotationFile:
 
 @dataclasses.dataclass(frozen=True)
 class CocoSplit:
-    """The good records of one annotation file, in its order, and its faults.
+    """The good records of one annotation file, in its order, and its faults."""
 
-    Attributes:
-      records: images whose every annotation is sound.
-      faults: all faults.
-      left_out: number of images that are listed but not in `records`.
-      num_other: number of annotations of categories without keypoints; left out.
-    """
-
-    records: tuple[ImageRecord, ...]
-    faults: tuple[Fault, ...]
-    left_out: int
+    records: tuple[ImageRecord, ...]  #: images whose every annotation is sound
+    faults: tuple[Fault, ...]  #: all faults
+    left_out: int  #: number of images that are listed but not in `records`
+    #: Number of annotations of categories without keypoints; left out.
     num_other: int = 0
 
 
@@ -120,12 +114,6 @@ def read_coco_split(
     annotations: AnnotationFile | None = None,
 ) -> CocoSplit:
     """Read a split of a folder in a layout of `layouts`; see `read_coco`.
-
-    Args:
-      root: the folder.
-      split: of the data set.
-      skeleton: what `keypoints` must hold.
-      annotations: of the split, where they are open.
 
     Raises:
       ValueError: if the folder or the annotation file as a whole is unusable.
@@ -144,10 +132,7 @@ def read_image_list(
 ) -> CocoSplit:
     """Read a list of images without annotations, such as COCO's test-dev.
 
-    Args:
-      annotations: COCO-style JSON; only its `images` count.
-      images: folder that `file_name`s are relative to.
-      skeleton: sets the shape of the empty arrays of people.
+    The skeleton sets the shape of the empty arrays of people.
 
     Raises:
       ValueError: if the file is not JSON, or lists no images.
@@ -178,14 +163,8 @@ def read_coco(
 
     An image with one bad annotation is left out as a whole: without that person the
     loss would teach that nobody is there. Annotations of categories without keypoints
-    are left out and counted.
-
-    Args:
-      annotations: COCO-style JSON.
-      images: folder that `file_name`s are relative to.
-      skeleton: what `keypoints` must hold.
-      area_of_box: the area of a person, as a share of the box; if not given,
-        annotations must have areas.
+    are left out and counted. Where annotations have no areas, `area_of_box` is a
+    person's area as a share of the box.
 
     Raises:
       ValueError: if the file is not JSON, lacks a part, or holds other keypoints.

@@ -19,17 +19,11 @@ _Check = tuple[str, Callable[[Any], bool], str]
 
 
 class CheckedEntries(NamedTuple):
-    """The entries of one list of a COCO-style file.
+    """The entries of one list of a COCO-style file."""
 
-    Attributes:
-      good: sound entries.
-      bad: all others.
-      faults: `(entry, reason)` of each fault.
-    """
-
-    good: list[dict[str, Any]]
-    bad: list[Any]
-    faults: list[tuple[str, str]]
+    good: list[dict[str, Any]]  #: sound entries
+    bad: list[Any]  #: all others
+    faults: list[tuple[str, str]]  #: `(entry, reason)` of each fault
 
 
 def check_parts(content: Any, parts: Sequence[str], source: str) -> None:
@@ -47,10 +41,6 @@ def check_parts(content: Any, parts: Sequence[str], source: str) -> None:
 
 def keypoint_category(categories: Any, source: str) -> dict[str, Any]:
     """The one category that names keypoints; an empty list and null name none.
-
-    Args:
-      categories: what should be the `categories` of a COCO-style file.
-      source: name of the file in an error.
 
     Raises:
       ValueError: unless there is exactly one, with an id of its own and distinct names.
@@ -83,15 +73,10 @@ def keypoint_category(categories: Any, source: str) -> dict[str, Any]:
 
 
 def keypoint_truth(content: Any, source: str) -> dict[str, Any]:
-    """The part of a COCO-style file that is about keypoints.
+    """Reduce a COCO-style file to what concerns keypoints.
 
-    Args:
-      content: the parsed file.
-      source: name of the file in an error.
-
-    Returns:
-      `images`, the one category with keypoints as `categories`, and `annotations`
-      without those of other listed categories.
+    Keeps `images`, the one category with keypoints, and `annotations` without those of
+    other listed categories.
 
     Raises:
       ValueError: if a list is missing, or not exactly one category has keypoints.
@@ -121,13 +106,7 @@ def keypoint_annotations(
 def check_entries(
     kind: str, entries: Sequence[Any], find_faults: Callable[[Any], list[str]]
 ) -> CheckedEntries:
-    """Check the entries of one list, each by itself and that no id comes twice.
-
-    Args:
-      kind: `image` or `annotation`.
-      entries: the list.
-      find_faults: faults of one entry.
-    """
+    """Check the entries of one list, each by itself, and that ids are unique."""
     times = collections.Counter(integer_field(entry, "id") for entry in entries)
     checked = CheckedEntries([], [], [])
     for index, entry in enumerate(entries):
@@ -147,12 +126,7 @@ def id_faults(entry: Any) -> list[str]:
 
 
 def image_faults(entry: Any, *, folder: pathlib.Path) -> list[str]:
-    """Faults of an entry of `images`.
-
-    Args:
-      entry: one parsed entry.
-      folder: image folder, resolved (it may itself be a link).
-    """
+    """Faults of an entry of `images`; the folder is resolved (it may be a link)."""
     faults = list(_field_faults(entry, _IMAGE_FIELDS))
     if not faults and entry["width"] * entry["height"] > MAX_PIXELS:
         size = f"{entry['width']}x{entry['height']}"
@@ -167,11 +141,7 @@ def annotation_faults(
 ) -> list[str]:
     """Faults of an entry of `annotations`, apart from its segmentation.
 
-    Args:
-      entry: one parsed entry.
-      images: ids of all entries of `images`.
-      category: id of the category that has keypoints.
-      num_keypoints: keypoints per person.
+    `images` are the ids of all entries, `category` is the id of the one with keypoints.
     """
     faults = list(_field_faults(entry, _ANNOTATION_FIELDS))
     if faults:
@@ -190,12 +160,7 @@ def annotation_faults(
 def training_faults(
     entry: Any, images: Mapping[int, Mapping[str, Any]]
 ) -> Iterator[str]:
-    """Faults of an otherwise sound annotation that training refuses, not evaluation.
-
-    Args:
-      entry: one parsed entry.
-      images: sound entries of `images` by id.
-    """
+    """Faults of an otherwise sound annotation that matter to training alone."""
     if entry["area"] == 0 and any(entry["keypoints"][2::3]):
         yield "got area 0 with labelled keypoints, expected a positive area"
     image = images.get(entry["image_id"])

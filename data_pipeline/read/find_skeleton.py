@@ -40,14 +40,9 @@ _KEYS = ("name", "flip_pairs", "sigmas", "sigmas_from")
 def find_skeleton(
     folder: pathlib.Path, annotations: AnnotationFile | None = None
 ) -> Skeleton:
-    """The skeleton of a data set.
+    """Find the skeleton of a data set, prepared or in a layout of `layouts`.
 
-    Args:
-      folder: what `prepare_coco` wrote, or a folder in a layout of `layouts`.
-      annotations: a file of it that is open, so that it is not read again.
-
-    Returns:
-      The skeleton; its `sigmas_from` says whether sigmas were given or estimated.
+    An open file of annotations is not read again.
 
     Raises:
       ValueError: if it is no data set, or a file is missing, damaged or says what

@@ -17,26 +17,16 @@ _INFO_FILE = "dataset_info.json"  # TFDS's name
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The official file names of one data set.
+    """The official file names of one data set."""
 
-    Attributes:
-      name: of the data set.
-      skeleton: what its keypoints are.
-      annotations: by split, the annotation file.
-      annotation_folders: where it may be, below the data set's folder.
-      image_folders: by split, where its images may be.
-      area_of_box: area of a person as a share of the box, where annotations have no
-        areas.
-      unlabelled: splits that only list images.
-    """
-
-    name: str
-    skeleton: Skeleton
-    annotations: Mapping[str, str]
-    annotation_folders: tuple[str, ...]
-    image_folders: Mapping[str, tuple[str, ...]]
+    name: str  #: of the data set
+    skeleton: Skeleton  #: what its keypoints are
+    annotations: Mapping[str, str]  #: by split, the annotation file
+    annotation_folders: tuple[str, ...]  #: where it may be, below the data set's folder
+    image_folders: Mapping[str, tuple[str, ...]]  #: by split, where its images may be
+    #: Area of a person as a share of the box, where annotations have no areas.
     area_of_box: float | None = None
-    unlabelled: frozenset[str] = frozenset()
+    unlabelled: frozenset[str] = frozenset()  #: splits that only list images
 
     def annotation_file(self, root: pathlib.Path, split: str) -> pathlib.Path:
         """Path of a split's annotations; the first candidate if none exists."""

@@ -11,34 +11,23 @@ from jaxtyping import Bool, Float32, Int8
 
 @dataclasses.dataclass(frozen=True)
 class ImageRecord:
-    """One image and its `n` annotated people, in original image pixels.
+    """One image and its `n` annotated people, in original image pixels."""
 
-    Attributes:
-      image_id: number of the image in its data set.
-      file_name: path of the image inside its image folder.
-      width: pixels.
-      height: pixels.
-      keypoints: `(x, y)`, image px; arbitrary where `visibility` is 0.
-      visibility: 0 not labelled, 1 labelled but hidden, 2 visible.
-      bbox: `(x, y, width, height)`, image px.
-      area: area of the person as annotated, image px^2.
-      iscrowd: the annotation covers a group of people.
-      segmentation: per person COCO's `segmentation` (polygons or run lengths) as
-        JSON text; empty where the loss mask needs none.
-      image: the encoded image, or the file that holds it.
-    """
-
-    image_id: int
-    file_name: str
-    width: int
-    height: int
+    image_id: int  #: number of the image in its data set
+    file_name: str  #: path of the image inside its image folder
+    width: int  #: pixels
+    height: int  #: pixels
+    #: `(x, y)`, image px; arbitrary where `visibility` is 0.
     keypoints: Float32[np.ndarray, "n K 2"]
+    #: 0 not labelled, 1 labelled but hidden, 2 visible.
     visibility: Int8[np.ndarray, "n K"]
-    bbox: Float32[np.ndarray, "n 4"]
-    area: Float32[np.ndarray, " n"]
-    iscrowd: Bool[np.ndarray, " n"]
+    bbox: Float32[np.ndarray, "n 4"]  #: `(x, y, width, height)`, image px
+    area: Float32[np.ndarray, " n"]  #: area of the person as annotated, image px^2
+    iscrowd: Bool[np.ndarray, " n"]  #: the annotation covers a group of people
+    #: Per person COCO's `segmentation` (polygons or run lengths) as JSON text; empty
+    #: where the loss mask needs none.
     segmentation: tuple[str, ...]
-    image: pathlib.Path | bytes
+    image: pathlib.Path | bytes  #: the encoded image, or the file that holds it
 
     @property
     def name(self) -> str:
@@ -62,17 +51,11 @@ class ImageRecord:
 
 
 class Fault(NamedTuple):
-    """One fault of one record.
+    """One fault of one record."""
 
-    Attributes:
-      file: the file that holds the record.
-      record: its name, e.g. `annotation 7`.
-      reason: got and expected.
-    """
-
-    file: str
-    record: str
-    reason: str
+    file: str  #: the file that holds the record
+    record: str  #: its name, such as `annotation 7`
+    reason: str  #: got and expected
 
     def __str__(self) -> str:
         """One line."""
@@ -80,13 +63,7 @@ class Fault(NamedTuple):
 
 
 def image_fault(record: ImageRecord, folder: pathlib.Path, error: ValueError) -> Fault:
-    """The fault that `decode_image` raised.
-
-    Args:
-      record: whose image it is.
-      folder: the data set.
-      error: what was raised; it names the record itself.
-    """
+    """The fault that `decode_image` raised for a record of a data set's folder."""
     file = record.image if isinstance(record.image, pathlib.Path) else folder
     return Fault(str(file), record.name, str(error).removeprefix(f"{record.name}: "))
 

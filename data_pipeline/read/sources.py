@@ -1,11 +1,12 @@
 """Where records come from: one interface to data as downloaded and as prepared."""
 
+import abc
 import json
 import pathlib
 import pickle
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -24,35 +25,14 @@ NUMBERS = ("image_id", "width", "height")
 PREPARED_VERSION = "1.1.0"
 
 
-@runtime_checkable
-class Source(Protocol):
+class Source(abc.ABC):
     """Records by position, and facts about all of them."""
 
-    skeleton: Skeleton
-
-    @property
-    def sizes(self) -> Sequence[tuple[int, int]]:
-        """`(width, height)` of each image; reads none of them."""
-
-    @property
-    def truth(self) -> dict[str, Any]:
-        """Annotations to score against, see `AnnotationFile.truth`."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Tells data from others: of the annotations, see `AnnotationFile`."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-
-    def __getitem__(self, index: int) -> ImageRecord:
-        """One record."""
-
-
-class _Annotated:
-    """Part of a source that its annotation file holds."""
+    #: `(width, height)` of each image; reads none of them.
+    sizes: Sequence[tuple[int, int]]
 
     def __init__(self, skeleton: Skeleton, annotations: AnnotationFile) -> None:
+        """Take what the annotation file holds."""
         self.skeleton = skeleton
         self._annotations = annotations
 
@@ -66,8 +46,16 @@ class _Annotated:
         """Tells data from others: of the annotations, see `AnnotationFile`."""
         return self._annotations.fingerprint
 
+    @abc.abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
 
-class RecordSource(_Annotated):
+    @abc.abstractmethod
+    def __getitem__(self, index: int) -> ImageRecord:
+        """One record."""
+
+
+class RecordSource(Source):
     """Records at hand; their images stay in files until decoded."""
 
     def __init__(
@@ -104,7 +92,7 @@ def _unpickle_records(pickled: bytes) -> RecordSource:
     return RecordSource(*pickle.loads(pickled))
 
 
-class PreparedSource(_Annotated):
+class PreparedSource(Source):
     """One split of a data set that `prepare_coco` wrote."""
 
     def __init__(
@@ -209,16 +197,12 @@ def open_source(
 ) -> Source:
     """Open a split of a prepared data set, or of one as it is downloaded.
 
-    Its annotation file is parsed once: skeleton, records, `truth` and `fingerprint`
-    all come of that.
-
-    Args:
-      folder: what `prepare_coco` wrote, or a folder in a layout of `layouts`.
-      split: `train`, `val`, `test`, or COCO's `test-dev`, whose annotations are secret.
-      with_people_only: only images with at least one annotated person, be it a crowd
-        or without keypoints: those to train on. The parsed file is freed then.
-      skeleton: of the data set, where another split's source has it; by default
-        `find_skeleton` finds it, maybe in the annotations of another split.
+    Its annotation file is parsed once, for skeleton, records, `truth` and
+    `fingerprint`. `with_people_only` takes only images with at least one annotated
+    person, be it a crowd or without keypoints: those to train on; the parsed file is
+    freed then. The skeleton may come from another split's source; by default
+    `find_skeleton` finds it. The split is `train`, `val`, `test`, or COCO's `test-dev`,
+    whose annotations are secret.
 
     Raises:
       ValueError: if the folder holds neither, has bad records (all are named), or

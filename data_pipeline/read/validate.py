@@ -16,32 +16,17 @@ from logocap_jax.skeletons import Skeleton
 
 @dataclasses.dataclass(frozen=True)
 class SplitReport:
-    """The state of a split.
+    """The state of a split."""
 
-    Attributes:
-      images: number of listed images.
-      good: number of sound images, their people included.
-      people: number of people in these.
-      other: number of annotations of categories without keypoints; left out.
-      faults: all faults.
-    """
-
-    images: int
-    good: int
-    people: int
-    other: int
-    faults: tuple[Fault, ...]
+    images: int  #: number of listed images
+    good: int  #: number of sound images, their people included
+    people: int  #: number of people in these
+    other: int  #: number of annotations of categories without keypoints; left out
+    faults: tuple[Fault, ...]  #: all faults
 
 
 def validate(folder: pathlib.Path, *, progress: bool = True) -> dict[str, SplitReport]:
-    """Read and decode all of a data set, by the checks of training and evaluation.
-
-    Args:
-      folder: a folder in COCO's layout, or what `logocap prepare` wrote.
-      progress: show a progress bar.
-
-    Returns:
-      A report for each split that is there.
+    """Read and decode all of a data set; report on each split that is there.
 
     Raises:
       ValueError: if the folder, or a file as a whole, is unusable.

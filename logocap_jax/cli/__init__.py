@@ -6,6 +6,7 @@ imports what is heavy only when it runs: `logocap --help` is immediate.
 
 import argparse
 import difflib
+import importlib
 import re
 import signal
 import sys
@@ -14,35 +15,14 @@ from types import ModuleType
 from typing import NoReturn
 
 from logocap_jax import __version__
-from logocap_jax.cli import (
-    benchmark,
-    convert,
-    doctor,
-    eval,
-    export,
-    parity,
-    plan,
-    predict,
-    prepare,
-    serve,
-    train,
-    validate,
-)
 from logocap_jax.cli.settings import expand_overrides
 
+_NAMES = (
+    *("benchmark", "convert", "doctor", "eval", "export", "parity", "plan"),
+    *("predict", "prepare", "serve", "train", "validate"),
+)
 COMMANDS: dict[str, ModuleType] = {
-    "benchmark": benchmark,
-    "convert": convert,
-    "doctor": doctor,
-    "eval": eval,
-    "export": export,
-    "parity": parity,
-    "plan": plan,
-    "predict": predict,
-    "prepare": prepare,
-    "serve": serve,
-    "train": train,
-    "validate": validate,
+    name: importlib.import_module(f"logocap_jax.cli.{name}") for name in _NAMES
 }
 
 
@@ -51,9 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     That is 0: done, 1: not passed, 2: bad input, 3 to 9: a run has ended early (see
     `training/errors.py`), 130: stopped by Ctrl-C, 143: by SIGTERM.
-
-    Args:
-      argv: arguments without the program's name; by default those of the process.
     """
     args = parse(sys.argv[1:] if argv is None else argv)
     try:
@@ -67,11 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments of a command; a mistake in them ends in one line and code 2.
-
-    Args:
-      argv: arguments without the program's name.
-    """
+    """Read a command's arguments; a mistake in them ends in one line and code 2."""
     parser = _parser()
     args, unknown = parser.parse_known_args([*expand_overrides(argv)])
     if not unknown:

@@ -13,7 +13,7 @@ from logocap_jax.cli.settings import add_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap benchmark` takes."""
+    """Declare the arguments."""
     kinds = parser.add_subparsers(required=True, metavar="kind", dest="kind")
     _add_inference(
         kinds.add_parser("inference", help="from images to poses, by stages")
@@ -26,10 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure.
-
-    Returns:
-      1 if something did not fit into the device's memory, else 0.
+    """Measure; return 1 if something did not fit into the device's memory.
 
     Raises:
       ValueError: if the options make no sense together.
@@ -39,23 +36,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _add_inference(parser: argparse.ArgumentParser) -> None:
     _add_programs(parser)
-    parser.add_argument(
-        "--weights", type=pathlib.Path, help="by default random: times are the same"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--weights", type=pathlib.Path, help="by default random: times are the same")
+    add(
         "--people",
         metavar="N,...",
         help="in each image; by default as many as the method has slots",
     )
-    parser.add_argument(
-        "--only", metavar="ROW,...", help="such as backbone,predict; by default all"
-    )
-    parser.add_argument(
+    add("--only", metavar="ROW,...", help="such as backbone,predict; by default all")
+    add(
         "--share-canvases",
         action="store_true",
         help="pass valid sizes, as where inputs of many sizes share canvases",
     )
-    parser.add_argument(
+    add(
         "--topology",
         metavar="NAME",
         help="with --compile-only, for a device that is not there: h200:1, v5e:1x1; "
@@ -71,23 +65,19 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
     _add_files(parser)
-    parser.add_argument(
-        "--data-dir", help="COCO's layout, or a prepared data set; else the config's"
-    )
-    parser.add_argument(
-        "--workers", default="0,1,2", help="input workers; 0: threads of this process"
-    )
-    parser.add_argument(
-        "--batches", type=int, default=10, help="in a sample of the pipeline's time"
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="samples of each time")
+    add = parser.add_argument
+    add("--data-dir", help="COCO's layout, or a prepared data set; else the config's")
+    add("--workers", default="0,1,2", help="input workers; 0: threads of this process")
+    add("--batches", type=int, default=10, help="in a sample of the pipeline's time")
+    add("--rounds", type=int, default=5, help="samples of each time")
 
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--poses", type=int, default=30, help="found in each image")
-    parser.add_argument("--people", type=int, default=3, help="who are in each image")
-    parser.add_argument("--rounds", type=int, default=3, help="samples of each time")
+    add = parser.add_argument
+    add("--images", type=int, default=5000)
+    add("--poses", type=int, default=30, help="found in each image")
+    add("--people", type=int, default=3, help="who are in each image")
+    add("--rounds", type=int, default=3, help="samples of each time")
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
@@ -98,18 +88,15 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 
 def _add_programs(parser: argparse.ArgumentParser) -> None:
     _add_files(parser)
-    parser.add_argument("--batch", metavar="N,...", help="images")
-    parser.add_argument("--size", metavar="HxW,...", help="input px")
-    parser.add_argument("--dtype", metavar="NAME,...", help="float32, bfloat16")
-    parser.add_argument("--rounds", type=int, default=10, help="samples, at least")
-    parser.add_argument(
-        "--seconds", type=float, default=5.0, help="that short calls go on for"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--batch", metavar="N,...", help="images")
+    add("--size", metavar="HxW,...", help="input px")
+    add("--dtype", metavar="NAME,...", help="float32, bfloat16")
+    add("--rounds", type=int, default=10, help="samples, at least")
+    add("--seconds", type=float, default=5.0, help="that short calls go on for")
+    add(
         "--compile-only",
         action="store_true",
         help="run nothing: memory, operations and bytes accessed",
     )
-    parser.add_argument(
-        "--peak-tflops", type=float, help="peak rate of the device, for shares of it"
-    )
+    add("--peak-tflops", type=float, help="peak rate of the device, for shares of it")

@@ -15,26 +15,23 @@ _KIND_OF_SUFFIX = {".safetensors": "safetensors", ".pth": "torch", ".tar": "torc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap convert` takes."""
-    parser.add_argument("source", type=pathlib.Path)
-    parser.add_argument("target", type=pathlib.Path)
-    parser.add_argument(
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("source", type=pathlib.Path)
+    add("target", type=pathlib.Path)
+    add(
         "--to",
         choices=("orbax", "safetensors", "torch"),
         help="what to write; by default the target's suffix decides, else orbax",
     )
-    parser.add_argument(
-        "--partial", action="store_true", help="take what fits, leave out the rest"
-    )
-    parser.add_argument(
+    add("--partial", action="store_true", help="take what fits, leave out the rest")
+    add(
         "--raw",
         action="store_true",
         help="of a run, the weights themselves, not their moving average",
     )
-    parser.add_argument(
-        "--method", help="whose names of arrays; by default the arrays tell"
-    )
-    parser.add_argument(
+    add("--method", help="whose names of arrays; by default the arrays tell")
+    add(
         "--file",
         action="append",
         default=[],

@@ -20,13 +20,7 @@ _GIB = 2**30
 
 
 class Line(NamedTuple):
-    """The result of a check.
-
-    Attributes:
-      ok: False if something is to be done.
-      name: of the check.
-      text: its finding and, if it is not ok, advice.
-    """
+    """The result of a check: if not `ok`, the text has advice."""
 
     ok: bool
     name: str
@@ -34,15 +28,11 @@ class Line(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`logocap doctor` takes nothing."""
+    """Declare no arguments."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything.
-
-    Returns:
-      1 if a line is not ok, else 0.
-    """
+    """Check everything; return 1 if a line is not ok."""
     bad = 0
     for ok, name, text in _check_all():
         print(f"{'ok' if ok else 'NOT OK':7} {name:9} {text}", flush=True)
@@ -79,11 +69,7 @@ def check_packages() -> Line:
 
 
 def package_faults(requirements: Iterable[str]) -> list[tuple[str, str]]:
-    """Requirements that are not met, and the installed versions.
-
-    Args:
-      requirements: as in `pyproject.toml`; those of extras are passed over.
-    """
+    """Unmet requirements, but those of extras, and the installed versions."""
     from packaging.requirements import Requirement
 
     faults = []

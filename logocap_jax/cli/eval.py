@@ -9,51 +9,44 @@ first N images. With `--analyse` also where poses are wrong, `errors.json` and
 import argparse
 import pathlib
 
-from logocap_jax.cli import entry
+from logocap_jax.cli import train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap eval` takes."""
-    entry.add_arguments(parser)
-    parser.add_argument(
+    """Declare the arguments."""
+    train.add_run_arguments(parser)
+    add = parser.add_argument
+    add(
         "--workdir",
         type=pathlib.Path,
         help="folder of a run; its best checkpoint is evaluated",
     )
-    parser.add_argument(
+    add(
         "--weights",
         type=pathlib.Path,
         help="weights to evaluate instead: any file `logocap convert` reads",
     )
-    parser.add_argument(
-        "--out", type=pathlib.Path, help="where to write; by default the workdir"
-    )
-    parser.add_argument("--split", help="by default the config's eval_split")
-    parser.add_argument(
-        "--draw", type=int, default=0, metavar="N", help="images to draw poses on"
-    )
-    parser.add_argument(
-        "--analyse", action="store_true", help="tell where poses are wrong, and how"
-    )
-    parser.add_argument(
+    add("--out", type=pathlib.Path, help="where to write; by default the workdir")
+    add("--split", help="by default the config's eval_split")
+    add("--draw", type=int, default=0, metavar="N", help="images to draw poses on")
+    add("--analyse", action="store_true", help="tell where poses are wrong, and how")
+    add(
         "--people-only",
         action="store_true",
         help="score only images in which people have labelled keypoints",
     )
-    parser.add_argument(
+    add(
         "--crowd-thresholds",
         metavar="EASY,HARD",
         help="CrowdPose: crowd indices where easy ends and hard begins, such as "
         "0.1,0.8; by default those of the official evaluation",
     )
-    parser.add_argument(
+    add(
         "--test-dev",
         action="store_true",
         help="write a submission to COCO's server instead; scores nothing",
     )
-    parser.add_argument(
-        "--algorithm", default="logocap-jax", help="the method's name in a submission"
-    )
+    add("--algorithm", default="logocap-jax", help="the method's name in a submission")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,10 +64,10 @@ def run(args: argparse.Namespace) -> int:
         )
     thresholds = parse_thresholds(args.crowd_thresholds)
 
-    from logocap_jax.experiment.configs import load_config
+    from logocap_jax.experiment.settings import load_config
 
     config = load_config(args.config, args.set)
-    with entry.logging_and_processes(args):
+    with train.logging_and_processes(args):
         from logocap_jax.experiment import evaluation
         from logocap_jax.experiment.run import resolve
 

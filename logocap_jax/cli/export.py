@@ -15,16 +15,17 @@ from logocap_jax.cli.settings import add_model_options, parse_model_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `logocap export`."""
-    parser.add_argument("out", type=pathlib.Path, metavar="OUT")
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("out", type=pathlib.Path, metavar="OUT")
     add_model_options(parser)
-    parser.add_argument(
+    add(
         "--what",
         choices=("full", "dense"),
         default="full",
         help="full: to poses after NMS; dense: to the maps of the network",
     )
-    parser.add_argument(
+    add(
         "--format",
         choices=("stablehlo", "onnx"),
         help="by default what the target's suffix says, else stablehlo",
@@ -39,14 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--size", metavar="HxW", help="input px, multiples of 64, or `dynamic`"
     )
-    parser.add_argument(
+    add(
         "--batch",
         metavar="N",
         help="images, or `dynamic`; by default dynamic in StableHLO, 1 in ONNX",
     )
-    parser.add_argument(
-        "--platforms", metavar="NAME,...", help="StableHLO: cpu,cuda,tpu by default"
-    )
+    add("--platforms", metavar="NAME,...", help="StableHLO: cpu,cuda,tpu by default")
 
 
 def run(args: argparse.Namespace) -> int:

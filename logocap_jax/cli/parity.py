@@ -9,10 +9,11 @@ import pathlib
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap parity` takes."""
-    parser.add_argument("dir", type=pathlib.Path, metavar="DIR")
-    parser.add_argument("--json", type=pathlib.Path, help="write the results here, too")
-    parser.add_argument(
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("dir", type=pathlib.Path, metavar="DIR")
+    add("--json", type=pathlib.Path, help="write the results here, too")
+    add(
         "--dtype",
         choices=("float32", "bfloat16"),
         default="float32",
@@ -21,10 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare all cases on the CPU.
-
-    Returns:
-      1 if a comparison fails, else 0.
+    """Compare all cases on the CPU; return 1 if a comparison fails.
 
     Raises:
       ValueError: no cases, or a case or its weights are malformed.

@@ -14,15 +14,16 @@ from logocap_jax.cli.settings import add_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap plan` takes."""
+    """Declare the arguments."""
     add_config(parser)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--topology",
         required=True,
         help="such as v5e:16x16, v5p:4x4x4, h200:8 or cpu:8",
     )
-    parser.add_argument("--json", type=pathlib.Path, help="write the plan here, too")
-    parser.add_argument(
+    add("--json", type=pathlib.Path, help="write the plan here, too")
+    add(
         "--one-batch",
         action="store_true",
         help="half the time: do not compile for another batch to see what grows",
@@ -30,10 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan one step.
-
-    Returns:
-      1 if there is a warning, else 0.
+    """Plan one step; return 1 if there is a warning.
 
     Raises:
       ValueError: if the config, a setting or the topology is unusable.
@@ -42,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.json}: no such folder")
 
     from logocap_jax.evaluation.results import write_json
-    from logocap_jax.experiment.configs import load_config
+    from logocap_jax.experiment.settings import load_config
     from logocap_jax.measure import plan
     from logocap_jax.measure.topologies import parse_topology
 

@@ -24,47 +24,46 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `logocap predict`."""
-    parser.add_argument(
+    """Declare the arguments."""
+    add = parser.add_argument
+    add(
         "inputs",
         nargs="+",
         metavar="INPUT",
         help="image, film, folder, pattern ('*.jpg', '**/*.jpg'), number of a camera",
     )
     add_model_options(parser)
-    parser.add_argument("--out", type=pathlib.Path, help="folder for the drawn poses")
-    parser.add_argument("--json", type=pathlib.Path, help="COCO keypoint results")
-    parser.add_argument(
+    add("--out", type=pathlib.Path, help="folder for the drawn poses")
+    add("--json", type=pathlib.Path, help="COCO keypoint results")
+    add(
         "--category-id",
         type=int,
         default=1,
         help="of the results in --json, where annotations to hold them against have "
         "another one than COCO's person",
     )
-    parser.add_argument("--csv", type=pathlib.Path, help="one row per pose")
-    parser.add_argument("--show", action="store_true", help="show them in a window")
-    parser.add_argument("--short-side", type=int, default=512, help="input px")
-    parser.add_argument(
+    add("--csv", type=pathlib.Path, help="one row per pose")
+    add("--show", action="store_true", help="show them in a window")
+    add("--short-side", type=int, default=512, help="input px")
+    add(
         "--score-threshold",
         type=float,
         default=0.02,
         help="poses with a lower score are left out",
     )
-    parser.add_argument(
+    add(
         "--batch-size",
         type=int,
         help="images that run together; by default 1 on a CPU, else 8",
     )
-    parser.add_argument(
-        "--track", action="store_true", help="give the people of a film ids"
-    )
-    parser.add_argument(
+    add("--track", action="store_true", help="give the people of a film ids")
+    add(
         "--exact-sizes",
         action="store_true",
         help="compile for each size of image, as for films, in place of a few that all "
         "share: faster where many images have one size",
     )
-    parser.add_argument(
+    add(
         "--draw",
         default="refined",
         metavar="VIEW[,VIEW...]",
@@ -75,10 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, image after image.
-
-    Returns:
-      1 if an image was left out, 130 if stopped by Ctrl-C, else 0.
+    """Predict; return 1 if an image was left out, 130 if stopped by Ctrl-C.
 
     Raises:
       ValueError: no images, unusable weights, or nowhere to write.
@@ -92,12 +88,7 @@ def run(args: argparse.Namespace) -> int:
     import jax
 
     from logocap_jax.media.output import Output
-    from logocap_jax.media.pictures import (
-        Pictures,
-        find_sources,
-        is_image,
-        path_of,
-    )
+    from logocap_jax.media.pictures import Pictures, find_sources, is_image, path_of
     from logocap_jax.media.views import POSE_VIEWS, check_views
     from logocap_jax.predictor import Predictor
     from logocap_jax.visualization.window import Window
@@ -167,7 +158,7 @@ def _process(
     import tqdm
 
     from logocap_jax.media.output import find_people
-    from logocap_jax.training.signals import stop_on_signals
+    from logocap_jax.processes import stop_on_signals
 
     progress = tqdm.tqdm(total=pictures.most, unit=" images", disable=None)
     with stop_on_signals() as stop, progress as bar:

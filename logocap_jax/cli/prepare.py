@@ -12,14 +12,76 @@ import pathlib
 import shlex
 import sys
 
-from logocap_jax.cli import downloads
+# Downloads of each data set and where they go, for `--help`.
+_DOWNLOADS = {
+    "coco": """\
+COCO 2017, to train and to score. With --download this command downloads and unpacks
+it: 20 GB, and 61 GB of disk space in all. By hand: from http://images.cocodataset.org,
+unpacked into one folder:
+
+  zips/train2017.zip                          118,287 images, 18 GB
+  zips/val2017.zip                            5,000 images, 1 GB
+  annotations/annotations_trainval2017.zip    241 MB; needed are
+    annotations/person_keypoints_train2017.json
+    annotations/person_keypoints_val2017.json
+
+For `eval.py --test-dev`, which reads them as they are:
+
+  zips/test2017.zip                           40,670 images, 6 GB
+  annotations/image_info_test2017.zip         1 MB; needed is
+    annotations/image_info_test-dev2017.json  20,288 of these images
+
+Images are looked for in train2017/ or images/train2017/, and so on. One of train and
+val is enough.
+""",
+    "ochuman": """\
+OCHuman, to score weights trained on COCO: people who cover each other, with COCO's
+keypoints and metrics. Its authors ask for a form to be filled in, so you have to
+download it yourself:
+https://github.com/liruilong940607/OCHumanApi. Into one folder:
+
+  images/                                     5,081 images, 667 MB
+  annotations/ochuman_coco_format_val_range_0.00_1.00.json    2,500 images
+  annotations/ochuman_coco_format_test_range_0.00_1.00.json   2,231 images
+
+The annotations may also lie in the folder itself. ochuman.json is not needed. One of
+val and test is enough.
+""",
+    "crowdpose": """\
+CrowdPose, to train and to score: crowds, with 14 keypoints of its own. To be downloaded
+by hand, from the two Google Drive links of https://github.com/Jeff-sjtu/CrowdPose,
+into one folder:
+
+  images/                                     20,000 images
+  annotations/crowdpose_train.json            10,000 of them
+  annotations/crowdpose_val.json              2,000
+  annotations/crowdpose_test.json             8,000
+
+The annotations may also lie in json/ or in the folder itself. They have no areas: that
+of a person is 0.53 of the box, as in the official evaluation. One of the three is
+enough.
+""",
+    "own": """\
+Data of your own, to train and to score. Into one folder, by these names:
+
+  train2017/                                  images, and so on, as in COCO
+  val2017/
+  annotations/person_keypoints_train2017.json in COCO's format
+  annotations/person_keypoints_val2017.json
+  skeleton.toml                               unless the keypoints are COCO's
+
+Names and limbs of the keypoints are those of the annotations; skeleton.toml says what
+COCO's format lacks: which keypoints mirror each other, and how precisely people can
+annotate them (see docs/own_data.md). One of train and val is enough.
+""",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap prepare` takes."""
+    """Declare the arguments."""
     kinds = parser.add_subparsers(required=True, metavar="kind", dest="kind")
 
-    for name, text in downloads.TEXTS.items():
+    for name, text in _DOWNLOADS.items():
         kind = kinds.add_parser(
             name,
             help=text.partition(",")[0],
@@ -41,18 +103,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_folder_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         f"--{name}-dir",
         dest="folder",
         type=pathlib.Path,
         required=True,
         help="folder of what was downloaded",
     )
-    parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave bad records out and count them"
-    )
-    parser.add_argument(
+    add("--out", type=pathlib.Path, required=True)
+    add("--skip-bad", action="store_true", help="leave bad records out and count them")
+    add(
         "--beam",
         metavar="OPTIONS",
         help="prepare with Apache Beam and its options, all in one text, such as "

@@ -18,23 +18,21 @@ from logocap_jax.cli.settings import add_model_options, parse_model_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of `logocap serve`."""
+    """Declare the arguments."""
     add_model_options(parser)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--host",
         default="127.0.0.1",
         help="address to listen at; any but a loopback one lets others in",
     )
-    parser.add_argument("--port", type=int, default=7860, help="0: any free one")
-    parser.add_argument("--short-side", type=int, default=512, help="input px")
-    parser.add_argument("--score-threshold", type=float, default=0.02)
+    add("--port", type=int, default=7860, help="0: any free one")
+    add("--short-side", type=int, default=512, help="input px")
+    add("--score-threshold", type=float, default=0.02)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C.
-
-    Returns:
-      0.
 
     Raises:
       ValueError: unusable weights, or gradio is not installed.

@@ -20,15 +20,6 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     _add_set(parser, "as `--config.KEY=VALUE`, such as --config.batch_size=8")
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Declare `--set KEY=VALUE`, the settings of a method."""
-    _add_set(
-        parser,
-        "a setting of the method that the weights do not bring with them; the same as "
-        "`--config.method.KEY=VALUE`",
-    )
-
-
 def _add_set(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help=text
@@ -66,7 +57,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, object]:
 
 
 def _parse_setting(text: str) -> tuple[str, object]:
-    from logocap_jax.experiment.configs import parse_literal
+    from logocap_jax.experiment.settings import parse_literal
 
     name, equals, value = text.partition("=")
     parsed = parse_literal(value)
@@ -77,16 +68,21 @@ def _parse_setting(text: str) -> tuple[str, object]:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Declare the weights, and the settings that they run with."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--weights",
         type=pathlib.Path,
         required=True,
         help="a run of train.py, or any file that `logocap convert` reads",
     )
-    parser.add_argument("--no-flip-test", action="store_true", help="half the work")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    add_settings(parser)
-    parser.add_argument(
+    add("--no-flip-test", action="store_true", help="half the work")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32")
+    _add_set(
+        parser,
+        "a setting of the method that the weights do not bring with them; the same as "
+        "`--config.method.KEY=VALUE`",
+    )
+    add(
         "--skeleton",
         type=pathlib.Path,
         metavar="DIR",
@@ -96,7 +92,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_model_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of `add_model_options`, but the weights, by name in Python.
+    """Options of `add_model_options`, but the weights, by name in Python.
 
     Raises:
       ValueError: if a setting is not `KEY=VALUE`, or the skeleton is no data set.

@@ -10,7 +10,7 @@ import pathlib
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what `logocap validate` takes."""
+    """Declare the arguments."""
     parser.add_argument(
         "data", type=pathlib.Path, help="COCO's layout, or what `logocap prepare` wrote"
     )
@@ -39,13 +39,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{split}: {report.other} annotations without keypoints left out")
     if args.json is not None:
         content = {
-            split: {
-                "images": report.images,
-                "good": report.good,
-                "people": report.people,
-                "other": report.other,
-                "faults": [fault._asdict() for fault in report.faults],
-            }
+            split: vars(report)
+            | {"faults": [fault._asdict() for fault in report.faults]}
             for split, report in reports.items()
         }
         with replacing(args.json) as path:

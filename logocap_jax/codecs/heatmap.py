@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from logocap_jax import geometry
-from logocap_jax.ops import gaussian, peaks
+from logocap_jax.ops import peaks
 
 
 def encode(
@@ -28,8 +28,8 @@ def encode(
     Args:
       points_cell: keypoints of each person and, last, its centre, in cells.
       labelled: which of them exist.
-      height: h, map height in cells.
-      width: w, map width in cells.
+      height: h, in cells.
+      width: w, in cells.
       sigmas: one standard deviation per kind of point, in cells.
       background_weight: weight of cells outside all boxes; inside it is 1.
 
@@ -41,7 +41,7 @@ def encode(
     def render(point: Array, exists: Array, sigma: Array) -> tuple[Array, Array]:
         rows = _in_box(point[1], sigma, height)[:, None] & exists
         columns = _in_box(point[0], sigma, width)[None, :]
-        value = gaussian.gaussian_at(point, height=height, width=width, sigma=sigma)
+        value = gaussian_at(point, height=height, width=width, sigma=sigma)
         return jnp.where(rows & columns, value, 0), rows & columns
 
     render_kinds = jax.vmap(render, in_axes=(0, 0, 0), out_axes=-1)
@@ -78,7 +78,7 @@ def decode_centers(
       center_map: centre heatmap, upsampled to input px.
       count: N, the number of pose slots.
       threshold: of valid centres' values.
-      passes: how values compare with the threshold, `operator.ge` or `operator.gt`.
+      passes: comparison of values with the threshold, `operator.ge` or `operator.gt`.
       keep_one: if no centre is valid, count the first one as valid (reference
         behaviour).
       window: a centre is no smaller than its `window x window` neighbours.
@@ -91,3 +91,26 @@ def decode_centers(
     if keep_one:
         valid = valid.at[0].set(valid[0] | ~jnp.any(valid))
     return centers, values, valid
+
+
+def gaussian_window(
+    *, radius: int, sigma: float, cutoff: float = 0.0
+) -> Float[Array, "G G"]:
+    """A Gaussian of height 1 on the grid `(-radius..radius)^2`, 0 below the cutoff."""
+    steps = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
+    profile = jnp.square(steps)
+    window = jnp.exp(-(profile[:, None] + profile[None, :]) / (2 * sigma**2))
+    return jnp.where(window < cutoff, 0.0, window)
+
+
+def gaussian_at(
+    center: Float[Array, "2"],
+    *,
+    height: int,
+    width: int,
+    sigma: float | Float[Array, ""],
+) -> Float[Array, "{height} {width}"]:
+    """A Gaussian of height 1 around a point `(x, y)` of a map."""
+    x = jnp.exp(-jnp.square(jnp.arange(width) - center[0]) / (2 * sigma**2))
+    y = jnp.exp(-jnp.square(jnp.arange(height) - center[1]) / (2 * sigma**2))
+    return y[:, None] * x[None, :]

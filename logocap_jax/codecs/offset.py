@@ -77,14 +77,6 @@ def _write_people(
 
     Within one person the size of a cell becomes its area at the first keypoint that
     is written; from there on it is not smaller, so that all that follow are written.
-
-    Args:
-      cells: the cells, some of them more than once.
-      first: the first cell around each person's centre.
-      keypoints: in cells.
-      exists: which keypoints are written.
-      area: person areas.
-      side: of the region around a centre, in cells.
     """
     order = jnp.arange(keypoints.shape[1])[:, None]  # [K, 1]
 
@@ -125,17 +117,11 @@ def _place(
 def decode(
     offsets: Float[Array, "h w K 2"], centers_input: Float[Array, "N 2"]
 ) -> Float[Array, "N K 2"]:
-    """Read the keypoints of poses, in input px.
+    """Read the keypoints of poses from offset maps, in input px.
 
     `keypoint = centre - offset`, the offset being that of the cell that holds the
-    centre (not interpolated), while the centre itself keeps its fraction.
-
-    Args:
-      offsets: offset maps.
-      centers_input: pose centres in input px, inside the input.
-
-    Returns:
-      Keypoints in input px.
+    centre (not interpolated), while the centre itself keeps its fraction. Centres are
+    in input px, inside the input.
     """
     centers_cell = centers_input / geometry.STRIDE
     cell = jnp.floor(centers_cell).astype(jnp.int32)

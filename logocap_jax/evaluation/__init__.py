@@ -3,16 +3,13 @@
 They are imported when they are asked for, as `logocap_jax.Predictor` is.
 """
 
+import importlib
 from typing import Any
+
+_ROOMS = {"evaluate_coco": "coco", "evaluate_crowdpose": "crowdpose"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "evaluate_coco":
-        from logocap_jax.evaluation.coco import evaluate_coco
-
-        return evaluate_coco
-    if name == "evaluate_crowdpose":
-        from logocap_jax.evaluation.crowdpose import evaluate_crowdpose
-
-        return evaluate_crowdpose
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)

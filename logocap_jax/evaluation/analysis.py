@@ -1,4 +1,4 @@
-"""What is wrong with poses: the taxonomy of Ronchi and Perona, and AP by keypoint.
+"""Errors of poses: the taxonomy of Ronchi and Perona, and AP by keypoint.
 
 Ronchi and Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation,
 ICCV 2017, section 4.1. A keypoint that is not good is one of: jitter, near where it
@@ -22,13 +22,9 @@ def keypoint_similarities(
     areas: Float[np.ndarray, " P"],
     sigmas: Float[np.ndarray, " K"],
 ) -> Float[np.ndarray, "P K"]:
-    """How alike each keypoint of a pose is to that of each person: the OKS of one.
+    """Similarity of a pose's keypoints to each person's: the OKS of one keypoint.
 
-    Args:
-      points: the pose, image px.
-      people: keypoints, image px.
-      areas: of the people, image px^2.
-      sigmas: standard deviations of the OKS.
+    Points are in image px, areas (of the people) in image px^2.
     """
     squared_distances = np.square(people - points).sum(axis=-1)  # [P, K]
     variances = np.square(2 * sigmas) * (areas[:, None] + np.spacing(1.0))
@@ -47,22 +43,11 @@ def classify_keypoints(
     good_from: float = 0.85,
     near_from: float = 0.5,
 ) -> Int[np.ndarray, " K"]:
-    """Say of each keypoint of a pose what it is.
+    """Classify each keypoint of a pose (image px) of person number `person`.
 
     Where it is near several the nearest (by similarity) counts, its own if equal, and
     of a person's other keypoints only the mirror image is looked at: as in the authors'
-    program.
-
-    Args:
-      points: the pose, image px.
-      people: keypoints of all people of the image, image px.
-      labelled: which of them are annotated.
-      areas: of the people, image px^2.
-      person: whose pose it is.
-      sigmas: standard deviations of the OKS.
-      flip_index: for each keypoint its mirror image.
-      good_from: least similarity of a good keypoint (the paper's).
-      near_from: least similarity of one that is near (the paper's).
+    program. Least similarities of good keypoints and of near ones are the paper's.
 
     Returns:
       Indices of `KINDS`; -1 where the person has no such keypoint labelled.
@@ -89,15 +74,10 @@ def classify_keypoints(
 def average_precision(
     scores: Float[np.ndarray, " n"], right: Bool[np.ndarray, "n T"], num_truth: int
 ) -> float | None:
-    """COCO's average precision of ranked answers, mean over thresholds.
+    """COCO's average precision (0..1) of ranked answers, mean over thresholds.
 
-    Args:
-      scores: of the answers.
-      right: whether an answer is right, at each threshold; each at most once per truth.
-      num_truth: how many there are to find.
-
-    Returns:
-      0..1; None if there is nothing to find.
+    An answer is right or not at each threshold, at most one per truth. Where there is
+    nothing to find (`num_truth` 0) the result is None.
     """
     if num_truth == 0:
         return None
@@ -122,17 +102,10 @@ def precision_by_keypoint(
 ) -> list[float | None]:
     """AP of each keypoint alone, of poses that are matched to people as a whole.
 
-    So a wrist that lies on someone else's does not count as right.
-
-    Args:
-      similarities: of each pose's keypoints to those of its person; 0 for a pose that
-        is nobody's, NaN where its person has no such keypoint labelled.
-      scores: of the poses.
-      num_labelled: how many people have the keypoint labelled.
-      thresholds: least similarity of a right keypoint.
-
-    Returns:
-      K times 0..1, or None where nobody has the keypoint labelled.
+    So a wrist that lies on someone else's does not count as right. The results are
+    0..1, or None where nobody has the keypoint labelled. Similarities are those of a
+    pose's keypoints to its person's: 0 for an unmatched pose, NaN where its person has
+    no such keypoint labelled.
     """
     counts = ~np.isnan(similarities)
     return [

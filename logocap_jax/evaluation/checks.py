@@ -8,17 +8,19 @@ annotations are those of the reader: `data_pipeline.read.coco_checks`.
 import functools
 import logging
 import numbers
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from data_pipeline.read.coco_checks import (
     annotation_faults,
     check_entries,
     id_faults,
+    integer_field,
     keypoint_truth,
 )
+from logocap_jax.evaluation.results import MAX_NUMBER, read_json
 
-# Above every float32, so that any pose of a model can be scored; squares are finite.
-MAX_NUMBER = 1e39
 RESULT_FIELDS = ("image_id", "category_id", "keypoints", "score")
 
 _logger = logging.getLogger(__name__)
@@ -27,18 +29,11 @@ _logger = logging.getLogger(__name__)
 def check_ground_truth(
     truth: Any, *, num_keypoints: int, source: str = "ground truth"
 ) -> dict[str, Any]:
-    """Check COCO keypoint annotations.
+    """Check COCO keypoint annotations; return the part to score against.
 
-    A person of area 0, whom no pose can match unless it is exact, is logged.
-
-    Args:
-      truth: parsed content of a `person_keypoints_*.json`.
-      num_keypoints: K.
-      source: name in an error, for instance the file's.
-
-    Returns:
-      The part to score against: without categories and annotations that have no
-      keypoints, see `coco_checks.keypoint_truth`.
+    That is without categories and annotations that have no keypoints
+    (`coco_checks.keypoint_truth`). A person of area 0, whom no pose can match unless it
+    is exact, is logged. `source` names the annotations in an error.
 
     Raises:
       ValueError: for the first record that lacks a field, has an id that is not an
@@ -58,10 +53,10 @@ def check_ground_truth(
         raise ValueError(f"{source}: {name}: {reason}")
     for person in truth["annotations"]:
         if person["area"] == 0 and person["num_keypoints"] > 0:
+            name = f"{source}: annotation {person['id']}"
             _logger.warning(
-                "%s: annotation %d has keypoints but area 0, so that poses near it "
-                "count as wrong",
-                *(source, person["id"]),
+                "%s has keypoints but area 0, so that poses near it count as wrong",
+                name,
             )
     return truth
 
@@ -69,13 +64,9 @@ def check_ground_truth(
 def check_results(
     results: Any, truth: dict[str, Any], *, num_keypoints: int, source: str = "results"
 ) -> None:
-    """Check COCO keypoint results.
+    """Check COCO keypoint results against checked annotations.
 
-    Args:
-      results: a list of COCO keypoint results.
-      truth: the annotations to score against, checked.
-      num_keypoints: K.
-      source: name of the results in an error, for instance the file's.
+    `source` names the results in an error.
 
     Raises:
       ValueError: for the first result that is not an object, lacks a field, has an
@@ -120,7 +111,7 @@ def _reference_problem(
     if missing:
         return f"lacks {', '.join(missing)}; expected {', '.join(RESULT_FIELDS)}"
     for field, ids in (("image_id", images), ("category_id", categories)):
-        if not _is_integer(record[field]) or record[field] not in ids:
+        if integer_field(record, field) not in ids:
             return (
                 f"got {field} {_shown(record[field])}, expected an id of the "
                 "annotation file's images or categories"
@@ -136,10 +127,6 @@ def _shown(value: Any) -> str:
     return f"{text[:60]} ({type(value).__name__})"
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
 def _is_finite(value: Any) -> bool:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return is_number and bool(abs(value) <= MAX_NUMBER)  # NaN is not
@@ -151,3 +138,86 @@ def _is_finite_list(values: Any, length: int) -> bool:
     if set(map(type, values)) <= {int, float}:  # as from JSON: millions, so quickly
         return all(map(MAX_NUMBER.__ge__, map(abs, values)))  # NaN is not
     return all(_is_finite(value) for value in values)
+
+
+GroundTruth = str | Path | dict[str, Any]
+Results = str | Path | list[dict[str, Any]]
+
+_logger = logging.getLogger(__name__)
+
+
+def load_truth(
+    ground_truth: GroundTruth,
+    image_ids: Iterable[int] | None,
+    *,
+    num_keypoints: int,
+    change: Callable[[Any], Any] = lambda truth: truth,
+) -> tuple[str, dict[str, Any], list[int]]:
+    """Read annotations, apply `change` and check that the images can be scored.
+
+    Returns:
+      The name of the annotations in an error, the annotations, and the ids of the
+      images to score (by default all), ascending.
+
+    Raises:
+      ValueError: as `check_ground_truth`; or if an image is unknown, or nobody is in
+        them who could be found.
+      OSError: if a file is missing.
+    """
+    source, truth = _load(ground_truth, "ground truth")
+    truth = check_ground_truth(
+        change(truth), num_keypoints=num_keypoints, source=source
+    )
+    return source, truth, _images_to_score(truth, image_ids, source)
+
+
+def _load(content: Any, name: str) -> tuple[str, Any]:
+    """The name of some content in an error, and the content, read from its file."""
+    if isinstance(content, str | Path):
+        return str(content), read_json(Path(content))
+    return name, content
+
+
+def load_results(
+    results: Results, truth: dict[str, Any], *, num_keypoints: int
+) -> list[dict[str, Any]]:
+    """Read and check results; an empty list is logged, an empty file is an error.
+
+    Raises:
+      ValueError: see `check_results`; or if a file holds no results.
+      OSError: if a file is missing.
+    """
+    source, poses = _load(results, "results")
+    check_results(poses, truth, num_keypoints=num_keypoints, source=source)
+    if not poses and not isinstance(results, list):
+        raise ValueError(
+            f"{source}: got a file without any results, expected some; where nobody "
+            "was found in any image, hand over [] to score 0"
+        )
+    if not poses:
+        _logger.warning("%s: no poses at all, so every metric is 0", source)
+    return poses
+
+
+def _images_to_score(
+    truth: dict[str, Any], image_ids: Iterable[int] | None, source: str
+) -> list[int]:
+    listed = {image["id"] for image in truth["images"]}
+    scored = listed if image_ids is None else set(image_ids)
+    if scored - listed:
+        raise ValueError(
+            f"{source}: got image id {min(scored - listed)} to score, expected ids of "
+            f"its {len(listed)} images"
+        )
+    counts = [
+        person["image_id"] in scored
+        and person["num_keypoints"] > 0
+        and not person["iscrowd"]
+        for person in truth["annotations"]
+    ]
+    if not any(counts):
+        raise ValueError(
+            f"{source}: no valid ground truth: got {len(scored)} images to score, "
+            "expected a person with labelled keypoints, not a crowd, in one of them"
+        )
+    return sorted(scored)

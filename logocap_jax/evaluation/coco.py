@@ -7,19 +7,17 @@ from typing import Any
 
 from data_pipeline.read import coco_checks
 from logocap_jax import skeletons
-from logocap_jax.evaluation.checks import check_ground_truth
-from logocap_jax.evaluation.crowdpose import with_areas
-from logocap_jax.evaluation.inputs import (
+from logocap_jax.evaluation.checks import (
     GroundTruth,
     Results,
-    images_to_score,
-    load,
     load_results,
+    load_truth,
 )
+from logocap_jax.evaluation.crowdpose import with_areas
 from logocap_jax.evaluation.matching import Evaluator, score_poses
 from logocap_jax.skeletons import Skeleton
 
-# What pycocotools computes for keypoints, in its order.
+# pycocotools' metrics of keypoints, in its order.
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
 
@@ -29,32 +27,27 @@ def load_ground_truth(
     skeleton: Skeleton = skeletons.COCO,
     image_ids: Iterable[int] | None = None,
 ) -> dict[str, Any]:
-    """Read annotations and find out now, not after hours, whether they can be scored.
+    """Read annotations, and find out now, not after hours, if they can be scored.
 
-    Args:
-      ground_truth: a `person_keypoints_*.json`, another in its format, or its content,
-        such as `Source.truth`.
-      skeleton: of the keypoints; people of CrowdPose get areas.
-      image_ids: the images that will be scored; all if not given.
+    People of CrowdPose get areas. Without `image_ids` all images count.
 
     Raises:
       ValueError: as `evaluate_coco` does for annotations and images.
     """
-    source, truth = load(ground_truth, "ground truth")
-    if skeleton == skeletons.CROWDPOSE:
-        truth = with_areas(truth)
-    truth = check_ground_truth(
-        truth, num_keypoints=skeleton.num_keypoints, source=source
+    _, truth, _ = load_truth(
+        ground_truth,
+        image_ids,
+        num_keypoints=skeleton.num_keypoints,
+        change=with_areas if skeleton == skeletons.CROWDPOSE else lambda truth: truth,
     )
-    images_to_score(truth, image_ids, source)
     return truth
 
 
 def keypoint_category(truth: dict[str, Any]) -> int:
-    """The id of the category that has keypoints, which results must carry.
+    """Id of the one category with keypoints, which results must carry.
 
     Raises:
-      ValueError: unless exactly one has.
+      ValueError: unless exactly one has keypoints.
     """
     return coco_checks.keypoint_category(truth["categories"], "ground truth")["id"]
 
@@ -80,8 +73,8 @@ def evaluate_coco(
         four do not count: the area of a pose is that of the box of its keypoints.
       sigmas: K standard deviations of the OKS; those of COCO if not given.
       image_ids: score only these images; all if not given.
-      evaluator: what computes; faster-coco-eval, if it is installed, gives the same
-        numbers sooner, up to the rounding of the last bit.
+      evaluator: faster-coco-eval, if installed, gives the same numbers sooner, up to
+        the rounding of the last bit.
 
     Returns:
       `METRICS`, each 0..1, or `None` where there is nobody to find (a few images may
@@ -89,14 +82,12 @@ def evaluate_coco(
 
     Raises:
       ValueError: if annotations or results are damaged (see `checks`), an image id is
-        unknown, or the images hold no person with keypoints; or if the
-        evaluator is not installed.
-      OSError: if a file is not there.
+        unknown, the images hold no person with keypoints, or the evaluator is not
+        installed.
+      OSError: if a file is missing.
     """
     sigmas = skeletons.COCO.sigmas if sigmas is None else sigmas
-    source, truth = load(ground_truth, "ground truth")
-    truth = check_ground_truth(truth, num_keypoints=len(sigmas), source=source)
-    scored = images_to_score(truth, image_ids, source)
+    _, truth, scored = load_truth(ground_truth, image_ids, num_keypoints=len(sigmas))
     poses = load_results(results, truth, num_keypoints=len(sigmas))
     scoring = score_poses(
         truth, poses, sigmas=sigmas, image_ids=scored, evaluator=evaluator

@@ -15,7 +15,9 @@ from logocap_jax.evaluation.analysis import (
 )
 from logocap_jax.evaluation.checks import check_results
 from logocap_jax.evaluation.matching import mean_where_known, score_poses
+from logocap_jax.evaluation.protocol import format_percent
 from logocap_jax.skeletons import Skeleton
+from logocap_jax.tables import format_table
 
 # Square roots of people's areas, image px; the limits are those of Ronchi and Perona.
 SIZES = {
@@ -33,19 +35,18 @@ _ANY_SIZE = (0.0, 1e10)
 
 @dataclasses.dataclass(frozen=True)
 class ErrorReport:
-    """What is wrong with one result set. AP is 0..1, None where nobody is to be found.
+    """Errors of one result set. AP is 0..1, None where nobody is to be found.
 
     Attributes:
       ap: of all images.
       by_size: AP by the area of people, `SIZES`.
       by_people: AP by the number of labelled people in an image, `CROWDS`.
       by_keypoint: AP of each keypoint alone; see `analysis.precision_by_keypoint`.
-      kinds: by keypoint, how often each of `analysis.KINDS` occurs in poses that are
-        matched to a person.
-      people: people to find.
-      people_missed: of these, without a pose.
-      poses: poses that count.
-      poses_unmatched: of these, nobody's.
+      kinds: by keypoint, counts of each of `analysis.KINDS` in matched poses.
+      people: number to find.
+      people_missed: number of these without a pose.
+      poses: number that count.
+      poses_unmatched: number of these without a person.
     """
 
     ap: float | None
@@ -59,12 +60,12 @@ class ErrorReport:
     poses_unmatched: int
 
     def share_of(self, keypoint: str, kind: str) -> float | None:
-        """How much of a keypoint, in matched poses, is of a kind, 0..1."""
+        """Share of a kind among a keypoint's occurrences in matched poses, 0..1."""
         total = sum(self.kinds[keypoint].values())
         return self.kinds[keypoint][kind] / total if total else None
 
     def shares(self) -> dict[str, float | None]:
-        """Of each kind the share of all keypoints of matched poses, 0..1."""
+        """Share of each kind among all keypoints of matched poses, 0..1."""
         counts = {
             kind: sum(of_keypoint[kind] for of_keypoint in self.kinds.values())
             for kind in KINDS
@@ -90,14 +91,10 @@ def report_errors(
     image_ids: Sequence[int],
     match_from: float = 0.1,
 ) -> ErrorReport:
-    """Analyse one result set.
+    """Analyse one result set, of each image the 20 best-scored poses.
 
-    Args:
-      truth: COCO annotations with areas, checked.
-      results: COCO keypoint results; of each image the 20 best-scored poses count.
-      skeleton: what the keypoints are.
-      image_ids: images to look at.
-      match_from: least OKS at which a pose is a person's (the paper's).
+    `truth` is checked COCO annotations with areas; `match_from` is the least OKS of a
+    match between pose and person (the paper's).
 
     Raises:
       ValueError: if a result is damaged; see `checks.check_results`.
@@ -123,8 +120,10 @@ def report_errors(
     }
     matching = score(image_ids, thresholds=[match_from], area_ranges=[_ANY_SIZE])
     matches = list(_matches(matching, results))
-    looked_at = set(image_ids)
-    people = [each for each in _countable(truth) if each["image_id"] in looked_at]
+    analysed = set(image_ids)
+    people = [
+        person for person in _people_to_find(truth) if person["image_id"] in analysed
+    ]
     found = sum(match.person is not None for match in matches)
     return ErrorReport(
         ap=by_area[0],
@@ -139,8 +138,7 @@ def report_errors(
     )
 
 
-def _countable(truth: dict[str, Any]) -> list[dict[str, Any]]:
-    """People who are to be found."""
+def _people_to_find(truth: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         person
         for person in truth["annotations"]
@@ -151,7 +149,9 @@ def _countable(truth: dict[str, Any]) -> list[dict[str, Any]]:
 def _images_by_people(
     truth: dict[str, Any], image_ids: Sequence[int]
 ) -> dict[str, list[int]]:
-    counts = collections.Counter(person["image_id"] for person in _countable(truth))
+    counts = collections.Counter(
+        person["image_id"] for person in _people_to_find(truth)
+    )
     return {
         name: [image for image in image_ids if low <= counts[image] <= high]
         for name, (low, high) in CROWDS.items()
@@ -230,3 +230,51 @@ def _by_keypoint(
 
 def _points(pose: Mapping[str, Any]) -> np.ndarray:
     return np.reshape(pose["keypoints"], (-1, 3))[:, :2].astype(np.float64)
+
+
+Reports = Mapping[str, ErrorReport]
+
+
+def format_reports(reports: Reports) -> str:
+    """Lay out error reports as plain text, numbers in percent but for counts.
+
+    The first table has a column per result set, in the given order; the second a row
+    per keypoint.
+    """
+    parts = (_summary_rows(reports), _keypoint_rows(reports))
+    return "\n\n".join(format_table(list(rows), min_width=6) for rows in parts)
+
+
+def _summary_rows(reports: Reports) -> Iterator[list[str]]:
+    columns = list(reports.values())
+    yield ["", *reports]
+    yield ["AP", *(format_percent(report.ap) for report in columns)]
+    yield ["people to find", *(str(report.people) for report in columns)]
+    yield ["  without a pose", *(str(report.people_missed) for report in columns)]
+    yield ["poses", *(str(report.poses) for report in columns)]
+    yield ["  that are nobody's", *(str(report.poses_unmatched) for report in columns)]
+    for title, parts in (
+        ("AP by square root of area, px", [report.by_size for report in columns]),
+        ("AP by people in the image", [report.by_people for report in columns]),
+        ("keypoints of found people", [report.shares() for report in columns]),
+    ):
+        yield [title]
+        for name in parts[0]:
+            yield [f"  {name}", *(format_percent(part[name]) for part in parts)]
+
+
+def _keypoint_rows(reports: Reports) -> Iterator[list[str]]:
+    titles = ["AP", *KINDS[1:]]
+    yield ["", *(cell for name in reports for cell in [name, *[""] * (len(KINDS) - 1)])]
+    yield ["", *titles * len(reports)]
+    columns = list(reports.values())
+    for name in columns[0].kinds:
+        cells = [
+            value
+            for report in columns
+            for value in [
+                report.by_keypoint[name],
+                *(report.share_of(name, kind) for kind in KINDS[1:]),
+            ]
+        ]
+        yield [name, *map(format_percent, cells)]

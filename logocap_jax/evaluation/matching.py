@@ -4,14 +4,65 @@ import contextlib
 import functools
 import io
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 from jaxtyping import Float
 from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from data_pipeline.read.coco_checks import ANNOTATION_FIELDS
-from logocap_jax.evaluation.pycocotools_eval import ArrayEval
+
+
+class ArrayEval(COCOeval):
+    """`COCOeval` of keypoints; the same numbers, to the last bit."""
+
+    # The name is that of the method that it takes the place of.
+    def computeOks(
+        self, image_id: SupportsIndex, category_id: SupportsIndex
+    ) -> Float[np.ndarray, "D G"] | list[Any]:
+        """OKS [D, G] of each pose to each person; poses by score, as many as count.
+
+        Without poses or people an empty list, as in pycocotools.
+        """
+        people = self._gts[image_id, category_id]
+        poses = self._dts[image_id, category_id]
+        if not people or not poses:
+            return []
+        order = np.argsort([-pose["score"] for pose in poses], kind="mergesort")
+        best = order[: self.params.maxDets[-1]]
+        points = np.array([poses[index]["keypoints"] for index in best], np.float64)
+        sigmas = self.params.kpt_oks_sigmas
+        return np.stack([_oks(points, person, sigmas) for person in people], axis=1)
+
+
+def _oks(
+    found: Float[np.ndarray, "D K3"], person: dict[str, Any], sigmas: np.ndarray
+) -> Float[np.ndarray, " D"]:
+    """OKS of poses to a person; the steps of pycocotools, whose rounding they keep."""
+    x_found, y_found = found[:, 0::3], found[:, 1::3]
+    truth = np.array(person["keypoints"], np.float64)
+    labelled = truth[2::3] > 0
+    if labelled.any():
+        dx, dy = x_found - truth[0::3], y_found - truth[1::3]
+    else:
+        # How far outside of a box of thrice the size.
+        x, y, width, height = map(float, person["bbox"])
+        dx = _outside(x_found, x - width, x + width * 2)
+        dy = _outside(y_found, y - height, y + height * 2)
+    squares = (dx**2 + dy**2) / (sigmas * 2) ** 2
+    error = squares / (person["area"] + np.spacing(1)) / 2
+    if labelled.any():
+        # Rows next to each other: the order of a sum depends on it.
+        error = np.compress(labelled, error, axis=1)
+    return np.sum(np.exp(-error), axis=1) / error.shape[1]
+
+
+def _outside(
+    found: Float[np.ndarray, "D K"], low: float, high: float
+) -> Float[np.ndarray, "D K"]:
+    return np.maximum(0, low - found) + np.maximum(0, found - high)
+
 
 Evaluator = Literal["pycocotools", "faster-coco-eval"]
 
@@ -26,28 +77,30 @@ def score_poses(
     area_ranges: Sequence[tuple[float, float]] | None = None,
     evaluator: Evaluator = "pycocotools",
 ) -> Any:
-    """Match and rank poses; arguments are left as they are, nothing is printed.
+    """Match and rank poses; arguments are left unchanged, nothing is printed.
 
-    Args:
-      truth: COCO annotations, checked.
-      results: COCO keypoint results, checked.
-      sigmas: K standard deviations of the OKS.
-      image_ids: images to score.
-      thresholds: least OKS of a match; COCO's ten if not given.
-      area_ranges: areas of people, image px^2; COCO's three if not given.
-      evaluator: the package that computes.
+    Annotations and results are checked before. By default thresholds (least OKS of a
+    match) are COCO's ten, area ranges (image px^2) COCO's three.
 
     Returns:
       A `COCOeval` with `eval` (precision and recall by threshold and area) and, of
       pycocotools, `evalImgs` (matches).
 
     Raises:
-      ValueError: if there is no such evaluator, or it is not installed.
+      ValueError: if the evaluator is unknown, or not installed.
     """
     coco_class, eval_class = _classes(evaluator)
     with contextlib.redirect_stdout(io.StringIO()):
         scoring = eval_class(
-            _indexed(coco_class(), truth, _people(truth)),
+            # Copies: pycocotools writes into them.
+            _indexed(
+                coco_class(),
+                truth,
+                [
+                    {name: person[name] for name in ANNOTATION_FIELDS}
+                    for person in truth["annotations"]
+                ],
+            ),
             _indexed(coco_class(), truth, _poses(results)),
             "keypoints",
         )
@@ -84,22 +137,13 @@ def _classes(evaluator: str) -> tuple[Any, Any]:
 
 
 def mean_where_known(values: Float[np.ndarray, "..."]) -> float | None:
-    """Mean of precisions or recalls; None where pycocotools finds nobody to find.
-
-    Args:
-      values: of `eval`, any part of them: -1 where nobody is to be found.
-    """
+    """Mean of precisions or recalls, without -1 (nobody to find); None if empty."""
     known = values[values > -1]
     return float(np.mean(known)) if known.size else None
 
 
-def _people(truth: dict[str, Any]) -> list[dict[str, Any]]:
-    # pycocotools writes into them.
-    return [{name: a[name] for name in ANNOTATION_FIELDS} for a in truth["annotations"]]
-
-
 def _poses(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What `COCO.loadRes` makes of results, in a tenth of the time."""
+    """Convert results as `COCO.loadRes` does, in a tenth of the time."""
     if not results:
         return []
     points = np.array([result["keypoints"] for result in results], np.float64)

@@ -1,20 +1,71 @@
 """How the results of a data set are scored, and how that is reported."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from logocap_jax import skeletons
+from logocap_jax import skeletons, tables
 from logocap_jax.evaluation.coco import evaluate_coco
 from logocap_jax.evaluation.crowdpose import (
     EASY_BELOW,
     HARD_FROM,
     check_thresholds,
-    describe_crowd_index,
     evaluate_crowdpose,
 )
-from logocap_jax.evaluation.table import COLUMNS
+from logocap_jax.evaluation.results import write_json
 from logocap_jax.skeletons import Skeleton
+
+# The columns that papers report.
+COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
+
+Rows = Mapping[str, Mapping[str, float | None]]
+
+
+def format_table(rows: Rows, columns: Sequence[str] = COLUMNS) -> str:
+    """Lay out metrics (0..1; `None` shows as `-`) as a plain-text table in percent.
+
+    Raises:
+      ValueError: if a metric is missing or outside 0..1.
+    """
+    _check(rows, columns)
+    lines = [["poses", *columns]]
+    for name, metrics in rows.items():
+        lines.append([name, *(format_percent(metrics[column]) for column in columns)])
+    return tables.format_table(lines, min_width=5)
+
+
+def write_metrics(path: Path, rows: Rows) -> None:
+    """Write `{result set: {metric: value}}` as JSON, all of it or nothing.
+
+    Metrics are 0..1; `None` is written as `null`.
+
+    Raises:
+      ValueError: if a metric is outside 0..1.
+    """
+    for name, metrics in rows.items():
+        _check({name: metrics}, list(metrics))
+    write_json(path, rows, indent=2)
+
+
+def _check(rows: Rows, columns: Sequence[str]) -> None:
+    for name, metrics in rows.items():
+        for column in columns:
+            if column not in metrics:
+                raise ValueError(
+                    f"result set {name!r}: lacks {column}, expected the metrics "
+                    f"{', '.join(columns)}"
+                )
+            value = metrics[column]
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(
+                    f"result set {name!r}: got {column} {value}, expected 0..1 or None"
+                )
+
+
+def format_percent(value: float | None) -> str:
+    """A share 0..1 in percent; `-` for None."""
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,20 +73,19 @@ class Protocol:
     """COCO's protocol, or CrowdPose's for its skeleton.
 
     Attributes:
-      skeleton: what the keypoints are.
-      crowd_thresholds: of CrowdPose, from which crowd index on an image is not easy
-        any more, and from which it is hard; the official ones if not given.
+      skeleton: of the keypoints.
+      crowd_thresholds: of CrowdPose, the crowd indices where easy images end and hard
+        ones begin; the official ones if not given.
+
+    Raises:
+      ValueError: if thresholds are not in order within 0..1, or it is not CrowdPose.
     """
 
     skeleton: Skeleton
     crowd_thresholds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Check the thresholds.
-
-        Raises:
-          ValueError: if they make no sense, or it is not CrowdPose.
-        """
+        """Check the thresholds."""
         if self.crowd_thresholds is None:
             return
         if not self._is_crowdpose:
@@ -54,11 +104,12 @@ class Protocol:
 
     @property
     def note(self) -> str:
-        """What has to be said with the numbers: they depend on it."""
+        """Caveats to print next to the scores."""
         source = f"OKS sigmas: {self.skeleton.sigmas_from}"
         if not self._is_crowdpose:
             return source
-        return f"{source}; {describe_crowd_index(*self._thresholds)}"
+        easy, hard = self._thresholds
+        return f"{source}; crowd index: easy < {easy} <= medium < {hard} <= hard"
 
     def evaluate(
         self,
@@ -69,13 +120,9 @@ class Protocol:
     ) -> dict[str, float | None]:
         """Score results; see `evaluate_coco` and `evaluate_crowdpose`."""
         if self._is_crowdpose:
-            easy_below, hard_from = self._thresholds
+            easy, hard = self._thresholds
             return evaluate_crowdpose(
-                truth,
-                results,
-                easy_below=easy_below,
-                hard_from=hard_from,
-                image_ids=image_ids,
+                truth, results, easy_below=easy, hard_from=hard, image_ids=image_ids
             )
         sigmas = self.skeleton.sigmas
         return evaluate_coco(truth, results, sigmas=sigmas, image_ids=image_ids)

@@ -1,7 +1,10 @@
-"""Poses of an image on the host, and the COCO result files that hold them."""
+"""Poses of an image on the host, and the files that hold results."""
 
 import dataclasses
+import io
 import json
+import re
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,19 +13,22 @@ import numpy as np
 from jaxtyping import Float
 
 from logocap_jax.atomic import replacing
-from logocap_jax.evaluation.checks import MAX_NUMBER
+from logocap_jax.structures import Poses
+
+# Above every float32, so that any pose of a model can be scored; squares are finite.
+MAX_NUMBER = 1e39
 
 
 @dataclasses.dataclass(frozen=True)
 class ImagePoses:
-    """The poses found in one image.
+    """Poses of one image.
 
     Attributes:
       image_id: COCO image id.
       keypoints: image px, pixel centres at integers.
-      keypoint_scores: one score per keypoint.
-      scores: one score per pose.
-      initial_keypoints: image px, before refinement; None where that is not known.
+      keypoint_scores: one per keypoint.
+      scores: one per pose.
+      initial_keypoints: image px, before refinement; None if unknown.
     """
 
     image_id: int
@@ -35,17 +41,11 @@ class ImagePoses:
 def to_coco(poses: Iterable[ImagePoses], *, category_id: int = 1) -> list[dict]:
     """Turn poses into COCO keypoint results, images and poses in the given order.
 
-    Args:
-      poses: the poses, image by image.
-      category_id: id of the category with keypoints; COCO's of `person`.
-
-    Returns:
-      One `{image_id, category_id, keypoints, score, bbox}` per pose: keypoints
-      `[x, y, score] * K` and the `[x, y, width, height]` of the box around all
-      keypoints, image px.
+    Each pose gives one `{image_id, category_id, keypoints, score, bbox}`: keypoints
+    `[x, y, score] * K` and the box `[x, y, width, height]` around them, image px.
 
     Raises:
-      ValueError: if a number of a pose is NaN, or too large to be one.
+      ValueError: if a number of a pose is NaN or infinite.
     """
     return [result for image in poses for result in _image_results(image, category_id)]
 
@@ -78,11 +78,6 @@ def write_results(
 ) -> None:
     """Write poses as a COCO keypoint result file, all of it or nothing.
 
-    Args:
-      path: the JSON file; an old one is replaced.
-      poses: the poses, image by image.
-      category_id: as in `to_coco`.
-
     Raises:
       ValueError: if a number of a pose is NaN or infinite.
     """
@@ -90,12 +85,7 @@ def write_results(
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
-    """Write strict JSON, all of it or nothing.
-
-    Args:
-      path: the file; an old one is replaced.
-      content: what `json.dumps` takes.
-      indent: spaces per level; none for one line.
+    """Write strict JSON, all of it or nothing; an old file is replaced.
 
     Raises:
       ValueError: if the content holds NaN or an infinity, which JSON lacks.
@@ -106,13 +96,7 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that comes from elsewhere.
-
-    Args:
-      path: the file.
-
-    Returns:
-      The content. A number too large for a float (`1e999`) reads as infinity.
+    """Read a JSON file; a number too large for a float (`1e999`) reads as infinity.
 
     Raises:
       ValueError: if the file is not Unicode, not JSON, cut short, or nested too deep.
@@ -123,3 +107,96 @@ def read_json(path: Path) -> Any:
         raise ValueError(
             f"{path}: expected a JSON file, got {error}; fetch or write it again"
         ) from error
+
+
+def check_algorithm_name(name: str) -> None:
+    """Check the name of the algorithm in a submission.
+
+    Raises:
+      ValueError: unless it can be part of the file's name.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name):
+        raise ValueError(
+            f"got algorithm name {name!r:.60}, expected letters, digits, '.' and '-'"
+        )
+
+
+def write_submission(
+    folder: Path,
+    poses: Iterable[ImagePoses],
+    *,
+    algorithm: str,
+    test_set: str = "test-dev2017",
+) -> Path:
+    """Write poses as COCO's server asks for keypoints, all of it or nothing.
+
+    The file is `person_keypoints_<test set>_<algorithm>_results.zip`, of one JSON file
+    with the same name; an old one is replaced. Coordinates are rounded to a hundredth
+    of a pixel (COCO recommends a tenth, to keep files small) and scores to six digits.
+
+    Raises:
+      ValueError: if the name cannot be part of a file's, or a pose has a number that
+        is NaN or infinite.
+    """
+    check_algorithm_name(algorithm)
+    stem = f"person_keypoints_{test_set}_{algorithm}_results"
+    results = [
+        {
+            "image_id": result["image_id"],
+            "category_id": result["category_id"],
+            "keypoints": [
+                round(number, 6 if index % 3 == 2 else 2)
+                for index, number in enumerate(result["keypoints"])
+            ],
+            "score": round(result["score"], 6),
+        }
+        for result in to_coco(poses)
+    ]
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        # Without the time of writing: the same poses make the same file.
+        archive.writestr(
+            zipfile.ZipInfo(f"{stem}.json"),
+            json.dumps(results, allow_nan=False, separators=(",", ":")),
+            compress_type=zipfile.ZIP_DEFLATED,
+        )
+    path = folder / f"{stem}.zip"
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getvalue())
+    return path
+
+
+def to_image(
+    points_input: Float[np.ndarray, "*prefix 2"],
+    input_to_image: Float[np.ndarray, "2 3"],
+) -> Float[np.ndarray, "*prefix 2"]:
+    """Map points from input px to image px (float32) by an affine transform."""
+    transform = input_to_image.astype(np.float64)
+    points = points_input @ transform[:, :2].T + transform[:, 2]
+    return points.astype(np.float32)
+
+
+def poses_of(
+    poses: Poses, row: int, input_to_image: Float[np.ndarray, "2 3"]
+) -> tuple[
+    Float[np.ndarray, "n K 2"],
+    Float[np.ndarray, "n K"],
+    Float[np.ndarray, " n"],
+    Float[np.ndarray, "n K 2"] | None,
+]:
+    """Take image `row` of a batch on the host, without the empty slots.
+
+    Returns:
+      Keypoints in image px, their scores, the poses' scores, and the keypoints before
+      refinement in image px, where they are known.
+    """
+    kept = np.asarray(poses.valid)[row]
+    keypoints, keypoint_scores, scores = (
+        np.asarray(x)[row][kept]
+        for x in (poses.keypoints, poses.keypoint_scores, poses.scores)
+    )
+    initial = None
+    if poses.initial_keypoints is not None:
+        initial = np.asarray(poses.initial_keypoints)[row][kept]
+        initial = to_image(initial, input_to_image)
+    return to_image(keypoints, input_to_image), keypoint_scores, scores, initial

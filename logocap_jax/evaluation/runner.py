@@ -10,16 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from logocap_jax.evaluation.gather import gather_images
-from logocap_jax.evaluation.results import ImagePoses
-from logocap_jax.inference.rescale import poses_of
-from logocap_jax.methods.base import (
-    EvaluateFn,
-    Method,
-    Outputs,
-    Variables,
-    finish,
-)
+from logocap_jax.evaluation.results import ImagePoses, poses_of
+from logocap_jax.methods.base import EvaluateFn, Method, Outputs, Variables, finish
 from logocap_jax.processes import gather_rows
 from logocap_jax.sharding import batch_sharding, local_rows, put_batch, replicated
 from logocap_jax.structures import Batch, Poses
@@ -32,8 +24,7 @@ class Evaluator(NamedTuple):
     """A method's evaluation on a mesh.
 
     Attributes:
-      run: the method's `evaluate`, jitted, batch sharded; it compiles once per input
-        size.
+      run: the jitted `evaluate`, batch sharded; it compiles once per input size.
       finish: outputs on the host -> result sets.
     """
 
@@ -88,17 +79,17 @@ def run_evaluation(
     valid: list[np.ndarray] = []
     done = 0
     for arrays, outputs in _one_ahead(evaluator.run, variables, batches, mesh):
-        found = evaluator.finish(jax.tree.map(local_rows, outputs))
-        for name, poses in found.items():
+        outputs = evaluator.finish(jax.tree.map(local_rows, outputs))
+        for name, poses in outputs.items():
             sets[name] += _images(poses, arrays)
         valid.append(arrays["valid"])
         done += int(arrays["valid"].sum())
         progress(done)
     # Padding is left out only now: without it a process might have nothing to gather.
-    kept = gather_rows(np.concatenate([np.zeros(0, bool), *valid]))
+    is_valid = gather_rows(np.concatenate([np.zeros(0, bool), *valid]))
     return {
         name: sorted(
-            itertools.compress(gather_images(images), kept),
+            itertools.compress(gather_images(images), is_valid),
             key=lambda image: image.image_id,
         )
         for name, images in sets.items()
@@ -128,3 +119,31 @@ def _images(poses: Poses, arrays: Mapping[str, np.ndarray]) -> list[ImagePoses]:
         ImagePoses(int(image_id), *poses_of(poses, row, arrays["input_to_image"][row]))
         for row, image_id in enumerate(arrays["image_id"])
     ]
+
+
+def gather_images(images: list[ImagePoses]) -> list[ImagePoses]:
+    """Gather the images of all processes, bit for bit, in the order of processes.
+
+    Each process must bring at least one, as it has a share of each batch.
+    """
+    ids = gather_rows(np.array([image.image_id for image in images], np.int64))
+    counts = gather_rows(np.array([len(image.scores) for image in images], np.int64))
+    keypoints, keypoint_scores, scores = (
+        gather_rows(np.concatenate([getattr(image, name) for image in images]))
+        for name in ("keypoints", "keypoint_scores", "scores")
+    )
+    known = [x for image in images if (x := image.initial_keypoints) is not None]
+    initial = gather_rows(np.concatenate(known)) if known else None
+    gathered = []
+    for number, count, end in zip(ids, counts, np.cumsum(counts), strict=True):
+        rows = slice(end - count, end)
+        gathered.append(
+            ImagePoses(
+                int(number),
+                keypoints[rows],
+                keypoint_scores[rows],
+                scores[rows],
+                None if initial is None else initial[rows],
+            )
+        )
+    return gathered

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data_pipeline.feed.eval_batches import EvalBatches, make_eval_batches
+from data_pipeline.feed.examples import Example
+from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.find_skeleton import find_skeleton
 from data_pipeline.read.sources import Source, open_source
 from logocap_jax import skeletons
@@ -26,12 +28,12 @@ from logocap_jax.training.checkpoint import Checkpoints
 from logocap_jax.training.optim import (
     make_optimizer,
     multi_step_schedule,
+    parts_in_training,
     scale_learning_rate,
 )
-from logocap_jax.training.parts import parts_in_training
 from logocap_jax.training.state import TrainState, create_state, state_from_variables
 from logocap_jax.training.step import TrainStep, make_train_step
-from logocap_jax.weights.init_from import start_from
+from logocap_jax.weights.files import start_from
 from logocap_jax.weights.trees import flatten, unflatten
 
 # Lower the memory that a batch needs.
@@ -47,37 +49,23 @@ EVALUATION_ADVICE = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a config comes to.
+    """A resolved config."""
 
-    Attributes:
-      values: the config's plain values.
-      settings: those of all but the method.
-      skeleton: that of the data set; COCO's without one, to plan or measure.
-      method_settings: as `build_config` takes them, with the skeleton.
-      method: built from them.
-      inputs: the input that it needs.
-      mesh: all devices, or those to plan for.
-      split: the one that is evaluated, where that was asked for.
-      train_source: the images that are trained on, where that was asked for.
-      eval_source: those of `split`.
-      steps_per_epoch: 1 where nothing is trained on.
-      learning_rate: by update.
-      optimizer: with that rate.
-    """
-
-    values: Mapping[str, Any]
-    settings: Settings
-    skeleton: Skeleton
+    values: Mapping[str, Any]  #: the config's plain values
+    settings: Settings  #: those of all but the method
+    skeleton: Skeleton  #: that of the data set; COCO's without one, to plan or measure
+    #: As `build_config` takes them, with the skeleton.
     method_settings: Mapping[str, Any]
-    method: Method
-    inputs: InputSpec
-    mesh: Mesh
-    split: str | None
+    method: Method  #: built from them
+    inputs: InputSpec  #: the input that it needs
+    mesh: Mesh  #: all devices, or those to plan for
+    split: str | None  #: the one that is evaluated, where that was asked for
+    #: The images that are trained on, where that was asked for.
     train_source: Source | None
-    eval_source: Source | None
-    steps_per_epoch: int
-    learning_rate: optax.Schedule
-    optimizer: optax.GradientTransformation
+    eval_source: Source | None  #: those of `split`
+    steps_per_epoch: int  #: 1 where nothing is trained on
+    learning_rate: optax.Schedule  #: by update
+    optimizer: optax.GradientTransformation  #: with that rate
 
     def make_step(self) -> TrainStep:
         """Make the training step, for states of `fresh_state`.
@@ -142,9 +130,7 @@ class Run:
     def open_checkpoints(self, workdir: Path, *, data: str | None) -> Checkpoints:
         """Open the checkpoints of a run; `close()` them.
 
-        Args:
-          workdir: the run's folder.
-          data: fingerprint of what it trains on; None: to read only.
+        `data` is the fingerprint of what it trains on; None: to read only.
         """
         name, stage = self.values["method"]["name"], self.settings.stage
         method = flatten(self.values["method"])
@@ -155,10 +141,10 @@ class Run:
             settings={
                 "method": unflatten(method),
                 "skeleton": self.skeleton.settings(),
-                # What the state consists of.
+                # The parts of the state.
                 "optimizer": self.settings.optimizer,
                 "ema": self.keeps_average,
-                # What the order of the batches depends on: a resumed run needs the
+                # The order of the batches depends on these: a resumed run needs the
                 # same.
                 "seed": self.settings.seed,
                 "batch_size": self.settings.batch_size,
@@ -185,6 +171,30 @@ class Run:
         source = self.train_source
         assert source is not None
         return f"{source.fingerprint}-{len(source)}"
+
+    def train_batches(
+        self, source: Source, *, num_workers: int | None = None, start_step: int = 0
+    ) -> Generator[Example, None, None]:
+        """The training batches of this host, without end; `close()` them.
+
+        By default as many workers as the settings say; see `make_train_dataset`.
+        """
+        data = self.settings.data
+        return make_train_dataset(
+            source,
+            input_size=data.input_size,
+            batch_size=self.settings.batch_size,
+            seed=self.settings.seed,
+            augmentation=data.augmentation,
+            max_people=data.max_people,
+            mask_strides=self.inputs.mask_strides,
+            start_step=start_step,
+            num_workers=data.num_workers if num_workers is None else num_workers,
+            host_index=jax.process_index(),
+            num_hosts=jax.process_count(),
+            max_bad_records=data.max_bad_records,
+            stall_s=data.stall_s,
+        )
 
     def eval_batches(self) -> EvalBatches:
         """The batches of the evaluated split, at the test size."""

@@ -10,31 +10,26 @@ from pathlib import Path
 import jax
 
 from data_pipeline.feed.examples import Example
-from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.sources import Source
 from logocap_jax.device_memory import explaining_memory
-from logocap_jax.evaluation.protocol import Protocol
+from logocap_jax.evaluation.protocol import Protocol, format_table
 from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
-from logocap_jax.evaluation.table import format_table
-from logocap_jax.experiment.inference import Rows, answer_set, score
+from logocap_jax.experiment.evaluation import Rows, answer_set, score
 from logocap_jax.experiment.run import EVALUATION_ADVICE, TRAINING_ADVICE, Run
-from logocap_jax.processes import check_same
+from logocap_jax.processes import StopRequest, check_same, stop_on_signals
 from logocap_jax.training.errors import DataError, WorkerError
 from logocap_jax.training.loop import Evaluate, Schedule
 from logocap_jax.training.loop import train as train_loop
 from logocap_jax.training.metric_writer import MetricWriter
-from logocap_jax.training.signals import StopRequest, stop_on_signals
 from logocap_jax.training.state import TrainState
 
 _LOG = logging.getLogger(__name__)
 
 
 def train(run: Run, workdir: Path) -> signal.Signals | None:
-    """Train, from the last checkpoint in `workdir` if there is one.
+    """Train a run, from the last checkpoint in `workdir` if there is one.
 
-    Args:
-      run: resolved with `train=True`.
-      workdir: folder of the run; made if it is not there.
+    The run is resolved with `train=True`; the folder is made if it is not there.
 
     Returns:
       The signal that ended it early, with its state saved; None if it came to its end.
@@ -70,7 +65,7 @@ def train(run: Run, workdir: Path) -> signal.Signals | None:
             train_step,
             batches,
             evaluate,
-            best_by=f"eval/{answer_set(run.method, state.evaluated)}/AP",
+            best_by=f"eval/{answer_set(run.method, state.variables_by_suffix)}/AP",
             schedule=schedule,
             checkpoints=checkpoints,
             writer=writer,
@@ -102,22 +97,7 @@ def _make_schedule(run: Run) -> Schedule:
 def _make_batches(
     run: Run, source: Source, *, start_step: int
 ) -> Generator[Example, None, None]:
-    data = run.settings.data
-    batches = make_train_dataset(
-        source,
-        input_size=data.input_size,
-        batch_size=run.settings.batch_size,
-        seed=run.settings.seed,
-        augmentation=data.augmentation,
-        max_people=data.max_people,
-        mask_strides=run.inputs.mask_strides,
-        start_step=start_step,
-        num_workers=data.num_workers,
-        host_index=jax.process_index(),
-        num_hosts=jax.process_count(),
-        max_bad_records=data.max_bad_records,
-        stall_s=data.stall_s,
-    )
+    batches = run.train_batches(source, start_step=start_step)
 
     def checked() -> Generator[Example, None, None]:
         with _as_data_error():
@@ -160,7 +140,7 @@ def _make_evaluator(run: Run, stop: StopRequest) -> Evaluate:
 
     def score_state(state: TrainState) -> dict[str, float] | None:
         rows: Rows = {}
-        for suffix, variables in state.evaluated.items():
+        for suffix, variables in state.variables_by_suffix.items():
             until_stop = itertools.takewhile(lambda _: stop.signal is None, batches)
             prepared = run.inference_variables(variables)
             with explaining_memory(EVALUATION_ADVICE):
@@ -169,11 +149,8 @@ def _make_evaluator(run: Run, stop: StopRequest) -> Evaluate:
                 return None
             scored = score(truth, sets, protocol)
             rows |= {f"{name}{suffix}": row for name, row in scored.items()}
-        split, table = (
-            run.settings.data.eval_split,
-            format_table(rows, protocol.columns),
-        )
-        _LOG.info("evaluation on %s; %s\n%s", split, protocol.note, table)
+        table = format_table(rows, protocol.columns)
+        _LOG.info("evaluation on %s; %s\n%s", run.split, protocol.note, table)
         return {
             f"eval/{name}/{metric}": value
             for name, row in rows.items()

@@ -14,10 +14,8 @@ def suppress(
 ) -> tuple[Poses, Int[Array, " N"]]:
     """Suppress duplicates among the poses of one image (specification, 8).
 
-    Args:
-      poses: poses of one image, best centre first, in any unit of length.
-      closeness: as for `overlaps`.
-      share: as for `overlaps`.
+    Poses come best centre first, in any unit of length; `closeness` and `share` are as
+    for `overlaps`.
 
     Returns:
       The poses kept, in the order of the walk, then the rest as not `valid`; and for
@@ -32,15 +30,11 @@ def suppress(
 def select(
     overlap: Bool[Array, "N N"], scores: Float[Array, " N"]
 ) -> tuple[Int[Array, " N"], Bool[Array, " N"]]:
-    """Walk poses in their order and choose the best of each overlap set.
+    """Walk poses in their order and choose the best of each overlap set (row).
 
     An absorbed pose is skipped. If the best of a pose's overlap set (the first of
     equal ones) was absorbed before, the pose is passed over and nothing is absorbed;
     else the best is kept and the whole set absorbed (reference behaviour).
-
-    Args:
-      overlap: row `i` is the overlap set of pose `i`; empty where there is no pose.
-      scores: one per pose.
 
     Returns:
       The order of the poses, those kept first and in the order of the walk, and which

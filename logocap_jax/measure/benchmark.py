@@ -17,7 +17,7 @@ from logocap_jax.device_memory import (
     available_memory,
     explaining_memory,
 )
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 from logocap_jax.measure import record
 from logocap_jax.measure.programs import (
     Program,
@@ -25,8 +25,7 @@ from logocap_jax.measure.programs import (
     peak_memory,
     require_fit,
 )
-from logocap_jax.measure.rows import Row, busy_rows, format_ratios, format_rows
-from logocap_jax.measure.timing import measure
+from logocap_jax.measure.rows import Row, busy_rows, format_ratios, format_rows, measure
 from logocap_jax.measure.topologies import find_devices, parse_topology
 
 DTYPES = ("float32", "bfloat16")
@@ -38,17 +37,11 @@ _Item = TypeVar("_Item")
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One combination of batch, size and dtype.
+    """One combination of batch, size and dtype."""
 
-    Attributes:
-      batch: images.
-      size: `(height, width)`, input px.
-      dtype: of the convolutions.
-    """
-
-    batch: int
-    size: tuple[int, int]
-    dtype: str
+    batch: int  #: images
+    size: tuple[int, int]  #: `(height, width)`, input px
+    dtype: str  #: of the convolutions
 
     def __str__(self) -> str:
         """As in the keys of rows."""
@@ -56,35 +49,23 @@ class Setting:
 
 
 class TimedCall(NamedTuple):
-    """A call to time, which has run once.
+    """A call to time, which has run once."""
 
-    Attributes:
-      row: all but the times.
-      call: runs it.
-      queued: a sample holds many calls, one behind the other, where one is short.
-    """
-
-    row: Row
-    call: Callable[[], Any]
+    row: Row  #: all but the times
+    call: Callable[[], Any]  #: runs it
+    #: A sample holds many calls, one behind the other, where one is short.
     queued: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkOptions:
-    """How much is measured.
+    """How much is measured."""
 
-    Attributes:
-      rounds: least number of samples of each time.
-      seconds: time to go on for beyond that with short calls.
-      compile_only: run nothing.
-      peak_tflops: peak rate of the device; None: unknown.
-      device: to compile for, where nothing is to run; None: the default device.
-    """
-
-    rounds: int = 10
-    seconds: float = 5.0
-    compile_only: bool = False
-    peak_tflops: float | None = None
+    rounds: int = 10  #: least number of samples of each time
+    seconds: float = 5.0  #: time to go on for beyond that with short calls
+    compile_only: bool = False  #: run nothing
+    peak_tflops: float | None = None  #: peak rate of the device; None: unknown
+    #: To compile for, where nothing is to run; None: the default device.
     device: Any = None
 
     def compile(self, name: str, function: Callable[..., Any], *shapes: Any) -> Program:
@@ -150,13 +131,10 @@ def static_row(name: str, setting: Setting, program: Program, **rest: Any) -> Ro
 
 
 def run_first(row: Row, program: Program, *values: Any) -> tuple[TimedCall, Any]:
-    """Run a program once, and read its memory.
+    """Run a program once and read its memory; return a call to time, and its result.
 
     A device states its peak since the process began. Where this run did not raise it,
     the compiler's figure stays.
-
-    Returns:
-      The call to time, and the program's result.
 
     Raises:
       DoesNotFitError: if the device has not enough memory.
@@ -207,11 +185,7 @@ class Session:
         measure_setting: Callable[[Setting], list[Row]],
         advice: str,
     ) -> int:
-        """Measure and print each setting.
-
-        Returns:
-          1 if a setting did not fit into the device's memory, else 0.
-        """
+        """Measure and print each setting; 1 if one did not fit into memory, else 0."""
         device = self.options.device
         about = record.describe(record.own_command(), self.config, device)
         print(record.format_headline(about), flush=True)
@@ -259,13 +233,7 @@ def _find_device(args: argparse.Namespace) -> Any:
 def all_settings(
     args: argparse.Namespace, config: ConfigDict, *, batch: int, side: int
 ) -> Iterator[Setting]:
-    """All combinations of batches, sizes and dtypes.
-
-    Args:
-      args: with `batch`, `size` and `dtype`, each text or None.
-      config: gives the default dtype.
-      batch: default number of images.
-      side: default side of the input, px.
+    """All combinations of batches, sizes (px) and dtypes, from options or defaults.
 
     Raises:
       ValueError: if a text is no list of such values.

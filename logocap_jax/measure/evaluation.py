@@ -14,8 +14,7 @@ from jaxtyping import Float
 
 from logocap_jax.evaluation import evaluate_coco
 from logocap_jax.measure.benchmark import log, report
-from logocap_jax.measure.rows import Row, format_rows
-from logocap_jax.measure.timing import measure
+from logocap_jax.measure.rows import Row, format_rows, measure
 from logocap_jax.skeletons import COCO
 
 
@@ -69,18 +68,10 @@ def _equal(a: dict[str, float | None], b: dict[str, float | None]) -> bool:
 def draw_poses(
     images: int, *, poses: int, people: int, seed: int = 0
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Draw random people and poses in images of 640x480.
+    """Draw people and poses in images of 640x480: COCO annotations and results.
 
-    Each person is found with a small error; the other poses lie elsewhere.
-
-    Args:
-      images: number of images.
-      poses: in each image, those of the people first.
-      people: in each image, with all keypoints labelled.
-      seed: of the random numbers.
-
-    Returns:
-      COCO annotations and results.
+    Each person, all keypoints labelled, is found with a small error; the other poses
+    lie elsewhere.
     """
     rng = np.random.default_rng(seed)
     sides = rng.uniform(40, 200, (images, poses, 1, 1))

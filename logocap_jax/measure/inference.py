@@ -38,7 +38,7 @@ from logocap_jax.measure.pieces import (
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
 from logocap_jax.methods.base import Variables, finish
-from logocap_jax.models.placement import formats
+from logocap_jax.models.folding import formats
 from logocap_jax.predictor import Predictor
 from logocap_jax.predictor.compiled import Model
 from logocap_jax.predictor.inputs import letterbox
@@ -98,15 +98,10 @@ def fill(shapes: Variables) -> Variables:
 
 
 class Start(NamedTuple):
-    """The arrays that the pieces start from.
+    """The arrays that the pieces start from."""
 
-    Attributes:
-      label: ending of the names of rows, such as `, 3 people`.
-      arrays: inputs, and the arrays of a scene where the method has scenes.
-    """
-
-    label: str
-    arrays: Arrays
+    label: str  #: ending of the names of rows, such as `, 3 people`
+    arrays: Arrays  #: inputs, and the arrays of a scene where the method has scenes
 
 
 def measure_inference(
@@ -148,9 +143,10 @@ def measure_inference(
     device = options.device or jax.local_devices()[0]
     prepared = jax.eval_shape(run.method.prepare, variables)
     placed = formats(prepared, device)
-    programs = _compile(
-        options, pieces, jax.tree.map(_place, prepared, placed), starts[0].arrays
+    shapes = jax.tree.map(
+        lambda leaf, place: leaf.update(sharding=place), prepared, placed
     )
+    programs = _compile(options, pieces, shapes, starts[0].arrays)
     if options.compile_only:
         return [
             static_row(name, setting, program)
@@ -287,16 +283,8 @@ def _whole_path(
     return TimedCall(row, lambda: predictor(photographs), queued=False)
 
 
-def _place(array: Any, placed: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=placed)
-
-
 def write_photographs(folder: Path, count: int, *, size: tuple[int, int]) -> list[Path]:
-    """Write JPEG files of `(height, width)` px, drawn rooms without people.
-
-    Returns:
-      Their paths.
-    """
+    """Write JPEG files of `(height, width)` px, drawn rooms without people."""
     paths = []
     for number in range(count):
         rng = np.random.default_rng(number)

@@ -12,7 +12,7 @@ import itertools
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,13 @@ import numpy as np
 
 from data_pipeline.feed.affine import warp_image
 from data_pipeline.feed.examples import Example, loss_masks, train_example
-from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.images import decode_image, read_encoded
 from data_pipeline.read.sources import Source, open_source
-from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import Run, resolve
+from logocap_jax.experiment.settings import load_config
 from logocap_jax.measure import record
 from logocap_jax.measure.benchmark import report, split
-from logocap_jax.measure.rows import Row, format_rows
-from logocap_jax.measure.timing import Timing, measure
+from logocap_jax.measure.rows import Row, Timing, format_rows, measure
 
 _MOST_IMAGES = 64  # of the source, for the rows of one thread
 
@@ -45,22 +43,15 @@ class Resident:
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-    """The figures of one number of input workers, but the times.
+    """The figures of one number of input workers, but the times."""
 
-    Attributes:
-      key: of its row.
-      resident: memory after the warm-up and after each sample; empty where the system
-        does not tell (it is not Linux).
-      batches: in a sample.
-      bytes_per_image: all arrays of a batch, as they go to the devices.
-      image_and_mask_bytes: those of image and masks alone, per image.
-    """
-
-    key: str
+    key: str  #: of its row
+    #: Memory after the warm-up and after each sample; empty where the system does not
+    #: tell (it is not Linux).
     resident: Sequence[Resident]
-    batches: int
-    bytes_per_image: float
-    image_and_mask_bytes: float
+    batches: int  #: in a sample
+    bytes_per_image: float  #: all arrays of a batch, as they go to the devices
+    image_and_mask_bytes: float  #: those of image and masks alone, per image
 
     def lines(self) -> Iterator[str]:
         """Bytes and memory in words."""
@@ -137,11 +128,6 @@ def measure_stages(run: Run, source: Source, *, rounds: int) -> list[Row]:
 
     In one thread, image by image; the inputs of a stage are made beforehand.
 
-    Args:
-      run: the training.
-      source: its images.
-      rounds: samples of each time.
-
     Raises:
       ValueError: if an image is unusable.
     """
@@ -213,19 +199,17 @@ def measure_pipeline(
 ) -> tuple[Row, Pipeline]:
     """Time the way from files to batches on the host, once all buffers have filled.
 
-    Args:
-      run: the training.
-      source: its images.
-      num_workers: processes that load; 0: threads of this one.
-      batches: in a sample; the warm-up is as long.
-      rounds: samples.
+    Without workers threads of this process load. A sample, and the warm-up, are
+    `batches` long.
 
     Raises:
       ValueError: if a setting is out of range, or an image unusable.
     """
     batch_size, side = run.settings.batch_size, run.settings.data.input_size
     seconds = []
-    with contextlib.closing(train_batches(run, source, num_workers)) as pipeline:
+    with contextlib.closing(
+        run.train_batches(source, num_workers=num_workers)
+    ) as pipeline:
         batch = _take(pipeline, batches)
         readings = [read_resident()]
         for _ in range(rounds):
@@ -247,25 +231,6 @@ def measure_pipeline(
     resident = [reading for reading in readings if reading is not None]
     sizes = (_bytes(batch) / batch_size, image_and_masks / batch_size)
     return row, Pipeline(row.key, resident, batches, *sizes)
-
-
-def train_batches(
-    run: Run, source: Source, num_workers: int
-) -> Generator[Example, None, None]:
-    """The training batches of a run, by that many input workers; close it."""
-    data = run.settings.data
-    return make_train_dataset(
-        source,
-        input_size=data.input_size,
-        batch_size=run.settings.batch_size,
-        seed=run.settings.seed,
-        augmentation=data.augmentation,
-        max_people=data.max_people,
-        mask_strides=run.inputs.mask_strides,
-        num_workers=num_workers,
-        max_bad_records=data.max_bad_records,
-        stall_s=data.stall_s,
-    )
 
 
 def _take(pipeline: Iterator[Example], count: int) -> Example:

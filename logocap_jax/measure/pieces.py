@@ -26,29 +26,20 @@ Arrays = Mapping[str, Any]
 
 
 class Piece(NamedTuple):
-    """A part of inference that is compiled by itself, for one row.
+    """A part of inference that is compiled by itself, for one row."""
 
-    Attributes:
-      name: of the row.
-      reads: names of the arrays that it takes.
-      writes: names of the arrays that it returns.
-      run: `(variables, arrays) -> arrays`.
-      by_people: its time may depend on the number of people.
-    """
-
-    name: str
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
+    name: str  #: of the row
+    reads: tuple[str, ...]  #: names of the arrays that it takes
+    writes: tuple[str, ...]  #: names of the arrays that it returns
+    #: `(variables, arrays) -> arrays`.
     run: Callable[[Variables, Arrays], dict[str, Any]]
-    by_people: bool = True
+    by_people: bool = True  #: its time may depend on the number of people
 
 
 def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:
     """The pieces of a run's method: its named stages, then all of it.
 
-    Args:
-      run: with the method.
-      scene_names: the arrays that a scene replaces; empty: the method has no scenes.
+    `scene_names` are the arrays that a scene replaces; empty without scenes.
     """
     spec, config = find_spec(run)
     stages = spec.stages(config)
@@ -78,12 +69,9 @@ def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:
 def needed_pieces(
     pieces: Sequence[Piece], names: Collection[str], start: Collection[str]
 ) -> list[Piece]:
-    """The pieces of these names, and those whose arrays they take.
+    """The pieces of these names, in order, and those whose arrays they take.
 
-    Args:
-      pieces: in order.
-      names: of pieces.
-      start: names of the arrays that are there.
+    `start` holds the names of the arrays that are there.
     """
     needed: list[Piece] = []
     missing: set[str] = set()

@@ -11,14 +11,14 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from logocap_jax.experiment.run import TRAINING_ADVICE, Run, resolve
-from logocap_jax.measure.collectives import (
+from logocap_jax.measure.programs import (
     Collective,
     Traffic,
+    compile_program,
     find_collectives,
     growing_kinds,
     sum_by_kind,
 )
-from logocap_jax.measure.programs import compile_program
 from logocap_jax.measure.topologies import Topology, find_devices
 from logocap_jax.measure.training import batch_shapes
 from logocap_jax.sharding import DATA_AXIS, check_batch_size
@@ -29,24 +29,16 @@ from logocap_jax.training.state import TrainState
 
 @dataclasses.dataclass(frozen=True)
 class CompiledStep:
-    """A compiled training step; all figures but the batch size are per device.
+    """A compiled training step; all figures but the batch size are per device."""
 
-    Attributes:
-      batch_size: images, all devices together.
-      compile_seconds: time to trace and compile.
-      memory: peak of arguments, results, temporaries and the program, bytes.
-      flops: operations of a step.
-      accessed: bytes read and written in a step by XLA's cost analysis; None where it
-        has no figure. It includes memory on the core.
-      collectives: of a step.
-    """
-
-    batch_size: int
-    compile_seconds: float
-    memory: int
-    flops: float
+    batch_size: int  #: images, all devices together
+    compile_seconds: float  #: time to trace and compile
+    memory: int  #: peak of arguments, results, temporaries and the program, bytes
+    flops: float  #: operations of a step
+    #: Bytes read and written in a step by XLA's cost analysis; None where it has no
+    #: figure. It includes memory on the core.
     accessed: float | None
-    collectives: list[Collective]
+    collectives: list[Collective]  #: of a step
 
     @property
     def traffic(self) -> dict[str, Traffic]:
@@ -56,24 +48,16 @@ class CompiledStep:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The needs of a training step on a mesh.
+    """The needs of a training step on a mesh."""
 
-    Attributes:
-      topology: the mesh.
-      device_kind: JAX's name of the devices.
-      dtype: of the network's arithmetic.
-      skeleton: of the data; COCO's where the config has no data set.
-      state: bytes of the parts of the training state; each device holds all.
-      step: the step.
-      other: the step for another batch, to compare with; None: not compiled.
-    """
-
-    topology: Topology
-    device_kind: str
-    dtype: str
-    skeleton: Skeleton
+    topology: Topology  #: the mesh
+    device_kind: str  #: JAX's name of the devices
+    dtype: str  #: of the network's arithmetic
+    skeleton: Skeleton  #: of the data; COCO's where the config has no data set
+    #: Bytes of the parts of the training state; each device holds all.
     state: dict[str, int]
-    step: CompiledStep
+    step: CompiledStep  #: the step
+    #: The step for another batch, to compare with; None: not compiled.
     other: CompiledStep | None
 
     @property
@@ -104,10 +88,7 @@ class Plan:
 def make_plan(config: ConfigDict, topology: Topology, *, compare: bool = True) -> Plan:
     """Compile a config's training step for a topology, and read its needs.
 
-    Args:
-      config: see `experiment/settings.py`.
-      topology: the mesh.
-      compare: also compile it for another batch, to see which collectives grow.
+    With `compare` also for another batch, to see which collectives grow.
 
     Raises:
       ValueError: if a setting is out of range, the devices do not divide the batch, the

@@ -33,10 +33,7 @@ def describe(
 ) -> dict[str, Any]:
     """Describe a measurement: machine, devices, versions, date, command, config.
 
-    Args:
-      command: the command line.
-      config: the config that was measured.
-      device: the one that was compiled for; None: those that are there.
+    `device` is the one that was compiled for; None: those that are there.
     """
     devices = jax.devices() if device is None else [device]
     return {
@@ -83,13 +80,7 @@ def format_headline(about: dict[str, Any]) -> str:
 
 
 def write_record(path: Path, about: dict[str, Any], rows: Sequence[Row]) -> None:
-    """Write a benchmark, all of it or nothing.
-
-    Args:
-      path: the file.
-      about: from `describe`, and anything else to keep.
-      rows: measured.
-    """
+    """Write a benchmark, all of it or nothing; `about` is from `describe`, or more."""
     measured = {"rows": [row.to_json() for row in rows], "ratios": ratios(rows)}
     record = about | measured
     with replacing(path) as temporary:
@@ -116,14 +107,10 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def compare(rows: Sequence[Row], earlier: dict[str, Any]) -> Iterator[str]:
-    """Lines with the ratios of now to then, for each row that both have.
+    """Lines with the ratios of now to then (from `read_record`), row by row.
 
-    A ratio below 1 is less time, memory or work than before. Rows that only one of
-    them has are listed.
-
-    Args:
-      rows: now.
-      earlier: from `read_record`.
+    A ratio below 1 is less time, memory or work than before. Rows that only one of them
+    has are listed.
     """
     machine, versions = earlier.get("machine", {}), earlier.get("versions", {})
     yield (

@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,41 +24,24 @@ _MISSING = ("not installed", "topology not implemented")
 
 
 class Chip(NamedTuple):
-    """An accelerator.
+    """An accelerator."""
 
-    Attributes:
-      memory: bytes.
-      axes: number of sides of a topology: of a TPU slice's torus; 1 for GPUs.
-      largest: largest number of chips in one slice, or behind one switch.
-      gpu: XLA's description, a `GpuTargetConfigProto` as text; empty for TPUs.
-    """
-
-    memory: int
-    axes: int
-    largest: int
-    gpu: str = ""
+    memory: int  #: bytes
+    axes: int  #: number of sides of a topology: of a TPU slice's torus; 1 for GPUs
+    largest: int  #: largest number of chips in one slice, or behind one switch
+    gpu: str = ""  #: XLA's description, `GpuTargetConfigProto` as text; empty for TPUs
 
 
 def _make_gpu(
-    kind: str,
-    capability: tuple[int, int],
-    *,
-    memory: int,
-    bandwidth: float,
-    cores: int,
-    lanes: int,
-    clock_ghz: float,
-    cache: int,
-    shared_memory: int,
+    name: str, memory: int, bandwidth: float, architecture: Mapping[str, float]
 ) -> Chip:
     """A GPU; all sizes in bytes, the bandwidth in bytes/s, `lanes` those of a core."""
-    major, minor = capability
-    text = f"""
+    text = """
         platform_name: "CUDA"
-        device_description_str: "{kind}"
+        device_description_str: "{name}"
         dnn_version_info {{ major: 9 minor: 8 }}
         gpu_device_info {{
-          cuda_compute_capability {{ major: {major} minor: {minor} }}
+          cuda_compute_capability {{ major: {major} minor: 0 }}
           core_count: {cores}
           fpus_per_core: {lanes}
           clock_rate_ghz: {clock_ghz}
@@ -66,7 +49,7 @@ def _make_gpu(
           memory_bandwidth: {bandwidth:.0f}
           l2_cache_size: {cache}
           shared_memory_per_core: {shared_memory}
-          shared_memory_per_block_optin: {shared_memory - 2**10}
+          shared_memory_per_block_optin: {block_memory}
           shared_memory_per_block: 49152
           registers_per_core_limit: 65536
           registers_per_block_limit: 65536
@@ -77,60 +60,37 @@ def _make_gpu(
           block_dim_limit_y: 65535
           block_dim_limit_z: 65535
         }}
-    """
+    """.format(name=name, memory=memory, bandwidth=bandwidth, **architecture)
     return Chip(memory, axes=1, largest=8, gpu=text)
 
 
 # TPUs: the pages "TPU v5e", "TPU v5p" and "TPU v6e" of Google Cloud's documentation,
 # read in November 2026. GPUs: NVIDIA's data sheets of the SXM modules, the
 # architectures' white papers, and "Compute Capabilities" of the guide to CUDA.
-def _hopper(kind: str, memory: int, bandwidth: float) -> Chip:
-    return _make_gpu(
-        kind,
-        (9, 0),
-        memory=memory,
-        bandwidth=bandwidth,
-        cores=132,
-        lanes=128,
-        clock_ghz=1.98,
-        cache=50 * 2**20,
-        shared_memory=228 * 2**10,
-    )
-
-
-_A100 = _make_gpu(
-    "NVIDIA A100-SXM4-80GB",
-    (8, 0),
-    memory=80 * 10**9,
-    bandwidth=2.039e12,
-    cores=108,
-    lanes=64,
-    clock_ghz=1.41,
-    cache=40 * 2**20,
-    shared_memory=164 * 2**10,
-)
+_AMPERE = {
+    **{"major": 8, "cores": 108, "lanes": 64, "clock_ghz": 1.41, "cache": 40 * 2**20},
+    **{"shared_memory": 164 * 2**10, "block_memory": 163 * 2**10},
+}
+_HOPPER = {
+    **{"major": 9, "cores": 132, "lanes": 128, "clock_ghz": 1.98, "cache": 50 * 2**20},
+    **{"shared_memory": 228 * 2**10, "block_memory": 227 * 2**10},
+}
 CHIPS: dict[str, Chip] = {
     "v5e": Chip(16 * 2**30, axes=2, largest=256),
     "v5p": Chip(95 * 2**30, axes=3, largest=6144),
     "v6e": Chip(32 * 2**30, axes=2, largest=256),
-    "a100": _A100,
-    "h100": _hopper("NVIDIA H100 80GB HBM3", 80 * 10**9, 3.35e12),
-    "h200": _hopper("NVIDIA H200", 141 * 10**9, 4.8e12),
+    "a100": _make_gpu("NVIDIA A100-SXM4-80GB", 80 * 10**9, 2.039e12, _AMPERE),
+    "h100": _make_gpu("NVIDIA H100 80GB HBM3", 80 * 10**9, 3.35e12, _HOPPER),
+    "h200": _make_gpu("NVIDIA H200", 141 * 10**9, 4.8e12, _HOPPER),
 }
 
 
 class Topology(NamedTuple):
-    """Devices to plan for.
+    """Devices to plan for."""
 
-    Attributes:
-      name: as given, such as `v5e:16x16`.
-      shape: chips along each axis.
-      chip: None for CPUs, which differ too much.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    chip: Chip | None
+    name: str  #: as given, such as `v5e:16x16`
+    shape: tuple[int, ...]  #: chips along each axis
+    chip: Chip | None  #: None for CPUs, which differ too much
 
     @property
     def size(self) -> int:
@@ -162,8 +122,8 @@ def parse_topology(name: str) -> Topology:
 def find_devices(topology: Topology) -> Sequence[Any]:
     """The devices of a topology; all but CPUs can only be compiled for.
 
-    JAX is kept from looking for other devices, so that this works beside a TPU or GPU
-    that is in use and never waits for one that is absent.
+    JAX is kept from looking for others: so this works beside a TPU or GPU in use, and
+    never waits for one that is absent.
 
     Raises:
       ValueError: if the compiler is missing or has no such topology, or JAX has already

@@ -27,7 +27,7 @@ from logocap_jax.measure.benchmark import (
     run_first,
     static_row,
 )
-from logocap_jax.measure.input import open_training_source, train_batches
+from logocap_jax.measure.input import open_training_source
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
 from logocap_jax.sharding import batch_sharding, check_batch_size, make_mesh, put_batch
@@ -61,16 +61,10 @@ def run(args: argparse.Namespace) -> int:
 def measure_training(
     config: ConfigDict, setting: Setting, people: int, options: BenchmarkOptions
 ) -> list[Row]:
-    """Measure one setting, on all devices.
+    """Measure one setting, which replaces the config's, on all devices.
 
     The loop is measured where the config has a data folder; it reads with the config's
-    workers.
-
-    Args:
-      config: of the training; the setting replaces its batch, size and dtype.
-      setting: batch, size and dtype.
-      people: in each image of the step's batch.
-      options: how much to measure.
+    workers. `people` are in each image of the step's batch.
 
     Raises:
       DoesNotFitError: if a device has not enough memory.
@@ -97,8 +91,8 @@ def measure_training(
     calls = [call]
     with contextlib.ExitStack() as stack:
         if run.settings.data.dir:
-            source, workers = open_training_source(run), run.settings.data.num_workers
-            batches = train_batches(run, source, workers)
+            source = open_training_source(run)
+            batches = run.train_batches(source)
             stack.enter_context(contextlib.closing(batches))
             calls.append(_loop(stepper, batches, run, setting))
         return options.measure(calls)
@@ -148,15 +142,10 @@ def batch_shapes(run: Run) -> Batch:
 
 @dataclasses.dataclass
 class _Stepper:
-    """Takes steps from state to state: each state is donated to the next.
+    """Takes steps from state to state: each state is donated to the next."""
 
-    Attributes:
-      program: the step.
-      state: the last one.
-    """
-
-    program: Program
-    state: TrainState
+    program: Program  #: the step
+    state: TrainState  #: the last one
 
     def advance(self, batch: Batch) -> Any:
         """Take a step, without any transfer from or to the host."""

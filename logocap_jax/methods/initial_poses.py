@@ -1,6 +1,6 @@
 """Initial poses: dense maps, and the rough poses that they hold.
 
-LOGO-CAP refines them; the `center_offset` baseline answers with them.
+LOGO-CAP starts from them; the `center_offset` baseline is nothing else.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
-from logocap_jax.inference import flip, scales
+from logocap_jax.inference import averaging
 from logocap_jax.methods.base import TEST_TIME, MapLayer, Stage, Variables, subtree
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.dense import DenseNetwork
@@ -103,7 +103,7 @@ class InitialPosesConfig:
         require(self, positive, lambda value: value > 0, "more than 0")
         require(self, ("offset_radius",), lambda value: value >= 0, "0 or more")
         expected = "different numbers above 0, 1 among them, such as (0.5, 1.0, 2.0)"
-        require(self, ("test_scales",), scales.are_scales, expected)
+        require(self, ("test_scales",), averaging.are_scales, expected)
         require(self, ("dtype",), _DTYPES.__contains__, f"one of {_DTYPES}")
 
     def network(self, embedding: int = 0) -> DenseNetwork:
@@ -118,7 +118,7 @@ class InitialPosesConfig:
         )
 
 
-# The smallest net, for tests of what every method owes to the rest.
+# The smallest net, for contract tests.
 TINY = {
     "backbone": {
         "channels": 4,
@@ -136,7 +136,7 @@ TINY = {
 
 
 def normalise(image: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
-    """Normalise RGB pixels by ImageNet's mean and standard deviation."""
+    """RGB in 0..255 -> the network's input: ImageNet's mean and deviation taken off."""
     mean, std = np.asarray(IMAGE_MEAN, np.float32), np.asarray(IMAGE_STD, np.float32)
     return (image.astype(jnp.float32) / 255 - mean) / std
 
@@ -188,7 +188,7 @@ def decode_stages(config: InitialPosesConfig) -> tuple[Stage, ...]:
     Returns:
       Stages that read the arrays `MAPS` and `valid_size`, and write `centers`,
       `center_values`, `valid` (of slots), `initial` (keypoints, `[B, N, K, 2]`), all in
-      input px, and `initial_poses`, the initial poses as an answer of their own.
+      input px, and `initial_poses`, scored.
     """
     slots = ("initial", "center_values", "valid")
     return (
@@ -221,7 +221,7 @@ def _mirror(
     """The images, and behind them their mirror images."""
     if not config.flip_test:
         return image, sizes
-    mirrored = flip.mirror(image, None if sizes is None else sizes[:, 1])
+    mirrored = averaging.mirror(image, None if sizes is None else sizes[:, 1])
     both = None if sizes is None else jnp.tile(sizes, (2, 1))
     return jnp.concatenate([image, mirrored]), both
 
@@ -251,7 +251,9 @@ def _merge(config: InitialPosesConfig, _: Variables, *arrays: Any) -> tuple[Arra
     maps = DenseMaps(*(x[:count] for x in raw))
     mirrored = DenseMaps(*(x[count:] for x in raw))
     cells = None if sizes is None else sizes[:, 1] // geometry.STRIDE
-    merged = flip.merge(maps, mirrored, config.skeleton.flip_index, cells)
+    merged = averaging.average_mirrored(
+        maps, mirrored, config.skeleton.flip_index, cells
+    )
     return merged.heatmaps, merged.offsets, merged.embedding
 
 
@@ -267,7 +269,9 @@ def _average_scales(
         given = {"input": image, "valid_size": sizes}
         return DenseMaps(*run_stages(stages, variables, given, _AT_ONE).values())
 
-    maps = scales.average(predict, DenseMaps(*base), image, test_scales, sizes)
+    maps = averaging.average_scales(
+        predict, DenseMaps(*base), image, test_scales, sizes
+    )
     return maps.heatmaps, maps.offsets, maps.embedding
 
 
@@ -372,7 +376,7 @@ def score_initial(
     heatmaps: Float[Array, "h w K1"],
     valid_size: Int[Array, "2"] | None = None,
 ) -> Poses:
-    """Initial poses of one image as an answer of their own.
+    """Score the initial poses of one image, as an answer by themselves.
 
     A keypoint's score is its heatmap there, upsampled to input px, times the centre
     value. The heatmaps are those of the keypoints first; only the top-left

@@ -1,14 +1,16 @@
 """Run a method's named stages, from the images or from any arrays between."""
 
+import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool
 
 from logocap_jax.methods.base import Stage, Variables
-from logocap_jax.ops.valid_rows import map_valid
 
 SLOT_IMAGE = "image_of_slot"
 """Name of the array that tells the image of each row of a stage of slots."""
@@ -112,3 +114,54 @@ def _run_slots(
     chunk = min(stages[0].per_slot, count) * batch
     results = map_valid(compute, rows, arrays[VALID].reshape(-1), chunk=chunk)
     return jax.tree.map(lambda x: x.reshape(batch, count, *x.shape[1:]), results)
+
+
+_Rows = TypeVar("_Rows")
+_Results = TypeVar("_Results")
+
+
+def map_valid(
+    function: Callable[[_Rows], _Results],
+    rows: _Rows,
+    valid: Bool[Array, " R"],
+    *,
+    chunk: Any,
+) -> _Results:
+    """Apply a function to valid rows only, some at a time, wherever they lie.
+
+    One compiled program does for any number of valid rows: a loop of
+    `ceil(valid rows / chunk)` steps. It has no reverse-mode gradient.
+
+    Args:
+      function: `chunk` rows -> as many results; the result of a row depends on
+        nothing but that row.
+      rows: arrays whose first axis is R.
+      valid: rows to compute; the results of others are arbitrary.
+      chunk: rows per step, an int or a symbolic dimension of `jax.export`; R: all rows
+        at once, without a loop.
+    """
+    size = valid.shape[0]
+    if chunk >= size:
+        return function(rows)
+    order = jnp.argsort(~valid, stable=True)  # valid rows first
+
+    @functools.partial(jax.jit, inline=True)  # traced once for its shapes and the loop
+    def compute(rows: _Rows, index: Array) -> _Results:
+        return function(jax.tree.map(lambda x: x[index], rows))
+
+    def step(i: Array, results: _Results) -> _Results:
+        # Where chunks do not divide R, the last one repeats rows of the one before.
+        index = lax.dynamic_slice_in_dim(order, i * chunk, chunk)
+        return jax.tree.map(
+            lambda total, chunk: total.at[index].set(chunk),
+            results,
+            compute(rows, index),
+        )
+
+    index = jax.ShapeDtypeStruct((chunk,), order.dtype)
+    shapes = jax.eval_shape(compute, rows, index)
+    start = jax.tree.map(
+        lambda result: jnp.zeros((size, *result.shape[1:]), result.dtype), shapes
+    )
+    steps = (jnp.sum(valid) + chunk - 1) // chunk
+    return lax.fori_loop(0, steps, step, start)

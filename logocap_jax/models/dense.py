@@ -18,7 +18,7 @@ class Head(nn.Module):
 
     Attributes:
       hidden: channels of the first convolution.
-      outputs: channels of the output convolution; None: no such layer.
+      outputs: channels of the output convolution, if any.
       dtype: dtype of the computation.
     """
 
@@ -76,8 +76,7 @@ class DenseNetwork(nn.Module):
           train: use and update batch statistics.
           valid_size: height and width of each image, px, multiples of 32; None: all.
             Outside of it the maps are arbitrary.
-          part: `both`; or one of them, `backbone`: image to features, `heads`:
-            features to maps.
+          part: `both`; `backbone`: image to features; or `heads`: features to maps.
 
         Returns:
           Heatmaps (the pose centre's last), offsets and embedding (D may be 0).
@@ -101,9 +100,7 @@ class DenseNetwork(nn.Module):
         def head(hidden: int, outputs: int | None, name: str) -> Array:
             head = Head(hidden, outputs, self.dtype, name=name)
             return run_part(
-                *(Head.__call__, head, features),
-                train=train,
-                remat=self.backbone.remat,
+                Head.__call__, head, features, train=train, remat=self.backbone.remat
             )
 
         heatmaps = head(self.heatmap_hidden, self.num_keypoints + 1, "heatmap_head")

@@ -1,9 +1,11 @@
-"""Variables for inference: batch norm folded, in the dtype of the arithmetic."""
+"""Variables for inference: batch norm folded, dtype, layout in memory."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.experimental.layout import Format, Layout
+from jax.sharding import SingleDeviceSharding
 
 from logocap_jax.models.layers import EPSILON
 
@@ -11,14 +13,8 @@ from logocap_jax.models.layers import EPSILON
 def prepare_variables(variables: Mapping[str, Any], *, dtype: Any) -> dict[str, Any]:
     """Fold the batch norm, and convert what convolutions and folded norms read.
 
-    They would convert it themselves, all arrays in each call.
-
-    Args:
-      variables: as for `fold_batch_norm`.
-      dtype: that the networks compute in.
-
-    Returns:
-      As `fold_batch_norm`; the results are those of its variables.
+    They would convert it to `dtype` themselves, all arrays in each call. Results are
+    those of `fold_batch_norm`'s variables.
     """
 
     def convert(path: tuple[Any, ...], leaf: Any) -> Any:
@@ -63,3 +59,24 @@ def _fold(
         else:
             left[name] = moments
     return folded, left
+
+
+# Of a kernel's axes (height, width, input, output) the order in memory.
+_OUTPUT_FIRST = Layout(major_to_minor=(3, 0, 1, 2))
+
+
+def formats(variables: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    """The order of axes in which a device (there or not) reads each array.
+
+    cuDNN, which computes convolutions on NVIDIA's GPUs, reads the output channels of a
+    kernel one after the other; JAX keeps them side by side, and XLA would transpose all
+    kernels in each call. To the program an array is the same either way. The results
+    are for `jax.device_put` and `jax.ShapeDtypeStruct`.
+    """
+    sharding = SingleDeviceSharding(device)
+    kernels = Format(_OUTPUT_FIRST, sharding) if _is_nvidia(device) else sharding
+    return jax.tree.map(lambda x: kernels if x.ndim == 4 else sharding, dict(variables))
+
+
+def _is_nvidia(device: Any) -> bool:
+    return "NVIDIA" in device.device_kind

@@ -36,6 +36,9 @@ class HRNetConfig:
       remat: in training, keep of stem, bottlenecks, transitions, exchange modules and
         heads only the inputs, and compute the rest anew for the gradient: less memory,
         more time, and the same variables and results.
+
+    Raises:
+      ValueError: if a size has no meaning.
     """
 
     channels: int
@@ -47,11 +50,7 @@ class HRNetConfig:
     remat: bool = dataclasses.field(default=False, metadata={"free": True})
 
     def __post_init__(self) -> None:
-        """Check the sizes.
-
-        Raises:
-          ValueError: if one has no meaning.
-        """
+        """Check the sizes."""
         sizes = {**dataclasses.asdict(self), "modules": min(self.modules) + 1}
         del sizes["remat"]
         for name, size in sizes.items():
@@ -72,12 +71,7 @@ TINY = HRNetConfig(channels=8, modules=(1, 2, 2), blocks=2)
 
 
 class HRNet(nn.Module):
-    """Image -> features of all branches at stride 4.
-
-    Attributes:
-      config: sizes.
-      dtype: dtype of the computation.
-    """
+    """Image -> features of all branches at stride 4."""
 
     config: HRNetConfig
     dtype: Dtype = jnp.float32
@@ -140,23 +134,18 @@ class HRNet(nn.Module):
             name = f"transition{stage - 1}_branch{branch}"
             module = ConvNorm(features, stride=stride, dtype=self.dtype, name=name)
             x = run_part(
-                *(ConvNorm.__call__, module, x), train=train, remat=self.config.remat
+                ConvNorm.__call__, module, x, train=train, remat=self.config.remat
             )
             return nn.relu(x)
 
-        kept = list(branches)
+        opened = list(branches)
         if stage == 2:  # layer 1 has its own width, so its branch is converted too
-            kept = [convert(branches[0], 0, 1)]
-        return [*kept, convert(branches[-1], stage - 1, 2)]
+            opened = [convert(branches[0], 0, 1)]
+        return [*opened, convert(branches[-1], stage - 1, 2)]
 
 
 class ExchangeModule(nn.Module):
-    """Residual blocks on each branch, then every branch hears all others.
-
-    Attributes:
-      blocks: residual blocks per branch.
-      dtype: dtype of the computation.
-    """
+    """Residual blocks on each branch, then every branch is fused with all others."""
 
     blocks: int
     dtype: Dtype = jnp.float32
@@ -185,7 +174,10 @@ class ExchangeModule(nn.Module):
         name = f"fuse{target}_from{source}"
         if source > target:
             up = ConvNorm(width, kernel=1, dtype=self.dtype, name=f"{name}_step0")
-            return _upsample_nearest(up(x, train=train), 2 ** (source - target))
+            factor = 2 ** (source - target)
+            return jnp.repeat(
+                jnp.repeat(up(x, train=train), factor, axis=1), factor, axis=2
+            )
         for step in range(target - source):
             last = step == target - source - 1
             features = width if last else x.shape[-1]
@@ -195,10 +187,6 @@ class ExchangeModule(nn.Module):
             x = down(x, train=train)
             x = x if last else nn.relu(x)
         return x
-
-
-def _upsample_nearest(x: Float[Array, "B h w C"], factor: int) -> Array:
-    return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
 
 
 def _concatenate_upsampled(branches: Sequence[Array]) -> Float[Array, "B h w C"]:

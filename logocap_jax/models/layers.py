@@ -1,4 +1,4 @@
-"""Convolution, batch normalisation and the two residual blocks of HRNet."""
+"""Convolution, batch and attentive normalisation, residual blocks of HRNet."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ class BatchNorm(nn.Module):
     the convolution before: at test time only the bias is added.
 
     Attributes:
-      affine: whether to learn a scale and a bias.
+      affine: learn a scale and a bias.
       momentum: share of the running statistics that a step keeps
         (1 - PyTorch's momentum of 0.1).
       dtype: dtype of the result; statistics are float32 always.
@@ -54,9 +54,6 @@ class BatchNorm(nn.Module):
           train: use the statistics of `x`, and update the running ones.
           mask: broadcasts against `x.shape[:-1]`; False entries do not count in
             the statistics (they are normalised all the same).
-
-        Returns:
-          The normalised activations.
         """
         channels = (x.shape[-1],)
         if not train and self._is_folded():
@@ -102,14 +99,7 @@ def _masked_moments(
 
 
 class ConvNorm(nn.Module):
-    """Bias-free convolution, padded to keep the size, then batch norm.
-
-    Attributes:
-      features: output channels.
-      kernel: side of the square kernel, odd.
-      stride: stride in both directions.
-      dtype: dtype of the computation.
-    """
+    """Bias-free convolution (odd `kernel`, same padding), then batch norm."""
 
     features: int
     kernel: int = 3
@@ -179,9 +169,7 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions and the identity (projected where widths differ).
 
-    Attributes:
-      channels: width of the 3x3 convolution; the output has four times as many.
-      dtype: dtype of the computation.
+    `channels` is the width of the 3x3 convolution; the output has four times as many.
     """
 
     channels: int
@@ -203,3 +191,63 @@ class Bottleneck(nn.Module):
             x = conv(wide, 1, dtype=self.dtype, name="shortcut_conv")(x)
             x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
         return nn.relu(x + y)
+
+
+class AttentiveNorm(nn.Module):
+    """Batch norm whose affine part is, per instance, a mixture of learned ones.
+
+    `y = (a @ G) * bn(x) + (a @ B)` with the mixture weights
+    `a = hsigmoid(Wa @ (mean * rsqrt(var + attention_epsilon)))`, where `mean` and
+    the unbiased `var` are those of each instance's channels (reference behaviour).
+
+    Attributes:
+      affines: number of learned affine transformations.
+      attention_epsilon: added to the instance variance.
+      dtype: dtype of the result; all inside is float32.
+    """
+
+    affines: int = 20
+    attention_epsilon: float = 1e-3
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "S E E C"],
+        *,
+        train: bool,
+        mask: Bool[Array, "*some"] | None = None,
+    ) -> Float[Array, "S E E C"]:
+        """Normalise activations of S instances.
+
+        Args:
+          x: activations.
+          train: use and update batch statistics.
+          mask: broadcasts against [S, E, E]; False does not count in them.
+        """
+        shape = (self.affines, x.shape[-1])
+        # Affines start near the identity, each a little different from the others.
+        scale = self.param("scale", _normal_around(1.0), shape)
+        bias = self.param("bias", _normal_around(0.0), shape)
+        values = x.astype(jnp.float32)
+        mean = jnp.mean(values, axis=(1, 2))  # [S, C]
+        var = jnp.var(values, axis=(1, 2), ddof=1)  # [S, C]
+        attention = nn.Dense(
+            self.affines,
+            use_bias=False,
+            kernel_init=torch_default_init,
+            name="attention",
+        )
+        weights = attention(mean * jax.lax.rsqrt(var + self.attention_epsilon))
+        weights = nn.hard_sigmoid(weights)  # clip(x + 3, 0, 6) / 6, [S, A]
+        norm = BatchNorm(affine=False, name="norm")
+        normalised = norm(values, train=train, mask=mask)
+        result = (weights @ scale)[:, None, None] * normalised
+        return (result + (weights @ bias)[:, None, None]).astype(self.dtype)
+
+
+def _normal_around(mean: float, spread: float = 0.1):
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        return mean + spread * jax.random.normal(key, shape, dtype)
+
+    return init

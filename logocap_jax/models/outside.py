@@ -1,6 +1,6 @@
 """Images that fill only the top left of their array, so that sizes share a program.
 
-What lies outside must not matter: convolutions read zeros there, as beyond the border
+The rest must not matter: convolutions read zeros there, as beyond the border
 of an image, and interpolation repeats the last row and column.
 """
 
@@ -30,12 +30,8 @@ def zeros_outside(
     Norms and activations put other values there; setting them to zero before every
     convolution makes it the zero padding of a smaller image. Modules made of other
     modules are entered; functions that they call themselves on maps (pooling,
-    upsampling) are theirs to mend, as by `extend_edges`.
-
-    Args:
-      valid_size: `(height, width)` of each image, px of the network's input.
-      height: of the network's input, px, a multiple of 32.
-      width: the same.
+    upsampling) are theirs to mend, as by `extend_edges`. Sizes are in px of the
+    network's input, multiples of 32.
 
     Raises:
       ValueError: within the context, if a module may mix positions and is not known:

@@ -10,18 +10,11 @@ from jaxtyping import Array, Float
 def instance_convolution(
     windows: Float[Array, "M G G"], kernels: Float[Array, "M E E"]
 ) -> Float[Array, "M G G"]:
-    """Convolve each window with its own kernel: `M` independent 2D convolutions.
+    """Convolve each window with its own kernel of odd side: `M` 2D convolutions.
 
     A true convolution (the kernel is flipped), zero padded to keep the size. It is
     written as a sum of `E * E` shifted products, which XLA fuses into one loop; of
     the forms tried it is the fastest on a CPU, and needs no scratch memory.
-
-    Args:
-      windows: one map per instance and keypoint.
-      kernels: one kernel of odd side `E` per map.
-
-    Returns:
-      The convolved maps.
     """
     return _correlate(windows, kernels[:, ::-1, ::-1])
 

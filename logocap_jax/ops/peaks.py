@@ -16,8 +16,8 @@ def largest(
     Args:
       values: the values.
       count: N, at most n.
-      block: values of which only the largest is compared at first. The blocks with the
-        N largest of these hold all N results.
+      block: length of blocks whose maxima are compared first. The blocks with the N
+        largest maxima hold all N results.
 
     Returns:
       Values and positions, largest first; of equal values the first ones.
@@ -41,12 +41,9 @@ def largest(
 def top_peaks(
     heatmap: Float[Array, "H W"], *, count: int, window: int = 3
 ) -> tuple[Float[Array, "N 2"], Float[Array, " N"]]:
-    """The highest local maxima of a map.
+    """The highest local maxima of a map, whose values below 0 count as 0.
 
-    Args:
-      heatmap: one map; values below 0 count as 0.
-      count: N, the number of results.
-      window: a maximum is no smaller than its `window x window` neighbours.
+    A maximum is no smaller than its `window x window` neighbours.
 
     Returns:
       Positions `(x, y)` and values, highest first. Where there are fewer than N

@@ -12,18 +12,11 @@ def bilinear_taps(
     tuple[Int[Array, "*points"], Float[Array, "*points"]],
     tuple[Int[Array, "*points"], Float[Array, "*points"]],
 ]:
-    """Index and weight of the two neighbours of a position along one axis.
+    """`(index, weight)` of the lower and upper neighbour of a position on an axis.
 
     Reference behaviour: below 0 this repeats the edge; at exactly `size - 1` both
     weights are 0, and from there to `size` they grow back to 1. Trained weights
     know this, so it stays.
-
-    Args:
-      position: any real positions.
-      size: length of the axis.
-
-    Returns:
-      `(index, weight)` of the lower and of the upper neighbour.
     """
     lower = jnp.clip(jnp.floor(position), 0, size - 1)
     upper = jnp.clip(lower + 1, 0, size - 1)
@@ -42,7 +35,7 @@ def bilinear_sample(
     *,
     image: tuple[Int[Array, ""], ...] = (),
 ) -> Float[Array, "*points C"]:
-    """Sample maps at points.
+    """Sample maps at points; one vector per point.
 
     Args:
       maps: the maps of one image, or of several.
@@ -50,9 +43,6 @@ def bilinear_sample(
       valid_size: height and width of the image in the maps; None: all.
       image: index of the image among several. Unlike `maps[image]` it makes no copy
         of an image's maps for each point set where this is `vmap`ed.
-
-    Returns:
-      One vector per point.
     """
     height, width = maps.shape[-3:-1] if valid_size is None else valid_size
     x_taps = bilinear_taps(points[..., 0], width)
@@ -77,15 +67,12 @@ def linear_weights(
     *,
     within: int | Int[Array, ""],
 ) -> Float[Array, "*grid"]:
-    """Weights that sample one axis: linear, edges repeated.
+    """Weight of each cell at each position of one axis: linear, edges repeated.
 
     Args:
       position: any real positions on the axis.
       cell: positions of its values; the two broadcast.
-      within: how many of its values are image, from the first on.
-
-    Returns:
-      For each position the weight of each cell.
+      within: number of its values that are image, from the first on.
     """
     place = jnp.clip(position, 0, within - 1)
     return jnp.maximum(1 - jnp.abs(place - cell), 0)
@@ -99,11 +86,8 @@ def sample_grid(
 ) -> Float[Array, "Y X C"]:
     """Sample maps where rows and columns cross: bilinear, edges repeated.
 
-    Args:
-      maps: the maps of one image.
-      rows: positions along y, in the maps' own pixels.
-      columns: positions along x.
-      valid_size: height and width of the image in the maps.
+    Rows and columns are in the maps' own pixels; only the first `valid_size` (height,
+    width) are image.
     """
     along_y, along_x = (
         linear_weights(positions[:, None], jnp.arange(size)[None], within=within)
@@ -125,7 +109,7 @@ def upsampled_weights(
     within: int | Int[Array, ""],
     middle: float | None = None,
 ) -> Float[Array, "*grid"]:
-    """Weights that sample one axis of a map as if it were upsampled first.
+    """Weight of each cell at each position of one axis, as if it were upsampled first.
 
     Upsampling by `stride` is bilinear with edges repeated, sampling follows
     `bilinear_taps`; both are linear, so one row of weights does both and the
@@ -135,11 +119,8 @@ def upsampled_weights(
       position: positions on the upsampled axis.
       cell: positions of the axis before upsampling; the two broadcast.
       stride: factor of the upsampling.
-      within: how many of its values are image, from the first on.
+      within: number of its values that are image, from the first on.
       middle: pixel that cell 0 lies at; None: half-pixel centres, `(stride - 1) / 2`.
-
-    Returns:
-      For each position the weight of each cell.
     """
     start = (stride - 1) / 2 if middle is None else middle
 
@@ -213,17 +194,10 @@ def sample_window(
 def upsample_bilinear(
     maps: Float[Array, "B h w C"], factor: int
 ) -> Float[Array, "B H W C"]:
-    """Upsample maps with half-pixel centres and repeated edges.
+    """Upsample maps by `factor` (even, or 1), with half-pixel centres, repeated edges.
 
     Equals `jax.image.resize`, which multiplies by dense matrices and transposes: here
     each value is a blend of two neighbours along one axis, then along the other.
-
-    Args:
-      maps: the maps.
-      factor: even, or 1.
-
-    Returns:
-      Maps `factor` times as high and wide.
     """
     return _upsample_axis(_upsample_axis(maps, factor, 1), factor, 2)
 

@@ -1,4 +1,4 @@
-"""Comparison of arrays with a reference's: errors and tolerances."""
+"""Distances of arrays, held against tolerances."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class StageResult:
 
     Attributes:
       case: name of the case.
-      stage: what was compared.
+      stage: name of the compared array or figure.
       fed_with: the reference's arrays that the stage was computed from; `image` and
         `batch` mean end to end.
       shape: of the reference's array, channels last.
@@ -26,7 +26,7 @@ class StageResult:
       tolerance: the rule, in words.
       passed: the rule is kept; None where none applies.
       widened: the tolerance is the model's own noise, see `Comparison.relative`.
-      note: what else a reader should know.
+      note: a remark for the reader.
       ties: peaks for which another cell is as good within float noise: not a failure.
     """
 

@@ -52,7 +52,7 @@ def check_stages(
     *,
     marks: bool = True,
 ) -> list[StageResult]:
-    """Compare the outputs of each stage, end to end and alone, with a case.
+    """Compare the arrays that each stage writes, end to end and alone, with a case.
 
     Args:
       path: `.npz` with `image`, uint8 `[B, H, W, 3]`, `valid_size` if any, and arrays

@@ -30,7 +30,7 @@ from logocap_jax.methods.base import (
     answer_of,
     finish,
 )
-from logocap_jax.models.placement import formats
+from logocap_jax.models.folding import formats
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.structures import View
 from logocap_jax.weights.settings import (

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from logocap_jax import structures
 from logocap_jax.device_memory import explaining_memory
-from logocap_jax.inference.rescale import poses_of
+from logocap_jax.evaluation.results import poses_of
 from logocap_jax.methods.base import Explanation, MapLayer, PatchLayer
 from logocap_jax.predictor import exported
 from logocap_jax.predictor.compiled import Model, compile_weights, keep_compiled

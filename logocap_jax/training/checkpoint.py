@@ -10,8 +10,11 @@ from typing import Any, TextIO
 
 import jax
 
-from logocap_jax.training.checkpoint_folder import CheckpointFolder, DamagedError
-from logocap_jax.training.checkpoint_meta import check_fit
+from logocap_jax.training.checkpoint_folder import (
+    CheckpointFolder,
+    DamagedError,
+    check_fit,
+)
 from logocap_jax.training.errors import LockedError, NoUsableCheckpointError
 from logocap_jax.training.state import TrainState
 
@@ -39,11 +42,11 @@ class Checkpoints:
 
         Args:
           directory: folder of the run's checkpoints.
-          settings: what the state depends on (the method's settings). A writer
+          settings: settings of the method, on which the state depends. A writer
             refuses a checkpoint made with others; a reader only one whose arrays
             have other shapes, or whose `skeleton` is another: some settings count at
             test time alone.
-          about: what else readers of a checkpoint shall find beside its settings.
+          about: further facts for readers of a checkpoint.
           keep: number of last checkpoints kept.
           free: settings that may differ for a writer, too, as `method.flip_test`.
           read_only: change nothing, so that a run under way can be evaluated.
@@ -93,10 +96,9 @@ class Checkpoints:
         return None
 
     def restore_last(self, like: TrainState) -> TrainState | None:
-        """The newest state that is whole, or None in a new run.
+        """Restore the newest whole state, or None in a new run.
 
-        Args:
-          like: a state whose shapes and shardings the result gets.
+        Shapes and shardings of the result are those of `like`.
 
         Raises:
           MismatchError: if the checkpoint is of another config or architecture.
@@ -106,7 +108,7 @@ class Checkpoints:
         return self._restore([(self._last, step) for step in self._last.steps()], like)
 
     def restore_best(self, like: TrainState) -> TrainState | None:
-        """The best state or, without one, the last; see `restore_last`."""
+        """Restore the best state or, without one, the last; see `restore_last`."""
         self._last.wait()
         folders = (self._best, self._last)
         return self._restore([(f, step) for f in folders for step in f.steps()], like)

@@ -4,7 +4,8 @@ import contextlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,8 +17,7 @@ from jax.experimental import multihost_utils
 
 from logocap_jax.checksums import verify_checksum, with_checksum
 from logocap_jax.processes import gather_rows
-from logocap_jax.training.checkpoint_meta import describe_leaves
-from logocap_jax.training.errors import SaveError
+from logocap_jax.training.errors import MismatchError, SaveError
 from logocap_jax.training.state import TrainState
 
 T = TypeVar("T")
@@ -35,13 +35,7 @@ class CheckpointFolder:
     """Checkpoints by step. All processes of a run must call all methods."""
 
     def __init__(self, directory: Path, *, keep: int, read_only: bool) -> None:
-        """Open the folder; a writer makes it and removes what a kill left behind.
-
-        Args:
-          directory: the folder.
-          keep: number of checkpoints kept, the newest ones.
-          read_only: change nothing.
-        """
+        """Open the folder; a writer makes it and removes what a kill left behind."""
         self._directory = directory.absolute()
         self._keep = keep
         self._read_only = read_only
@@ -49,7 +43,7 @@ class CheckpointFolder:
         self._empty_trash()
 
     def name(self, step: int) -> str:
-        """How to call a checkpoint."""
+        """Name of a checkpoint in messages."""
         return f"checkpoint {self._directory}/{step}"
 
     def steps(self) -> list[int]:
@@ -59,9 +53,7 @@ class CheckpointFolder:
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
         """Save in the background, unless the step is saved already.
 
-        Args:
-          state: the state; it is copied before this returns.
-          meta: what to tell of it, as JSON; checksums are added.
+        Returns when the state is copied; `meta` is saved as JSON, with checksums.
 
         Raises:
           SaveError: if this save, or the one before, fails.
@@ -91,10 +83,10 @@ class CheckpointFolder:
         self._empty_trash()
 
     def read_meta(self, step: int) -> dict[str, Any]:
-        """What a checkpoint tells of itself.
+        """Read a checkpoint's description: settings, shapes and checksums.
 
         Raises:
-          DamagedError: if it does not.
+          DamagedError: if it is missing or damaged.
         """
 
         def read() -> dict[str, Any]:
@@ -110,15 +102,10 @@ class CheckpointFolder:
         return _on_all_processes(read)
 
     def restore(self, step: int, meta: dict[str, Any], like: TrainState) -> TrainState:
-        """The state of a checkpoint.
-
-        Args:
-          step: its step.
-          meta: what it tells of itself.
-          like: a state whose shapes and shardings the result gets.
+        """Restore the state of a checkpoint with the shapes and shardings of `like`.
 
         Raises:
-          DamagedError: if the state is not what was saved.
+          DamagedError: if the state is not what was saved, by its description `meta`.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, vars(like))
 
@@ -140,7 +127,7 @@ class CheckpointFolder:
         return _on_all_processes(read)
 
     def set_aside(self, step: int, folder: Path) -> Path:
-        """Move a checkpoint out of the way, to a free name in `folder`; return that."""
+        """Move a checkpoint to a free name in `folder`, and return that."""
         name = f"{self._directory.name}-{step}"
         names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
         target = next(
@@ -181,10 +168,10 @@ class CheckpointFolder:
 
     @contextlib.contextmanager
     def _failure_to_save(self) -> Iterator[None]:
-        """Say in one line why a checkpoint could not be written."""
+        """One-line errors of checkpoints that cannot be written."""
         try:
             yield
-        # What Python and TensorStore raise on a full disk.
+        # Python and TensorStore raise these on a full disk.
         except (OSError, ValueError) as error:
             raise SaveError(
                 f"{self._directory}: could not write a checkpoint: {_one_line(error)}; "
@@ -207,11 +194,7 @@ def _read_all(folder: Path) -> None:
 
 
 def _on_all_processes(read: Callable[[], T]) -> T:
-    """Read something; if one process cannot, none goes on as if it were whole.
-
-    Raises:
-      DamagedError: on all processes.
-    """
+    """Read something; if one process cannot, all raise a DamagedError."""
     result, damage = None, None
     try:
         with _as_damage():
@@ -244,3 +227,84 @@ def _one_line(error: Exception, *, length: int = 160) -> str:
     if len(text) <= length:
         return text
     return f"{text[: length // 2]} ... {text[-length // 2 :]}"
+
+
+def describe_leaves(state: TrainState) -> dict[str, dict[str, Any]]:
+    """Shape and checksum of each array, as JSON holds them."""
+    return {
+        path: {
+            "shape": list(leaf.shape),
+            "crc32": zlib.crc32(np.ascontiguousarray(leaf).data),
+        }
+        for path, leaf in _leaves(state)
+    }
+
+
+def check_fit(
+    meta: dict[str, Any],
+    like: TrainState,
+    settings: dict[str, Any],
+    *,
+    free: Collection[str],
+    name: str,
+    shapes_suffice: bool,
+) -> None:
+    """Check that a checkpoint (its `meta`) is of these settings, but for `free` ones.
+
+    With `shapes_suffice` settings may differ as long as the shapes are right, all but
+    the skeleton: of another one, numbers of these shapes mean something else.
+
+    Raises:
+      MismatchError: if it is of others.
+    """
+    saved = {path: leaf["shape"] for path, leaf in meta["leaves"].items()}
+    fits = saved == {path: list(leaf.shape) for path, leaf in _leaves(like)}
+    of_saved = meta["settings"]
+    if shapes_suffice:
+        # A reader need not know all that a run was made with.
+        shared = settings.keys() & of_saved.keys()
+        if fits:
+            shared &= {"skeleton"}
+        of_saved, settings = (
+            {key: each[key] for key in shared} for each in (of_saved, settings)
+        )
+    differing = _differences(of_saved, settings, free)
+    if differing:
+        raise MismatchError(
+            f"{name} was made with {', '.join(differing)}; use its settings, or "
+            "another --workdir"
+        )
+    if not fits:
+        raise MismatchError(
+            f"{name} holds other arrays than this version of the method; evaluate "
+            "it with the version that made it, or use another --workdir"
+        )
+
+
+def _leaves(state: TrainState) -> list[tuple[str, Any]]:
+    return [
+        (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+        for path, leaf in jax.tree.leaves_with_path(vars(state))
+    ]
+
+
+def _differences(
+    saved: dict[str, Any], wanted: dict[str, Any], free: Collection[str]
+) -> list[str]:
+    """The settings that differ and must not, one text each."""
+    saved, wanted = _flatten(saved), _flatten(wanted)
+    return [
+        f"{key}={saved.get(key)!r} (config: {wanted.get(key)!r})"
+        for key in sorted((saved.keys() | wanted.keys()) - set(free))
+        if saved.get(key) != wanted.get(key)
+    ]
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -31,7 +31,7 @@ _SKIPS = {"skipped_steps", "skipped_in_row"}
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How long to train and what to do on the way.
+    """Length of training and intervals of what is done on the way.
 
     Attributes:
       num_steps: steps in all.
@@ -40,9 +40,9 @@ class Schedule:
       log_every: steps between two lines of metrics; evaluations add theirs.
       eval_every: steps between two evaluations; the end adds one.
       checkpoint_every: steps between two checkpoints; evaluations add theirs.
-      max_skipped_in_row: the run ends where a line of metrics is due and so many
-        steps, one after the other, were skipped.
-      learning_rate: updates made so far -> rate, to log it.
+      max_skipped_in_row: skipped steps in a row, where a line of metrics is due, that
+        end the run.
+      learning_rate: updates made so far -> rate, for the log.
     """
 
     num_steps: int
@@ -55,15 +55,15 @@ class Schedule:
     learning_rate: optax.Schedule
 
     def logs_at(self, step: int) -> bool:
-        """Whether a line of metrics is due after a step."""
+        """Tell if a line of metrics is due after a step."""
         return step % self.log_every == 0 or self.evaluates_at(step)
 
     def evaluates_at(self, step: int) -> bool:
-        """Whether an evaluation is due after a step."""
+        """Tell if an evaluation is due after a step."""
         return step > 0 and (step % self.eval_every == 0 or step == self.num_steps)
 
     def saves_at(self, step: int) -> bool:
-        """Whether a checkpoint is due after a step."""
+        """Tell if a checkpoint is due after a step."""
         return step % self.checkpoint_every == 0 or self.evaluates_at(step)
 
 
@@ -83,17 +83,17 @@ def train(
     """Train from the state's step to the end, or until asked to stop.
 
     Args:
-      state: where to start; donated.
+      state: start; donated.
       train_step: the jitted step.
       batches: arrays named as the fields of `Batch`, from the state's step on.
-      evaluate: scores a state, e.g. `{"eval/logocap/AP": 0.5}`; None if it was broken
-        off, which ends training, too.
-      best_by: the score that tells the best checkpoint.
+      evaluate: scores a state, e.g. `{"eval/logocap/AP": 0.5}`; None if it was
+        interrupted, which ends training, too.
+      best_by: the score that selects the best checkpoint.
       schedule: lengths and intervals.
-      checkpoints: where states are saved.
-      writer: where metrics go.
+      checkpoints: of the run.
+      writer: of metrics.
       mesh: devices.
-      stop_requested: asked after each step, with its number, whether to end there.
+      stop_requested: asked after each step, with its number, if training ends there.
 
     Returns:
       The final state; it is saved, too.
@@ -165,7 +165,7 @@ def _log(
     schedule: Schedule,
     writer: MetricWriter,
 ) -> int:
-    """Write a line on the pending steps; how many of the last ones were skipped."""
+    """Write a line on the pending steps; return how many of the last were skipped."""
     values = jax.device_get(pending)
     last = values[-1]
     taken = [value for value in values if not value["skipped_in_row"]]

@@ -20,7 +20,7 @@ class MetricWriter:
     """Appends metrics to `metrics.jsonl` and TensorBoard files in a folder.
 
     Attributes:
-      known: names of the metrics that the old file holds for the first step.
+      known: names of the metrics in the old file's line of the first step.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ def _lines_up_to(path: Path, step: int) -> tuple[bytes, frozenset[str]]:
 
 
 class Stopwatch:
-    """Where the time of the training loop goes, between two log lines."""
+    """Time of the training loop between two log lines, by what it was spent on."""
 
     def __init__(self) -> None:
         """Start."""
@@ -136,7 +136,7 @@ class Stopwatch:
         self._steps += 1
 
     def read(self, batch_size: int) -> dict[str, float]:
-        """Speed since the last reading, and start anew."""
+        """Speed since the last reading; start anew."""
         elapsed = time.perf_counter() - self._start
         result = {
             "images_per_second": self._steps * batch_size / elapsed,
@@ -150,14 +150,9 @@ class Stopwatch:
 def progress_line(
     step: int, num_steps: int, metrics: Mapping[str, float], steps_per_epoch: int
 ) -> str:
-    """One line for a person to read: where training is and how it goes.
+    """Progress of training in one line.
 
-    Args:
-      step: steps taken.
-      num_steps: steps in all.
-      metrics: `loss/total`, its terms and counts, `lr`, and the metrics of
-        `Stopwatch.read`.
-      steps_per_epoch: steps in one epoch.
+    Metrics are `loss/total`, its terms and counts, `lr`, and those of `Stopwatch.read`.
     """
     terms = ", ".join(
         f"{name.removeprefix('loss/')} {value:.3g}"

@@ -1,15 +1,114 @@
-"""Optimizers and the learning-rate schedule."""
+"""Optimizers, learning-rate schedules, and parts with rates of their own."""
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from logocap_jax.methods.base import Part
-from logocap_jax.training.parts import by_part
+from logocap_jax.methods.base import Method, Part
+
+
+def parts_in_training(method: Method, stage: str) -> tuple[Part, ...]:
+    """The parts of a method as a stage of training treats them.
+
+    Parts that the stage does not train are frozen, norms and all.
+
+    Raises:
+      ValueError: if the stage or a part that it names does not exist.
+    """
+    trains = method.train_stage(stage).trains
+    names = [part.name for part in method.parts]
+    if unknown := set(trains) - set(names):
+        raise ValueError(
+            f"stage {stage!r}: got parts {sorted(unknown)}, expected some of {names}"
+        )
+    return tuple(
+        part
+        if not trains or part.name in trains
+        else part._replace(rate=0.0, frozen_norms=True)
+        for part in method.parts
+    )
+
+
+def by_part(
+    transform: Callable[[optax.Schedule], optax.GradientTransformation],
+    schedule: optax.Schedule,
+    parts: Sequence[Part],
+    *,
+    steps_per_epoch: int,
+) -> optax.GradientTransformation:
+    """An optimizer with a learning rate per part.
+
+    `transform` makes one from a learning rate by step; `schedule` is the rate of
+    parameters outside all parts.
+    """
+    if not parts:
+        return transform(schedule)
+    optimizers = {"": transform(schedule)}
+    for part in parts:
+        optimizers[part.name] = optax.set_to_zero()
+        if part.rate:
+            scaled = functools.partial(_scaled, schedule, part.rate)
+            rate = _warm_up(scaled, part.warmup, steps_per_epoch)
+            optimizers[part.name] = transform(rate)
+    return optax.partition(optimizers, lambda params: _labels(params, parts))
+
+
+def drop_frozen(gradients: Any, parts: Sequence[Part]) -> Any:
+    """Replace gradients of frozen parts by zeros, so that none are computed."""
+    frozen = {part.name for part in parts if not part.rate}
+    return jax.tree.map(
+        lambda gradient, label: (
+            jnp.zeros_like(gradient) if label in frozen else gradient
+        ),
+        gradients,
+        _labels(gradients, parts),
+    )
+
+
+def keep_frozen_statistics(
+    new: Mapping[str, Any], old: Mapping[str, Any], parts: Sequence[Part]
+) -> Any:
+    """Take new running statistics, but the old ones of parts with frozen norms."""
+    frozen = {part.name for part in parts if part.frozen_norms}
+    return jax.tree.map(
+        lambda after, before, label: before if label in frozen else after,
+        new,
+        old,
+        _labels(new, parts),
+    )
+
+
+def _scaled(schedule: optax.Schedule, factor: float, step: Any) -> Any:
+    return factor * schedule(step)
+
+
+def _warm_up(
+    schedule: optax.Schedule, epochs: float, steps_per_epoch: int
+) -> optax.Schedule:
+    """Let a rate rise linearly from 0 over some epochs."""
+    rise = round(epochs * steps_per_epoch)
+    if not rise:
+        return schedule
+    return lambda step: schedule(step) * optax.linear_schedule(0, 1, rise)(step + 1)
+
+
+def _labels(tree: Any, parts: Sequence[Part]) -> Any:
+    """The name of each leaf's part, empty for none; the first part that holds it."""
+
+    def label(path: tuple[Any, ...], leaf: Any) -> str:
+        name = "/".join(key.key for key in path)
+        for part in parts:
+            if any(f"{name}/".startswith(f"{root}/") for root in part.paths):
+                return part.name
+        return ""
+
+    return jax.tree_util.tree_map_with_path(label, tree)
+
 
 _SCALINGS: dict[str, Callable[[float], float]] = {
     "none": lambda ratio: 1.0,
@@ -21,14 +120,10 @@ _SCALINGS: dict[str, Callable[[float], float]] = {
 def scale_learning_rate(
     learning_rate: float, scaling: str, *, batch_size: int, base_batch: int
 ) -> float:
-    """The rate for a batch of another size than the one it was chosen for.
+    """Scale a learning rate for `base_batch` images per step to another batch.
 
-    Args:
-      learning_rate: rate for `base_batch`.
-      scaling: `"none"`; `"linear"` in the batch size (Goyal et al., 2017); `"sqrt"`,
-        by its square root (Hoffer et al., 2017; You et al., 2020).
-      batch_size: images per step, over all devices.
-      base_batch: images per step that `learning_rate` is for.
+    `scaling` is `"none"`; `"linear"` in the batch size (Goyal et al., 2017); or
+    `"sqrt"`, by its square root (Hoffer et al., 2017; You et al., 2020).
 
     Raises:
       ValueError: if the scaling is unknown, or `base_batch` is not positive.
@@ -48,27 +143,17 @@ def multi_step_schedule(
     warmup: float,
     steps_per_epoch: int,
 ) -> optax.Schedule:
-    """A constant rate, multiplied by `decay` at each milestone.
+    """A rate by step, constant but for a factor `decay` at each milestone.
 
-    Args:
-      learning_rate: rate before the first milestone.
-      milestones: epochs (fractions allowed) after which the rate falls.
-      decay: factor at each milestone.
-      warmup: epochs over which the rate rises linearly from 0.
-      steps_per_epoch: steps in one epoch.
-
-    Returns:
-      Step -> rate.
+    Milestones are epochs (fractions allowed). Over the `warmup` epochs the rate rises
+    linearly from 0.
     """
     boundaries: dict[int, float] = {}
     for epoch in milestones:
         step = round(epoch * steps_per_epoch)
         boundaries[step] = boundaries.get(step, 1.0) * decay
     schedule = optax.piecewise_constant_schedule(learning_rate, boundaries)
-    rise = round(warmup * steps_per_epoch)
-    if rise == 0:
-        return schedule
-    return lambda step: schedule(step) * optax.linear_schedule(0, 1, rise)(step + 1)
+    return _warm_up(schedule, warmup, steps_per_epoch)
 
 
 def make_optimizer(
@@ -113,24 +198,21 @@ def make_optimizer(
     return optax.chain(clip, rates)
 
 
+# PyTorch's settings.
+_ADAM = {"b1": 0.9, "b2": 0.999, "eps": 1e-8}
+
+
 def _adam(
     schedule: optax.Schedule, weight_decay: float
 ) -> optax.GradientTransformation:
     del weight_decay
-    return optax.adam(schedule, b1=0.9, b2=0.999, eps=1e-8)
+    return optax.adam(schedule, **_ADAM)
 
 
 def _adamw(
     schedule: optax.Schedule, weight_decay: float
 ) -> optax.GradientTransformation:
-    return optax.adamw(
-        schedule,
-        b1=0.9,
-        b2=0.999,
-        eps=1e-8,
-        weight_decay=weight_decay,
-        mask=_is_kernel,
-    )
+    return optax.adamw(schedule, **_ADAM, weight_decay=weight_decay, mask=_is_kernel)
 
 
 def _lamb(

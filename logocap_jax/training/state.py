@@ -1,4 +1,4 @@
-"""What training carries from step to step."""
+"""The state of training, carried from step to step."""
 
 import dataclasses
 import typing
@@ -28,8 +28,8 @@ class TrainState:
       batch_stats: running statistics, float32.
       opt_state: the optimizer's state.
       skipped_steps: steps that changed nothing, for they were not finite.
-      skipped_in_row: how many of them were the last ones.
-      ema: moving average of `variables`, float32; None: none is kept.
+      skipped_in_row: skipped steps at the end.
+      ema: moving average of `variables`, float32, if one is kept.
     """
 
     step: Int[Array, ""]
@@ -42,12 +42,12 @@ class TrainState:
 
     @property
     def variables(self) -> Variables:
-        """What the method's functions take."""
+        """Variables for the method's functions."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
     @property
-    def evaluated(self) -> dict[str, Variables]:
-        """All variables to evaluate, by what their result sets' names end in."""
+    def variables_by_suffix(self) -> dict[str, Variables]:
+        """All variables to evaluate, by suffix of the names of their result sets."""
         raw = {"": self.variables}
         return raw if self.ema is None else {**raw, "_ema": self.ema}
 
@@ -66,18 +66,12 @@ def create_state(
 def state_from_variables(
     variables: Variables, optimizer: optax.GradientTransformation, *, ema: bool = False
 ) -> TrainState:
-    """State at step 0 with given parameters and statistics.
-
-    Args:
-      variables: of the method.
-      optimizer: the optimizer.
-      ema: keep a moving average of the variables, too.
-    """
+    """State at step 0 with given variables; `ema` keeps their moving average, too."""
     params = variables["params"]
     return TrainState(
         step=_zero(),
         params=params,
-        batch_stats=variables["batch_stats"],
+        batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(params),
         # Copies: the state is donated, and no array can be donated twice.
         ema=jax.tree.map(jnp.copy, dict(variables)) if ema else None,

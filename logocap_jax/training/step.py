@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,7 @@ from jaxtyping import Array, Int, Num
 from logocap_jax.methods.base import LossFn, LossOutput, Part, Variables
 from logocap_jax.sharding import batch_sharding, replicated
 from logocap_jax.structures import Batch
-from logocap_jax.training.gradients import accumulate_gradients, compute_gradients
-from logocap_jax.training.parts import drop_frozen, keep_frozen_statistics
+from logocap_jax.training.optim import drop_frozen, keep_frozen_statistics
 from logocap_jax.training.state import TrainState
 
 Metrics = dict[str, Num[Array, ""]]
@@ -36,9 +36,6 @@ def make_train_step(
     over the batch, batch statistics among them, are those of the global batch. The
     state handed in is donated.
 
-    A step is one batch and one update, also where gradients are accumulated over
-    parts of the batch (see `accumulate_gradients`).
-
     A step whose loss, gradient or batch statistics are not finite changes nothing but
     `step` and the counts of skipped steps. The optimizer does not count it: its
     schedule stays where it was.
@@ -47,9 +44,10 @@ def make_train_step(
       loss: the loss function, of a method or of one of its stages of training.
       optimizer: the optimizer.
       mesh: devices.
-      accumulate: parts that a batch goes through the network in.
-      ema_decay: what the moving average of the variables keeps at each step, where
-        the state has one; less in the first steps.
+      accumulate: parts of a batch that go through the network one after the other; see
+        `accumulate_gradients`.
+      ema_decay: share that the moving average of the variables keeps at each step,
+        where the state has one; less in the first steps.
       parts: of the model; frozen ones get no gradient, frozen norms keep their
         running statistics.
       seed: of the keys that the loss gets, one per step.
@@ -132,4 +130,69 @@ def _advance_if(finite: Array, advanced: TrainState, state: TrainState) -> Train
         step=state.step + 1,
         skipped_steps=state.skipped_steps + ~finite,
         skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
+    )
+
+
+def compute_gradients(
+    loss: LossFn, variables: Variables, batch: Batch, key: Array
+) -> tuple[Any, LossOutput]:
+    """The gradient of the loss by `variables["params"]`, and the loss itself."""
+
+    def loss_fn(params: Any) -> tuple[Array, LossOutput]:
+        output = loss({**variables, "params": params}, batch, key)
+        return output.loss, output
+
+    return jax.grad(loss_fn, has_aux=True)(variables["params"])
+
+
+def accumulate_gradients(
+    loss: LossFn, variables: Variables, batch: Batch, key: Array, *, parts: int
+) -> tuple[Any, LossOutput]:
+    """As `compute_gradients`, with the memory of a part of the batch.
+
+    The parts go through the network one after the other. Each is normalised with its
+    own statistics and moves the running ones. A loss that is a mean over the images
+    comes out as that of the whole batch; one that is a mean over matched people, as
+    LOGO-CAP's, weighs each part's people alike. Every `parts`-th image makes a part, so
+    that each device holds its share of every part and no image moves. Each part has a
+    key of its own.
+
+    Returns:
+      Means over the parts of gradient, loss and its terms; sums of counts; statistics
+      after the last.
+
+    Raises:
+      ValueError: if `parts` does not divide the batch.
+    """
+    params = variables["params"]
+
+    def add(
+        carry: tuple[Any, Any], part: tuple[Batch, Array]
+    ) -> tuple[tuple[Any, Any], Any]:
+        total, batch_stats = carry
+        grads, output = compute_gradients(
+            loss, {"params": params, "batch_stats": batch_stats}, *part
+        )
+        total = jax.tree.map(jnp.add, total, grads)
+        scalars = (output.loss, output.terms), output.counts
+        return (total, output.batch_stats), scalars
+
+    start = jax.tree.map(jnp.zeros_like, params), variables["batch_stats"]
+    inputs = _split(batch, parts), jax.random.split(key, parts)
+    (total, batch_stats), (averaged, counted) = jax.lax.scan(add, start, inputs)
+    grads = jax.tree.map(lambda grad: grad / parts, total)
+    mean, terms = jax.tree.map(lambda values: jnp.mean(values, axis=0), averaged)
+    counts = jax.tree.map(lambda values: jnp.sum(values, axis=0), counted)
+    return grads, LossOutput(mean, terms, counts, batch_stats)
+
+
+def _split(batch: Batch, parts: int) -> Batch:
+    """Batch of B -> arrays [parts, B / parts, ...], with every `parts`-th image."""
+    size = batch.image.shape[0]
+    if size % parts:
+        raise ValueError(
+            f"got a batch of {size}, expected a multiple of accumulate={parts}"
+        )
+    return jax.tree.map(
+        lambda x: x.reshape(size // parts, parts, *x.shape[1:]).swapaxes(0, 1), batch
     )

@@ -41,14 +41,9 @@ def blank(height: int, width: int) -> UInt8[np.ndarray, "H W 3"]:
 
 
 class Text(NamedTuple):
-    """A line of text with its size, px.
+    """A line of ASCII text (OpenCV's fonts hold no more) and its size, px.
 
-    Attributes:
-      text: ASCII, as OpenCV's fonts hold no more.
-      width: of the line.
-      height: of its capital letters.
-      scale: OpenCV's font scale.
-      thickness: of the strokes.
+    The height is that of its capital letters, `thickness` that of the strokes.
     """
 
     text: str
@@ -72,22 +67,7 @@ def write_text(
     corner: tuple[int, int],
     color: Color = (255, 255, 255),
 ) -> None:
-    """Write a line.
-
-    Args:
-      canvas: RGB, drawn upon.
-      line: from `measure_text`.
-      corner: `(x, y)` of its top left.
-      color: RGB.
-    """
+    """Write a line in RGB on a canvas; `corner` is the `(x, y)` of its top left."""
     baseline = (corner[0], corner[1] + line.height - 1)
-    cv2.putText(
-        canvas,
-        line.text,
-        baseline,
-        _FONT,
-        line.scale,
-        color,
-        line.thickness,
-        cv2.LINE_AA,
-    )
+    style = (_FONT, line.scale, color, line.thickness, cv2.LINE_AA)
+    cv2.putText(canvas, line.text, baseline, *style)

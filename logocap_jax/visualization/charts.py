@@ -37,14 +37,11 @@ Panel = Mapping[str, Mapping[str, float | None]]
 def draw_curves(metrics_jsonl: Path, out_png: Path) -> None:
     """Draw the losses (log scale) and the AP (percent) of a run over its steps.
 
-    All names `loss/...`, `eval/.../AP` and, where there are any, `count/...` are drawn.
+    Each line of the metrics is an object: `step`, and values by name, AP in 0..1. All
+    names `loss/...`, `eval/.../AP` and, where there are any, `count/...` are drawn.
     Losses and counts are smoothed, the raw values faint behind. Of a step that occurs
     twice, as after a resume, the last value counts. Left out are a last line that a
     kill cut short, NaN, infinities and `null`, and losses that are not above 0.
-
-    Args:
-      metrics_jsonl: one object per line: `step`, and values by name, AP in 0..1.
-      out_png: the image; an old one is replaced.
 
     Raises:
       ValueError: naming the line that is not an object, lacks its step, or has a
@@ -66,10 +63,8 @@ def draw_curves(metrics_jsonl: Path, out_png: Path) -> None:
 def draw_error_chart(panels: Mapping[str, Panel], out_png: Path) -> None:
     """Draw groups of bars in percent, the last panel as wide as all others together.
 
-    Args:
-      panels: by title; two or more. Each has, by name of the result set, a value by
-        category; the sets are those of the first panel, in its order.
-      out_png: the image; an old one is replaced.
+    Panels are by title; each has, by name of the result set, a value by category. The
+    sets are those of the first panel, in its order.
 
     Raises:
       ValueError: if there is only one panel.
@@ -193,9 +188,9 @@ def _draw_precisions(axes: Axes, curves: _Curves) -> None:
             steps,
             100 * values,
             color=color,
-            linewidth=1.8,
             marker="o",
             markersize=4,
+            linewidth=1.8,
             label=f"{label} ({100 * values[-1]:.1f})",
         )
     axes.set_ylim(bottom=0)
@@ -225,11 +220,7 @@ def _finish(axes: Axes) -> None:
 def _smoothed(
     values: Float[np.ndarray, " n"], *, share: float = 0.02
 ) -> Float[np.ndarray, " n"]:
-    """Smooth values by an exponential mean over about `share` of them.
-
-    The mean divides by the weights so far, so that the first values do not pull it to
-    0.
-    """
+    """Exponential mean over about `share` of the values, not pulled to 0 at first."""
     decay = 1 - 1 / max(1.0, share * values.size)
     mean = weight = 0.0
     smooth = np.empty_like(values)

@@ -7,12 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from logocap_jax.visualization.canvas import (
-    blank,
-    enlarged,
-    measure_text,
-    write_text,
-)
+from logocap_jax.visualization.canvas import blank, enlarged, measure_text, write_text
 
 # Hues of the sides, from the first keypoint to the last: left is warm, right is cool.
 _HUES = {"left": (-0.08, 0.16), "right": (0.38, 0.72)}
@@ -30,15 +25,13 @@ def draw_maps(
     """Draw maps over a grey image, each in its own color, and a legend below.
 
     Args:
-      image: RGB; left unchanged.
+      image: RGB; left unchanged. If its long side is shorter than `min_side`, it is
+        enlarged to it first.
       maps: values are clipped to 0..1; full color stands for 1.
       cell_to_image: from cells of the maps to pixels of the image.
       names: of the channels; `left_...` and `right_...` decide the color.
       brightness: of the image under the maps.
-      min_side: an image whose long side is shorter is enlarged to it first.
-
-    Returns:
-      RGB, as wide as the image (or enlarged), and higher by the legend.
+      min_side: least long side of the picture, px, without the legend.
 
     Raises:
       ValueError: if there is not a name per map, or a map has a NaN or infinity.

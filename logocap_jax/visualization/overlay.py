@@ -35,14 +35,7 @@ _SUBPIXEL_BITS = 4
 
 @dataclasses.dataclass(frozen=True)
 class _Figure:
-    """One person to draw, canvas px.
-
-    Attributes:
-      points: the keypoints.
-      shown: which of them to draw.
-      label: what stands above it.
-      size: diagonal of the box around the shown keypoints.
-    """
+    """One person to draw, canvas px; `size` is the diagonal of the shown keypoints."""
 
     points: Float[np.ndarray, "K 2"]
     shown: Bool[np.ndarray, " K"]
@@ -101,9 +94,6 @@ def draw_poses(
       labels: texts in place of the scores, one for each pose.
       min_side: an image whose long side is shorter is enlarged to it first.
 
-    Returns:
-      RGB, of the image's size or enlarged.
-
     Raises:
       ValueError: if a pose has other than K keypoints, or a NaN or infinity.
     """
@@ -126,14 +116,10 @@ def draw_poses(
 
 
 def write_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
-    """Write a PNG or JPEG, all of it or nothing.
-
-    Args:
-      path: ends in `.png`, `.jpg` or `.jpeg`; an old file is replaced.
-      image: RGB.
+    """Write RGB as a PNG or JPEG, all of it or nothing; an old file is replaced.
 
     Raises:
-      ValueError: if the name ends otherwise.
+      ValueError: if the name does not end in `.png`, `.jpg` or `.jpeg`.
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"{path}: got {path.suffix!r}, expected .png, .jpg or .jpeg")
@@ -176,13 +162,7 @@ def _figures(
 def _draw_thick(
     canvas: UInt8[np.ndarray, "H W 3"], figure: _Figure, skeleton: Skeleton
 ) -> None:
-    """Draw limbs and keypoints in the colors of their sides, with a dark outline.
-
-    Args:
-      canvas: RGB, drawn upon.
-      figure: the person.
-      skeleton: names and limbs of the keypoints.
-    """
+    """Draw limbs and keypoints in the colors of their sides, with a dark outline."""
     width = figure.line_width(canvas)
     radius = 0.85 * width + 0.5
     border = max(1, round(0.3 * width))
@@ -204,14 +184,7 @@ def _draw_thin(
     *,
     outline: bool,
 ) -> None:
-    """Draw limbs as thin white lines.
-
-    Args:
-      canvas: RGB, drawn upon.
-      figure: the person.
-      skeleton: names and limbs of the keypoints.
-      outline: draw the wider dark lines that belong under the white ones instead.
-    """
+    """Draw limbs as thin white lines, or the dark outline that lies below these."""
     width = max(1, round(0.35 * figure.line_width(canvas)))
     color = _WHITE
     if outline:
@@ -222,12 +195,7 @@ def _draw_thin(
 
 
 def _draw_label(canvas: UInt8[np.ndarray, "H W 3"], figure: _Figure) -> None:
-    """Write the label above the topmost keypoint on the canvas, if there is one.
-
-    Args:
-      canvas: RGB, drawn upon.
-      figure: the person.
-    """
+    """Write the label above the topmost keypoint on the canvas, if there is one."""
     height, width = canvas.shape[:2]
     shown = figure.points[figure.shown]
     inside = ((shown >= 0) & (shown < (width, height))).all(axis=1)

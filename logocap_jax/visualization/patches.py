@@ -20,7 +20,7 @@ class Patches(NamedTuple):
 
     Attributes:
       values: 0..1; axis 0 runs along y.
-      initial: rough keypoints, the maps' middles; image px.
+      initial: initial keypoints, the maps' middles; image px.
       radius: from its middle to the outermost positions of a map, image px.
       refined: refined keypoints, image px.
     """
@@ -39,20 +39,10 @@ def draw_patches(
     columns: int = 6,
     side: int = 128,
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """Draw a tile for each keypoint: the image there, and its map over it.
+    """Draw a tile of `side` px for each keypoint: the image there, its map over it.
 
-    A ring is where the rough keypoint was, a dot in the color of its side the refined
+    A ring is where the initial keypoint was, a dot in the color of its side the refined
     one. The brighter, the larger the value; the number is the largest.
-
-    Args:
-      image: RGB; left unchanged.
-      person: whose maps to draw.
-      skeleton: names of the K keypoints.
-      columns: tiles in a row.
-      side: of a tile, px.
-
-    Returns:
-      RGB.
 
     Raises:
       ValueError: if there are other than K maps.
@@ -84,7 +74,7 @@ def draw_patch_rows(
     side: int = 88,
     overlay_height: int = 560,
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """Draw an overlay and, below, a row of tiles for each person.
+    """Draw an overlay and, below, a row of tiles for each person after its label.
 
     Args:
       overlay: RGB, the people with their labels.
@@ -92,13 +82,10 @@ def draw_patch_rows(
       people: in the order of the rows.
       labels: texts before their rows.
       skeleton: names of the K keypoints.
-      rows: as many as fit; further people are left out, missing ones are blank.
+      rows: number of rows; further people are left out, missing ones are blank.
       side: of a tile, px.
-      overlay_height: the overlay is shrunk or enlarged to it, px, or to the width of
-        the rows, whichever is less.
-
-    Returns:
-      RGB; its size depends on that of the overlay and on the last three.
+      overlay_height: the overlay is scaled to it, px, or to the width of the rows,
+        whichever is less; so the size of the picture depends on no person.
 
     Raises:
       ValueError: as `draw_patches` does.

@@ -10,11 +10,7 @@ if TYPE_CHECKING:
 
 
 class Window:
-    """A window that shows the latest picture.
-
-    Attributes:
-      closed: whether the user has closed it.
-    """
+    """A window that shows the latest picture; `closed` once the user has closed it."""
 
     def __init__(self, title: str) -> None:
         """Open it.
@@ -25,10 +21,12 @@ class Window:
         # Here: importing it takes a second, which nobody without a window need wait.
         import matplotlib
         import matplotlib.pyplot as plt
+        from matplotlib.backends import BackendFilter, backend_registry
 
         with matplotlib.rc_context({"toolbar": "None"}):
             self._figure = plt.figure(title)
-        if matplotlib.get_backend().lower() not in _interactive_backends():
+        interactive = backend_registry.list_builtin(BackendFilter.INTERACTIVE)
+        if matplotlib.get_backend().lower() not in map(str.lower, interactive):
             plt.close(self._figure)
             raise ValueError(
                 "got no screen that Matplotlib can open a window on (its backend is "
@@ -66,12 +64,3 @@ class Window:
     def _on_close(self, event: object) -> None:
         del event
         self.closed = True
-
-
-def _interactive_backends() -> set[str]:
-    from matplotlib.backends import BackendFilter, backend_registry
-
-    return {
-        name.lower()
-        for name in backend_registry.list_builtin(BackendFilter.INTERACTIVE)
-    }

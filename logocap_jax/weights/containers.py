@@ -29,9 +29,6 @@ def read_arrays(
         checkpoint's state dict), `.npz` or `.safetensors`; the content decides.
       max_bytes: refuse files whose arrays need more.
 
-    Returns:
-      The arrays under their names in the file.
-
     Raises:
       ValueError: damaged, hostile, too large, or of no known kind.
       OSError: cannot be opened.

@@ -1,6 +1,7 @@
-"""Weights on disk: state dicts in, variables in and out."""
+"""Weights on disk: state dicts in, variables in and out; the start of a run."""
 
 import json
+import logging
 import os
 import pathlib
 import zlib
@@ -15,7 +16,6 @@ from logocap_jax.checksums import verify_checksum
 from logocap_jax.methods import find_format
 from logocap_jax.torch_rows import Shapes
 from logocap_jax.weights.containers import errors_naming, read_arrays
-from logocap_jax.weights.matching import Report, match_arrays
 from logocap_jax.weights.recognise import (
     expected_shapes,
     find_table,
@@ -24,9 +24,17 @@ from logocap_jax.weights.recognise import (
     own_arrays,
 )
 from logocap_jax.weights.torch_files import write_zip
-from logocap_jax.weights.trees import Variables, flatten, unflatten
+from logocap_jax.weights.trees import (
+    Report,
+    Variables,
+    flatten,
+    match_arrays,
+    unflatten,
+)
 
 Path = str | os.PathLike[str]
+
+_LOG = logging.getLogger(__name__)
 
 
 def load_weights(path: Path, **options: Any) -> dict[str, Any]:
@@ -63,10 +71,7 @@ def read_weights(
 def read_file(path: Path, *, raw: bool = False) -> dict[str, np.ndarray]:
     """Read arrays under their names in the file.
 
-    Args:
-      path: what `containers.read_arrays` takes, or what `save_variables` wrote, or a
-        run of `train.py`.
-      raw: as for `load_variables`.
+    Takes what `containers.read_arrays` and `load_variables` take.
     """
     if os.path.isdir(path):
         return flatten(load_variables(path, raw=raw))
@@ -123,11 +128,7 @@ def to_variables(
 
 
 def save_variables(path: Path, variables: Variables) -> None:
-    """Write an Orbax checkpoint.
-
-    Args:
-      path: folder to make.
-      variables: arrays of NumPy or JAX.
+    """Write variables (of NumPy or JAX) as an Orbax checkpoint, a new folder.
 
     Raises:
       ValueError: `path` exists.
@@ -141,14 +142,11 @@ def save_variables(path: Path, variables: Variables) -> None:
 
 
 def load_variables(path: Path, *, raw: bool = False) -> dict[str, Any]:
-    """Read an Orbax checkpoint as NumPy arrays.
+    """Read an Orbax checkpoint, or a run of `train.py`, as NumPy arrays.
 
-    Of a run that keeps a moving average of its variables the average is taken.
-
-    Args:
-      path: what `save_variables` wrote, or a run of `train.py`, of whose best
-        checkpoint (or, without one, the last) the optimizer's state is left out.
-      raw: take the variables themselves, even if there is an average of them.
+    Of a run the best checkpoint is taken (or, without one, the last), without the
+    optimizer's state, and the moving average of its variables where it keeps one,
+    unless `raw`.
 
     Raises:
       ValueError: no Orbax checkpoint, or a damaged one.
@@ -246,12 +244,79 @@ def to_state_dict(
 ) -> dict[str, np.ndarray]:
     """Undo `to_variables` for a state dict, bit for bit, but for norms' step counts.
 
-    Args:
-      variables: of a method; may be a part.
-      method: whose keys; by default the arrays tell.
+    The variables may be a part of a model; by default they tell the method.
 
     Raises:
       ValueError: a path that the PyTorch model has no key for; also as `identify`.
     """
     arrays = flatten(variables)
     return find_format(method or find_table(arrays)).to_torch(arrays)
+
+
+def start_from(path: pathlib.Path, fresh: Variables, *, method: str) -> Variables:
+    """Put weights from a file or folder into fresh variables of a model.
+
+    A module that the file lacks as a whole (heads, for an ImageNet backbone) stays
+    fresh, and so do, of a model for another number of keypoints, the modules that
+    depend on it; arrays that the model has no place for are left out. All is logged.
+    `method` tells the PyTorch keys.
+
+    Raises:
+      ValueError: unreadable, an array of another shape, a module of which the file has
+        some arrays only, or nothing that fits.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such weights; expected a file or a folder")
+    arrays = read_file(path)
+    with errors_naming(path):
+        loaded, report = to_variables(
+            arrays, expected=fresh, partial=True, method=method
+        )
+        others = _keypoint_modules(arrays, fresh, method) if report.wrong_shape else ()
+    taken, wrong_shape = flatten(loaded), report.wrong_shape
+    if others:
+        _LOG.info("fresh, for other keypoints: %s", ", ".join(sorted(others)))
+        taken = {name: taken[name] for name in taken if _module(name) not in others}
+        wrong_shape = [text for text in wrong_shape if _module(text) not in others]
+    begun = {_subtree(name) for name in taken}
+    halved = [name for name in report.missing if _subtree(name) in begun]
+    for reason, names in (
+        ("arrays of the wrong shape", wrong_shape),
+        ("arrays lacking in modules of which it has others", halved),
+    ):
+        if names:
+            raise ValueError(
+                f"{path}: {len(names)} {reason}, expected weights of this "
+                f"architecture (first: {names[0]})"
+            )
+    if not taken:
+        raise ValueError(
+            f"{path}: no array fits; it has {', '.join(report.unused[:3])}, expected "
+            f"such as {next(iter(flatten(fresh)))}"
+        )
+    _LOG.info("start from %s\n%s", path, report.format())
+    return unflatten(flatten(fresh) | taken)
+
+
+def _keypoint_modules(
+    arrays: Mapping[str, np.ndarray], fresh: Variables, method: str
+) -> set[str]:
+    """The modules that depend on the number of keypoints, if the file has another."""
+    settings = identify(flatten(fresh), method).settings
+    of_file = identify(arrays).settings
+    if not settings or not of_file:
+        return set()
+    number = {"num_keypoints": of_file["num_keypoints"]}
+    before, after = (
+        expected_shapes(method, sizes)[0] for sizes in (settings | number, settings)
+    )
+    return {_module(path) for path in after if after[path] != before[path]}
+
+
+def _module(name: str) -> str:
+    """`dense/heatmap_head` of `params/dense/heatmap_head/conv/kernel`."""
+    return "/".join(_subtree(name)[1:])
+
+
+def _subtree(name: str) -> tuple[str, ...]:
+    return tuple(name.split("/")[:3])

@@ -17,22 +17,17 @@ _COLLECTIONS = ("params/", "batch_stats/")
 
 
 class Identified(NamedTuple):
-    """Arrays as a method reads them.
+    """Arrays as a method reads them."""
 
-    Attributes:
-      method: its name.
-      settings: those that the shapes tell, `num_keypoints` among them; None: not a
-        whole model, but the method whose table has most of the arrays.
-      source: the arrays by path.
-    """
-
-    method: str
+    method: str  #: its name
+    #: Those that the shapes tell, `num_keypoints` among them; None: not a whole model,
+    #: but the method whose table has most of the arrays.
     settings: Settings | None
-    source: PathArrays
+    source: PathArrays  #: the arrays by path
 
 
 def is_ours(names: Iterable[str]) -> bool:
-    """Whether arrays are named by our paths, not by PyTorch's keys."""
+    """True if arrays are named by our paths, not by PyTorch's keys."""
     return any(name.startswith(_COLLECTIONS) for name in names)
 
 
@@ -55,10 +50,11 @@ def identify(arrays: Mapping[str, Any], method: str | None = None) -> Identified
       ValueError: no table has any of the arrays, several methods recognise them, or
         they are damaged.
     """
-    candidates = [
-        Identified(name, _recognise(name, source), source)
-        for name, source in _closest(arrays, method).items()
-    ]
+    candidates = []
+    for name, source in _closest(arrays, method).items():
+        shapes = {path: array.shape for path, array in source.arrays.items()}
+        settings = find_format(name).recognise(shapes)
+        candidates.append(Identified(name, settings, source))
     recognised = [found for found in candidates if found.settings is not None]
     if len(recognised) > 1:
         fitting = ", ".join(found.method for found in recognised)
@@ -93,11 +89,6 @@ def _closest(arrays: Mapping[str, Any], method: str | None) -> dict[str, PathArr
     }
 
 
-def _recognise(name: str, source: PathArrays) -> Settings | None:
-    shapes = {path: array.shape for path, array in source.arrays.items()}
-    return find_format(name).recognise(shapes)
-
-
 def _by_path(arrays: Mapping[str, Any], method: str) -> PathArrays:
     table = find_format(method)
     if not is_ours(arrays):
@@ -108,13 +99,9 @@ def _by_path(arrays: Mapping[str, Any], method: str) -> PathArrays:
 
 
 def recognise_weights(arrays: Mapping[str, Any]) -> tuple[str, Settings]:
-    """The method of a whole model, and its settings, from names and shapes alone.
+    """Recognise a whole model's method and settings, from names and shapes alone.
 
-    Args:
-      arrays: as for `identify`.
-
-    Returns:
-      The method's name; the sizes that the shapes tell, and `num_keypoints`.
+    The settings are the sizes that the shapes tell, and `num_keypoints`.
 
     Raises:
       ValueError: as `identify`, or not of a whole model.
@@ -130,14 +117,9 @@ def recognise_weights(arrays: Mapping[str, Any]) -> tuple[str, Settings]:
 
 
 def expected_shapes(name: str, settings: Settings) -> tuple[Shapes, list[str]]:
-    """Shapes of all arrays of a method; starts JAX, but computes nothing.
+    """Shapes by path of a method's arrays, and the parts that weights may lack.
 
-    Args:
-      name: of the method.
-      settings: as `recognise_weights` returns them.
-
-    Returns:
-      Shapes by path; the parts that weights may lack.
+    Starts JAX, but computes nothing; settings as `recognise_weights` returns them.
     """
     others = {key: value for key, value in settings.items() if key != "num_keypoints"}
     skeleton = _skeleton_of_size(settings["num_keypoints"])

@@ -10,7 +10,6 @@ from logocap_jax.methods import build_config, build_method
 from logocap_jax.skeletons import KNOWN, Skeleton, parse_skeleton
 from logocap_jax.weights.containers import errors_naming
 from logocap_jax.weights.files import checkpoint_folder, read_file
-from logocap_jax.weights.matching import Report, match_arrays
 from logocap_jax.weights.recognise import (
     identify,
     is_ours,
@@ -18,43 +17,27 @@ from logocap_jax.weights.recognise import (
     own_arrays,
     recognise_weights,
 )
-from logocap_jax.weights.trees import Variables, flatten, unflatten
+from logocap_jax.weights.trees import (
+    Report,
+    Variables,
+    flatten,
+    match_arrays,
+    unflatten,
+)
 
 if TYPE_CHECKING:
     from logocap_jax.methods.base import Method
 
 
-def load_method(
-    path: Path, changes: dict[str, Any]
-) -> "tuple[Method, Variables, Skeleton]":
-    """Load weights and build the method that they belong to.
-
-    Args:
-      path: a run of `train.py`, or any file that `logocap convert` reads or writes.
-      changes: settings that replace those found.
-
-    Raises:
-      ValueError: unreadable, not a known method, or settings that do not fit.
-    """
-    settings, variables = load_settings(path, changes)
-    method = build_fitting(path, settings, variables)
-    return method, variables, config_of(settings).skeleton
-
-
 def load_settings(
     path: Path, changes: dict[str, Any]
 ) -> tuple[dict[str, Any], Variables]:
-    """Load weights and the settings of the method that they belong to.
+    """Load weights, with the `name` and settings of the method they belong to.
 
-    A run knows its settings; from other weights the sizes are read, and all else is
-    the reference's. `build_fitting` checks that the arrays are complete.
-
-    Args:
-      path: as for `load_method`.
-      changes: settings that replace those found.
-
-    Returns:
-      The method's `name` and its settings; the weights.
+    Takes a run of `train.py`, which knows its settings, or any file that `logocap
+    convert` reads or writes, whose sizes are read; all else is the reference's.
+    `changes` replace what is found. `build_fitting` checks that the arrays are
+    complete.
 
     Raises:
       ValueError: unreadable, or not of a known method.
@@ -114,9 +97,8 @@ def _split_name(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 def saved_settings(path: Path) -> dict[str, Any] | None:
     """The settings that training wrote beside a run's checkpoint.
 
-    Returns:
-      The method's `name` and its settings, the skeleton among them; None for weights
-      that are no run.
+    The method's `name` and its settings, the skeleton among them; None for weights that
+    are no run.
 
     Raises:
       ValueError: if they are damaged, or of a version that wrote no checksum.
@@ -133,18 +115,11 @@ def saved_settings(path: Path) -> dict[str, Any] | None:
 def read_settings(
     variables: Variables, skeleton: Skeleton | None = None
 ) -> dict[str, Any]:
-    """The settings that `build_method` needs for the model with these variables.
+    """Read off a whole model's variables the method's `name` and settings.
 
-    Sizes only: what weights do not tell (windows, thresholds) is left to the defaults,
-    the reference's.
-
-    Args:
-      variables: of a whole model; leaves with a shape.
-      skeleton: what their keypoints are; by default the number of keypoints tells: the
-        only one of `skeletons.KNOWN` that has as many.
-
-    Returns:
-      The method's `name` and its settings, the skeleton among them.
+    Sizes and the skeleton only: what weights do not tell (windows, thresholds) is left
+    to the defaults, the reference's. By default the number of keypoints tells the
+    skeleton: the only one of `skeletons.KNOWN` that has as many.
 
     Raises:
       ValueError: not the weights of a known method, or of another skeleton.

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from logocap_jax.weights.torch_pickle import PickleReader, Storage, TensorView
+from logocap_jax.weights.torch_pickle import DTYPES, PickleReader, Storage, TensorView
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -25,28 +25,14 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 # `torch.save` calls a file's top folder so when it writes to a stream.
 _FOLDER = "archive"
-_STORAGES = {
-    np.dtype(np.float64): "DoubleStorage",
-    np.dtype(np.float32): "FloatStorage",
-    np.dtype(np.float16): "HalfStorage",
-    np.dtype(np.int64): "LongStorage",
-    np.dtype(np.int32): "IntStorage",
-    np.dtype(np.int16): "ShortStorage",
-    np.dtype(np.int8): "CharStorage",
-    np.dtype(np.uint8): "ByteStorage",
-    np.dtype(np.bool_): "BoolStorage",
-}
+_STORAGES = {np.dtype(code): f"{name}Storage" for name, code in DTYPES.items()}
 _ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
 
 _ReadStorage = Callable[[Storage], bytes]
 
 
 def read_zip(archive: zipfile.ZipFile, *, max_bytes: int) -> dict[str, np.ndarray]:
-    """Read the state dict of a zip archive.
-
-    Args:
-      archive: opened for reading.
-      max_bytes: refuse tensors that need more.
+    """Read the state dict of a zip archive; `max_bytes` limits its tensors.
 
     Raises:
       ValueError: damaged, hostile, or no state dict.
@@ -69,11 +55,9 @@ def read_zip(archive: zipfile.ZipFile, *, max_bytes: int) -> dict[str, np.ndarra
 
 
 def read_legacy(stream: io.BufferedIOBase, *, max_bytes: int) -> dict[str, np.ndarray]:
-    """Read the state dict of a file from before PyTorch 1.6.
+    """Read the state dict of a file from before PyTorch 1.6, from its start.
 
-    Args:
-      stream: at the file's start.
-      max_bytes: refuse tensors that need more.
+    `max_bytes` limits its tensors.
 
     Raises:
       ValueError: damaged, hostile, or no state dict.
@@ -170,12 +154,9 @@ def _read_tensors(
     keys_of: dict[Storage, list[str]] = {}
     for key, view in views.items():
         keys_of.setdefault(view.storage, []).append(key)
-    for what, sizes in (
-        ("tensors", (_num_bytes(view) for view in views.values())),
-        ("storages", (storage.num_bytes for storage in keys_of)),
-    ):
-        if (total := sum(sizes)) > max_bytes:
-            raise ValueError(f"{what} of {total} bytes, expected at most {max_bytes}")
+    for kind, parts in (("tensors", views.values()), ("storages", keys_of)):
+        if (total := sum(part.num_bytes for part in parts)) > max_bytes:
+            raise ValueError(f"{kind} of {total} bytes, expected at most {max_bytes}")
     arrays: dict[str, np.ndarray] = {}
     for storage, keys in keys_of.items():
         data = read_storage(storage)
@@ -186,10 +167,6 @@ def _read_tensors(
             )
         arrays.update((key, _copy_out(views[key], data)) for key in keys)
     return {key: arrays[key] for key in views}
-
-
-def _num_bytes(view: TensorView) -> int:
-    return math.prod(view.size) * view.storage.dtype.itemsize
 
 
 def _copy_out(view: TensorView, data: bytes) -> np.ndarray:

@@ -41,25 +41,23 @@ class TensorView(NamedTuple):
     size: tuple[int, ...]
     stride: tuple[int, ...]
 
+    @property
+    def num_bytes(self) -> int:
+        """Length of its elements."""
+        return math.prod(self.size) * self.storage.dtype.itemsize
+
 
 def _as_dict(pairs: Iterable[Any] = ()) -> dict[str | int, Any]:
-    """A dict of keys and values.
+    """Make a dict of keys and values.
 
-    Keys are strings or numbers: to hash a tuple that holds another one twice, and so
-    on a hundred levels down, takes forever.
-
-    Raises:
-      ValueError: a key of another type.
+    Keys are strings or numbers: to hash a tuple that holds another one twice, and so on
+    a hundred levels down, takes forever.
     """
     return {_require(key, (str, int)): value for key, value in pairs}
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorView:
-    """Describe a tensor.
-
-    Raises:
-      ValueError: it reaches outside its storage, or has more elements than that.
-    """
+    """Describe a tensor; refuse one that reaches outside its storage."""
     _require(storage, Storage)
     numbers = (offset, *_require(size, tuple), *_require(stride, tuple))
     axes_agree = len(size) == len(stride) <= _MAX_AXES
@@ -75,21 +73,13 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
     return TensorView(storage, offset, size, stride)
 
 
-def _parameter(data: Any, *_: Any) -> TensorView:
-    return _require(data, TensorView)
-
-
 def _is_count(value: Any) -> bool:
-    """Whether the value is a natural number of 63 bits."""
+    """True for a natural number of 63 bits."""
     return type(value) is int and 0 <= value < 2**63
 
 
 def _require(value: Any, kind: type | tuple[type, ...]) -> Any:
-    """The value itself, if it is of that kind.
-
-    Raises:
-      ValueError: it is not.
-    """
+    """Return the value if it is of that kind, else raise `ValueError`."""
     if not isinstance(value, kind):
         raise ValueError(
             f"damaged pickle (a {type(value).__name__} where {kind} is expected)"
@@ -253,7 +243,8 @@ _INSTRUCTIONS: dict[str, Callable[[PickleReader, Any], None]] = {
     "BUILD": PickleReader._build,
     "BINPERSID": PickleReader._persistent_id,
 }
-_DTYPES = {
+# PyTorch's names of storages, without `Storage`, and NumPy's of their dtypes.
+DTYPES = {
     "Double": "<f8",
     "Float": "<f4",
     "Half": "<f2",
@@ -267,6 +258,6 @@ _DTYPES = {
 _GLOBALS: dict[str, Any] = {
     "collections OrderedDict": _as_dict,
     "torch._utils _rebuild_tensor_v2": _tensor,
-    "torch._utils _rebuild_parameter": _parameter,
-    **{f"torch {name}Storage": np.dtype(code) for name, code in _DTYPES.items()},
+    "torch._utils _rebuild_parameter": lambda data, *_: _require(data, TensorView),
+    **{f"torch {name}Storage": np.dtype(code) for name, code in DTYPES.items()},
 }

@@ -1,7 +1,12 @@
-"""Nested variables <-> flat mappings with paths such as `params/dense/backbone`."""
+"""Trees of variables: flat by path, and against the arrays of a file."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
+
+from logocap_jax.torch_rows import PathArrays, Shapes
 
 # `{"params": ..., "batch_stats": ...}`, nested dicts whose leaves are arrays.
 Variables = Mapping[str, Any]
@@ -36,3 +41,89 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{path}: a folder of the same path exists")
         node[name] = leaf
     return tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Outcome for each array."""
+
+    used: list[str]  #: names in the file of the arrays that were taken
+    unused: list[str]  #: names in the file that the model has no place for
+    #: Paths in the model that the file has no array for; of a file that is of no whole
+    #: model, the modules of its method that it lacks.
+    missing: list[str]
+    wrong_shape: list[str]  #: path, shape in the file (our layout), shape expected
+
+    @property
+    def complete(self) -> bool:
+        """True if file and model agree one to one."""
+        return not (self.unused or self.missing or self.wrong_shape)
+
+    def format(self, *, max_names: int = 20) -> str:
+        """Table of counts, then up to `max_names` names of each kind but the used."""
+        rows = {
+            "used": self.used,
+            "unused": self.unused,
+            "missing": self.missing,
+            "wrong shape": self.wrong_shape,
+        }
+        lines = [f"{kind:<12}{len(names):>6}" for kind, names in rows.items()]
+        del rows["used"]
+        for kind, names in rows.items():
+            if names:
+                lines += ["", f"{kind}:", *(f"  {name}" for name in names[:max_names])]
+            if len(names) > max_names:
+                lines.append(f"  ... and {len(names) - max_names} more")
+        return "\n".join(lines)
+
+    def require_complete(self) -> None:
+        """Refuse anything but a one-to-one match.
+
+        Raises:
+          ValueError: an array is unused, missing or of the wrong shape.
+        """
+        if self.complete:
+            return
+        counts = (
+            ("unused", self.unused),
+            ("missing", self.missing),
+            ("of the wrong shape", self.wrong_shape),
+        )
+        found = ", ".join(
+            f"{len(names)} arrays {kind} (first: {names[0]})"
+            for kind, names in counts
+            if names
+        )
+        raise ValueError(f"{found}; a partial load (--partial) takes what fits")
+
+
+def match_arrays(
+    source: PathArrays, shapes: Shapes, *, optional: Iterable[str] = ()
+) -> tuple[dict[str, np.ndarray], Report]:
+    """Split arrays into those that the model takes and the rest.
+
+    `optional` are parts of the model (paths without the collection, such as `scorer`)
+    that may be absent as a whole.
+    """
+    taken, report = {}, Report([], list(source.unknown), [], [])
+    for path, array in source.arrays.items():
+        if path not in shapes:
+            report.unused.append(source.names[path])
+        elif array.shape != shapes[path]:
+            report.wrong_shape.append(
+                f"{path}: got {array.shape}, expected {shapes[path]}"
+            )
+        else:
+            taken[path] = array
+            report.used.append(source.names[path])
+    absent = [part for part in optional if not any(_below(source.arrays, part))]
+    left_out = {path for part in absent for path in _below(shapes, part)}
+    report.missing.extend(
+        path for path in shapes if path not in source.arrays and path not in left_out
+    )
+    return taken, report
+
+
+def _below(paths: Mapping[str, object], part: str) -> Iterable[str]:
+    """The paths in a part, whatever their collection."""
+    return (path for path in paths if path.partition("/")[2].startswith(f"{part}/"))

@@ -1,7 +1,6 @@
 import json
 import pathlib
 
-import jax
 import pytest
 
 from data_pipeline.drawn import write_drawn_dataset
@@ -9,13 +8,6 @@ from logocap_jax import cli
 
 CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
 SETTING = "64x64, float32"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def benchmark(kind, *arguments, config=CONFIG):

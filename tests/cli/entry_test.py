@@ -5,20 +5,41 @@ import sys
 
 import pytest
 
+from logocap_jax import cli
+from logocap_jax.cli import train
+from logocap_jax.training.errors import DivergedError, SaveError
+from tests import programs
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = "--config=configs/demo.py"
 WORKDIR = "--workdir=never_made"
 
 
 def run(script, *flags):
+    """A script in a process of its own."""
     return subprocess.run(
         [sys.executable, script, *flags],
         cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        env=os.environ | programs.one_device(),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Does what a script does, in this process; its exit code and what it prints."""
+    monkeypatch.chdir(ROOT)
+
+    def call_(command, *flags):
+        try:
+            code = cli.main([command, *flags])
+        except SystemExit as ended:
+            code = ended.code
+        return code, *capsys.readouterr()
+
+    return call_
 
 
 @pytest.mark.row("configs")
@@ -56,12 +77,12 @@ def run(script, *flags):
         ([WORKDIR], "the following arguments are required: --config"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_one_line(flags, expected):
-    done = run("train.py", *flags)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith(f"error: {expected}")
-    assert done.stderr.count("\n") == 1
+def test_a_mistake_on_the_command_line_is_one_line(call, flags, expected):
+    code, out, error = call("train", *flags)
+    assert code == 2
+    assert out == ""
+    assert error.startswith(f"error: {expected}")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.row("configs")
@@ -81,36 +102,44 @@ def test_a_mistake_that_the_run_finds_is_one_line():
         ([WORKDIR, "--weights=a", "--out=b"], "got --workdir=never_made --weights=a"),
     ],
 )
-def test_evaluation_says_what_it_needs(flags, expected):
-    done = run("eval.py", DEMO, *flags)
+def test_evaluation_says_what_it_needs(call, flags, expected):
+    code, _, error = call("eval", DEMO, *flags)
+    assert code == 2
+    assert error.startswith(f"error: {expected}")
+    assert error.count("\n") == 1
+
+
+def test_a_script_is_its_command():
+    done = run("eval.py", DEMO)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {expected}")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: got --workdir=None --weights=None --out=None")
+
+
+def fails(error):
+    def body():
+        raise error
+
+    return body
 
 
 @pytest.mark.row("exit codes")
 @pytest.mark.parametrize(
     ("body", "code", "error"),
     [
-        ("raise DivergedError('too far')", 6, "error: too far\n"),
-        ("raise SaveError('no space')", 7, "error: no space\n"),
-        ("raise ValueError('other')", 2, "error: other\n"),
-        ("raise KeyboardInterrupt", 130, "error: interrupted\n"),
-        ("return 143", 143, ""),
-        ("return None", 0, ""),
+        (fails(DivergedError("too far")), 6, "error: too far\n"),
+        (fails(SaveError("no space")), 7, "error: no space\n"),
+        (fails(ValueError("other")), 2, "error: other\n"),
+        (fails(KeyboardInterrupt), 130, "error: interrupted\n"),
+        (lambda: 143, 143, ""),
+        (lambda: None, 0, ""),
     ],
 )
-def test_the_exit_code_tells_why_a_script_has_ended(body, code, error):
-    script = f"""
-import sys
-from logocap_jax import cli
-from logocap_jax.cli import entry
-from logocap_jax.training.errors import DivergedError, SaveError
-def body(args):
-    with entry.logging_and_processes(args):
-        {body}
-cli.train.run = body
-sys.exit(cli.main(["train", "--config=demo", "--workdir=never_made"]))
-"""
-    done = run("-c", script)
-    assert (done.returncode, done.stdout, done.stderr) == (code, "", error)
+def test_the_exit_code_tells_why_a_script_has_ended(
+    call, monkeypatch, body, code, error
+):
+    def run_(args):
+        with train.logging_and_processes(args):
+            return body() or 0
+
+    monkeypatch.setattr(cli.train, "run", run_)
+    assert call("train", "--config=demo", "--workdir=never_made") == (code, "", error)

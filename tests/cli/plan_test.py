@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from logocap_jax import cli
+from tests import programs
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tiny_config.py"
 COMMAND = "import sys; from logocap_jax import cli; sys.exit(cli.main(sys.argv[1:]))"
@@ -17,10 +18,10 @@ COMMAND = "import sys; from logocap_jax import cli; sys.exit(cli.main(sys.argv[1
 def plan_apart(*arguments):
     """`logocap plan` in a process of its own, which may have other devices."""
     # Less optimised code is compiled faster, and tells the same.
-    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    flags = f"--xla_backend_optimization_level=0 {programs.quick_flags()}"
     return subprocess.run(
         [sys.executable, "-c", COMMAND, "plan", "--config", TINY, *arguments],
-        env=environment,
+        env=os.environ | {"XLA_FLAGS": flags},
         capture_output=True,
         text=True,
         check=False,

@@ -1,11 +1,15 @@
+import functools
 import re
 import shutil
 
+import jax
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from logocap_jax import cli
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment import run
+from logocap_jax.experiment.settings import load_config
 from tests.docs import world
 from tests.docs.pages import PAGES, ROOT, blocks, commands
 from tests.docs.parsers import SCRIPTS, arguments, options
@@ -50,8 +54,11 @@ INLINE = [
     for command in commands(block)
 ]
 OURS = [c for c in (*COMMANDS, *INLINE) if is_ours(c)]
-# These compile networks of their own.
-SLOW_PAGES = ("docs/export.md", "docs/own_data.md", "docs/protocols.md")
+# These compile networks of their own, or are of what only LOGO-CAP has.
+SLOW_PAGES = (
+    *("docs/export.md", "docs/own_data.md", "docs/protocols.md"),
+    "docs/tutorial.md",
+)
 RUN_PAGES = [
     pytest.param(page, marks=pytest.mark.slow if page in SLOW_PAGES else ())
     for page in sorted({b.page for b in BLOCKS if b.language in ("python", "sh")})
@@ -106,21 +113,35 @@ def test_a_target_of_the_makefile_exists(command):
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """The world that each page starts from."""
-    folder = tmp_path_factory.mktemp("docs") / "world"
-    folder.mkdir()
-    wanted = ("logocap prepare coco", "logocap train")
-    readme = [c for c in COMMANDS if c.place.startswith("README.md")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        world.build([c.words for c in readme if c.text.startswith(wanted)])
-        yield folder
+def prepare(tmp_path_factory):
+    """Makes the world that a page starts from, once for each method."""
+
+    @functools.cache
+    def prepare_(method):
+        folder = tmp_path_factory.mktemp("docs") / "world"
+        folder.mkdir()
+        wanted = ("logocap prepare coco", "logocap train")
+        readme = [c for c in COMMANDS if c.place.startswith("README.md")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            setting_up = [c.words for c in readme if c.text.startswith(wanted)]
+            world.build(setting_up, method=method)
+        return folder
+
+    return prepare_
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+    """Programs for one device are compiled faster."""
+    mesh = Mesh(np.asarray(jax.devices()[:1]), ("data",))
+    monkeypatch.setattr(run, "make_mesh", lambda: mesh)
 
 
 @pytest.mark.parametrize("page", RUN_PAGES)
-def test_what_a_page_tells_to_run_runs(page, prepared, tmp_path, monkeypatch):
-    shutil.copytree(prepared, tmp_path / "world")
+def test_what_a_page_tells_to_run_runs(page, prepare, tmp_path, monkeypatch):
+    method = "logocap" if page in SLOW_PAGES else "center_offset"
+    shutil.copytree(prepare(method), tmp_path / "world")
     monkeypatch.chdir(tmp_path / "world")
     shape = (1, 64, 128, 3) if page == "docs/export.md" else (64, 96, 3)
     names = {"image": np.zeros(shape, np.uint8), "__name__": page}

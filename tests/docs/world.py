@@ -1,6 +1,6 @@
 """A folder where every name that the pages use is a real small thing.
 
-The network is `tests/tiny_config.py`, trained by the commands of README.
+The network is `tests/tiny_config.py` with a method, trained by the commands of README.
 """
 
 import pathlib
@@ -12,11 +12,11 @@ from logocap_jax import cli
 from tests.docs.pages import ROOT
 from tests.docs.parsers import arguments
 
-_CONFIG = f"""
-from logocap_jax.experiment.configs import load_config
+_CONFIG = """
+from logocap_jax.experiment.settings import load_config
 
 def get_config():
-    config = load_config({str(ROOT / "tests/tiny_config.py")!r})
+    config = load_config({path!r}, ["method.name={method}"])
     config.data.dir = "demo/data"
     config.method.backbone.modules = (1, 1, 1)  # what a converted file is read by
     return config
@@ -52,15 +52,16 @@ def run(words: Sequence[str]) -> None:
     assert cli.main(arguments(argv)) == 0
 
 
-def build(setting_up: Iterable[Sequence[str]]) -> None:
+def build(setting_up: Iterable[Sequence[str]], *, method: str) -> None:
     """Fill the current folder; `setting_up` prepares `data` and trains `runs/w32`.
 
     That run starts from nothing: the weights to start from are made of it.
     """
+    config = _CONFIG.format(path=str(ROOT / "tests/tiny_config.py"), method=method)
     configs = pathlib.Path("configs")
     configs.mkdir()
     for path in ROOT.glob("configs/[!_]*.py"):
-        (configs / path.name).write_text(_CONFIG)
+        (configs / path.name).write_text(config)
     drawn = pathlib.Path("data/coco")
     write_drawn_dataset(drawn, num_train=8, num_val=4, size=96, seed=0, progress=False)
     for words in setting_up:

@@ -5,11 +5,8 @@ import numpy as np
 import pytest
 
 from logocap_jax import evaluation, skeletons
-from logocap_jax.evaluation.crowdpose import (
-    METRICS,
-    describe_crowd_index,
-    evaluate_crowdpose,
-)
+from logocap_jax.evaluation.crowdpose import METRICS, evaluate_crowdpose
+from logocap_jax.evaluation.protocol import Protocol
 from tests.evaluation.perturbed import PERTURBATIONS, found, labelled
 
 
@@ -89,7 +86,8 @@ def test_thresholds_of_the_crowd_index_can_be_chosen(
 
 
 def test_output_can_say_what_easy_medium_and_hard_are():
-    assert describe_crowd_index() == "crowd index: easy < 0.2 <= medium < 0.8 <= hard"
+    note = Protocol(skeletons.CROWDPOSE).note
+    assert note.endswith("; crowd index: easy < 0.2 <= medium < 0.8 <= hard")
 
 
 def test_area_is_53_percent_of_the_box(sample):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from logocap_jax.evaluation.coco import evaluate_coco
-from logocap_jax.evaluation.error_report import report_errors
-from logocap_jax.evaluation.error_table import format_reports
+from logocap_jax.evaluation.error_report import format_reports, report_errors
 from logocap_jax.skeletons import COCO
 from tests.evaluation.perturbed import PERTURBATIONS, found, labelled
 

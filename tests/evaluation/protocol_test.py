@@ -5,8 +5,7 @@ import pytest
 
 from logocap_jax.evaluation.coco import evaluate_coco, load_ground_truth
 from logocap_jax.evaluation.crowdpose import evaluate_crowdpose
-from logocap_jax.evaluation.protocol import Protocol
-from logocap_jax.evaluation.table import format_table
+from logocap_jax.evaluation.protocol import Protocol, format_table
 from logocap_jax.skeletons import COCO, CROWDPOSE
 from tests.evaluation.perturbed import found, labelled
 

@@ -3,7 +3,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from logocap_jax.evaluation.pycocotools_eval import ArrayEval
+from logocap_jax.evaluation.matching import ArrayEval
 from logocap_jax.skeletons import COCO as SKELETON
 from logocap_jax.skeletons import CROWDPOSE
 

@@ -4,8 +4,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from logocap_jax.evaluation.results import ImagePoses
-from logocap_jax.evaluation.submission import write_submission
+from logocap_jax.evaluation.results import ImagePoses, write_submission
 
 
 def _poses(image_id=7, count=2):

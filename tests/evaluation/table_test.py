@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from logocap_jax.evaluation.table import COLUMNS, format_table, write_metrics
+from logocap_jax.evaluation.protocol import COLUMNS, format_table, write_metrics
 
 _ROWS = {
     "initial": {

@@ -4,8 +4,7 @@ import pathlib
 import pytest
 from ml_collections import ConfigDict
 
-from logocap_jax.experiment.configs import load_config
-from logocap_jax.experiment.settings import default_config, read_settings
+from logocap_jax.experiment.settings import default_config, load_config, read_settings
 from logocap_jax.methods import default_settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -144,8 +143,7 @@ def annotations(tree: ast.AST):
 
 # Below it all functions take a `Run` or plain values.
 TAKE_CONFIGS = {
-    "configs.py": "loads and changes them",
-    "settings.py": "makes and changes them",
+    "settings.py": "loads, makes and changes them",
     "run.py": {"resolve"},
 }
 

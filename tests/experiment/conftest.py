@@ -2,6 +2,7 @@ import copy
 import logging
 import pathlib
 import runpy
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from data_pipeline.drawn import write_drawn_dataset
+from logocap_jax.experiment.settings import change_method
+from logocap_jax.methods import METHODS
 from tests.runs import train_from_config
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
@@ -35,6 +38,24 @@ def tiny_config(drawn_dir) -> ConfigDict:
 def config(tiny_config) -> ConfigDict:
     """A copy to change."""
     return copy.deepcopy(tiny_config)
+
+
+@pytest.fixture(scope="module")
+def quick_config(tiny_config) -> Iterator[ConfigDict]:
+    """The same run of a method that compiles in no time; copy it to change it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METHODS, "peaks", "tests.toys.methods.peaks")
+        config = copy.deepcopy(tiny_config)
+        change_method(config, "peaks")
+        yield config
+
+
+@pytest.fixture(scope="module")
+def quick_run(quick_config, tmp_path_factory) -> pathlib.Path:
+    """The folder of a finished run of it."""
+    workdir = tmp_path_factory.mktemp("quick") / "run"
+    train_from_config(quick_config, workdir)
+    return workdir
 
 
 class Run(NamedTuple):

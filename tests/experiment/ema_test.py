@@ -10,14 +10,14 @@ import pytest
 from logocap_jax import cli
 from logocap_jax.experiment.run import resolve
 from logocap_jax.weights.files import load_variables, load_weights
-from logocap_jax.weights.settings import load_method
+from logocap_jax.weights.settings import build_fitting, load_settings
 from logocap_jax.weights.trees import flatten
 from tests.runs import evaluate_from_config, train_from_config
 
 
 @pytest.fixture(scope="module")
-def averaged_config(tiny_config):
-    config = tiny_config.copy_and_resolve_references()
+def averaged_config(quick_config):
+    config = quick_config.copy_and_resolve_references()
     config.ema_decay, config.epochs = 0.9, 1
     return config
 
@@ -49,11 +49,12 @@ def test_the_average_is_the_runs_answer_and_the_raw_weights_are_there(workdir, s
     assert_same(load_variables(workdir), state.ema)
     assert_same(load_variables(workdir, raw=True), state.variables)
     kernels = [
-        flatten(tree)["params/dense/backbone/stem_conv1/kernel"]
+        flatten(tree)["params/peaks/conv0/kernel"]
         for tree in (state.ema, state.variables)
     ]
     assert not np.array_equal(*kernels)
-    _, variables, _ = load_method(workdir, {})
+    settings, variables = load_settings(workdir, {})
+    build_fitting(workdir, settings, variables)
     assert_same(variables, state.ema)
 
 
@@ -77,8 +78,8 @@ def test_both_are_evaluated_and_the_average_tells_the_best(
     average = json.loads((tmp_path / "average" / "metrics.json").read_text())
     assert {f"{name}_ema": row for name, row in average.items()}.items() <= rows.items()
     assert {*rows} == {*average, *(f"{name}_ema" for name in average)}
-    found = tmp_path / "run" / "results_logocap_ema.json"
-    expected = tmp_path / "average" / "results_logocap.json"
+    found = tmp_path / "run" / "results_peaks_ema.json"
+    expected = tmp_path / "average" / "results_peaks.json"
     assert found.read_text() == expected.read_text()
     meta = workdir / "checkpoints" / "best" / "2" / "meta" / "metadata"
-    assert json.loads(meta.read_bytes())["score"] == rows["logocap_ema"]["AP"]
+    assert json.loads(meta.read_bytes())["score"] == rows["peaks_ema"]["AP"]

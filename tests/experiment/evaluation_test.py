@@ -1,3 +1,4 @@
+import copy
 import json
 import logging
 import zipfile
@@ -32,6 +33,12 @@ def assert_metrics(rows, *names):
 
 
 @pytest.fixture
+def quick_variables(quick_config):
+    """Fresh ones of the quick method."""
+    return jax.device_get(resolve(quick_config).fresh_state().variables)
+
+
+@pytest.fixture
 def variables(config):
     """Fresh ones: their poses are nonsense, but there are some."""
     return jax.device_get(resolve(config).fresh_state().variables)
@@ -58,9 +65,10 @@ def test_a_run_becomes_numbers_results_overlays_and_curves(
     assert cv2.imread(str(overlays[0])).shape[:2] >= (96, 96)
 
 
-def test_evaluating_again_gives_the_same_files(finished_run, config, tmp_path):
+def test_evaluating_again_gives_the_same_files(quick_run, quick_config, tmp_path):
+    config = copy.deepcopy(quick_config)
     for name in ("one", "two"):
-        evaluate(config, tmp_path / name, workdir=finished_run.workdir)
+        evaluate(config, tmp_path / name, workdir=quick_run)
     for path in (tmp_path / "one").glob("*.json"):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
@@ -85,10 +93,13 @@ def test_a_run_may_be_evaluated_at_several_scales(finished_run, config, tmp_path
 
 
 @pytest.mark.parametrize("save", [save_safetensors, save_variables])
-def test_weights_are_evaluated_as_they_are(config, variables, tmp_path, save):
-    save(tmp_path / "weights.safetensors", variables)
+def test_weights_are_evaluated_as_they_are(
+    quick_config, quick_variables, tmp_path, save
+):
+    config = copy.deepcopy(quick_config)
+    save(tmp_path / "weights.safetensors", quick_variables)
     rows = evaluate(config, tmp_path / "out", weights=tmp_path / "weights.safetensors")
-    assert_metrics(rows, "initial", "logocap", "bound")
+    assert_metrics(rows, "peaks")
     assert not (tmp_path / "out" / "loss_curve.png").exists()
     assert not (tmp_path / "out" / "overlays").exists()
 
@@ -109,9 +120,10 @@ def test_analysis_says_of_both_sets_where_they_are_wrong(
 
 
 def test_images_without_people_can_be_left_out_of_the_score(
-    finished_run, config, drawn_dir, tmp_path
+    quick_run, quick_config, drawn_dir, tmp_path
 ):
     """On a copy of the data in which nobody of all but one image is labelled."""
+    config = copy.deepcopy(quick_config)
     data = tmp_path / "data"
     (data / "annotations").mkdir(parents=True)
     (data / "val2017").symlink_to(drawn_dir / "val2017")
@@ -123,19 +135,18 @@ def test_images_without_people_can_be_left_out_of_the_score(
     ]
     (data / name).write_text(json.dumps(truth))
     config.data.dir = str(data)
-    evaluate(config, tmp_path / "all", workdir=finished_run.workdir)
-    rows = evaluate(
-        config, tmp_path / "some", workdir=finished_run.workdir, people_only=True
-    )
+    evaluate(config, tmp_path / "all", workdir=quick_run)
+    rows = evaluate(config, tmp_path / "some", workdir=quick_run, people_only=True)
     for set_name, row in rows.items():
         results = json.loads((tmp_path / f"all/results_{set_name}.json").read_text())
         assert row == evaluate_coco(truth, results, image_ids=[kept])
 
 
 def test_test_dev_becomes_what_cocos_server_takes(
-    config, variables, drawn_dir, tmp_path
+    quick_config, quick_variables, drawn_dir, tmp_path
 ):
-    save_safetensors(tmp_path / "weights.safetensors", variables)
+    config = copy.deepcopy(quick_config)
+    save_safetensors(tmp_path / "weights.safetensors", quick_variables)
     data = tmp_path / "data"
     (data / "annotations").mkdir(parents=True)
     (data / "test2017").symlink_to(drawn_dir / "val2017")
@@ -155,7 +166,7 @@ def test_test_dev_becomes_what_cocos_server_takes(
     assert {result["image_id"] for result in results} <= {i["id"] for i in images}
     config.data.dir = str(drawn_dir)
     evaluate(config, tmp_path / "val", weights=weights)
-    expected = json.loads((tmp_path / "val" / "results_logocap.json").read_text())
+    expected = json.loads((tmp_path / "val" / "results_peaks.json").read_text())
     assert len(results) == len(expected) > 0
     for got, same in zip(results, expected, strict=True):
         assert got["image_id"] == same["image_id"]
@@ -203,10 +214,11 @@ def test_the_baseline_runs_through_the_same_wiring(config, tmp_path):
 
 
 def test_prepared_data_score_as_the_folder_they_come_from(
-    finished_run, config, drawn_dir, tmp_path
+    quick_run, quick_config, drawn_dir, tmp_path
 ):
-    direct = evaluate(config, tmp_path / "direct", workdir=finished_run.workdir)
+    config = copy.deepcopy(quick_config)
+    direct = evaluate(config, tmp_path / "direct", workdir=quick_run)
     prepare_coco(drawn_dir, tmp_path / "data", skeleton=skeletons.COCO, progress=False)
     config.data.dir = str(tmp_path / "data")
-    prepared = evaluate(config, tmp_path / "prepared", workdir=finished_run.workdir)
+    prepared = evaluate(config, tmp_path / "prepared", workdir=quick_run)
     assert prepared == direct

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from logocap_jax import cli
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
 from tests.runs import train_from_config
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"

@@ -1,6 +1,6 @@
 import pytest
 
-from logocap_jax.experiment.inference import answer_set
+from logocap_jax.experiment.evaluation import answer_set
 from logocap_jax.methods import build_method
 from logocap_jax.methods.initial_poses import TINY
 

@@ -1,6 +1,7 @@
+import copy
+
 import jax
 import numpy as np
-import pytest
 
 from logocap_jax.experiment.run import resolve
 from logocap_jax.weights.files import save_safetensors, save_torch
@@ -8,15 +9,15 @@ from logocap_jax.weights.trees import flatten
 from tests.runs import restore_last, train_from_config
 
 
-@pytest.fixture(scope="module")
-def other(tiny_config):
+def moved(config):
     """Weights of the model that are nowhere the fresh ones."""
-    method = resolve(tiny_config).method
+    method = resolve(config).method
     fresh = jax.device_get(jax.jit(method.init)(jax.random.key(0)))
     return jax.tree.map(lambda leaf: leaf + np.float32(1), fresh)
 
 
-def test_the_baseline_starts_from_logocap(config, other, tmp_path):
+def test_the_baseline_starts_from_logocap(config, tmp_path):
+    other = moved(config)
     save_torch(tmp_path / "weights", other)
     settings = {
         name: value
@@ -35,8 +36,10 @@ def test_the_baseline_starts_from_logocap(config, other, tmp_path):
 
 
 def test_a_run_starts_from_the_weights_and_later_goes_on_without_them(
-    config, other, tmp_path, caplog
+    quick_config, tmp_path, caplog
 ):
+    config = copy.deepcopy(quick_config)
+    other = moved(config)
     weights, workdir = tmp_path / "weights", tmp_path / "run"
     save_safetensors(weights, other)
     config.init_from = str(weights)

@@ -18,12 +18,12 @@ from data_pipeline.read.find_skeleton import find_skeleton
 from logocap_jax import cli
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import ImagePoses
-from logocap_jax.experiment import inference
+from logocap_jax.experiment import evaluation
 from logocap_jax.experiment.run import resolve
 from logocap_jax.predictor.exported import read_export
 from logocap_jax.training.errors import MismatchError
 from logocap_jax.weights.files import save_safetensors
-from logocap_jax.weights.settings import load_method
+from logocap_jax.weights.settings import build_fitting, config_of, load_settings
 from tests.runs import evaluate_from_config, restore_last, train_from_config
 
 NAMES = ("nose", "left_ear", "right_ear", "rump", "tail")
@@ -107,7 +107,7 @@ def test_poses_are_scored_with_the_sigmas_of_the_data(animal_config):
             images.append(
                 ImagePoses(image["id"], points, np.ones_like(points[..., 0]), scores)
             )
-        rows = inference.score(truth, {"found": images}, Protocol(skeleton))
+        rows = evaluation.score(truth, {"found": images}, Protocol(skeleton))
         return rows["found"]["AP"]
 
     assert score(skeleton, 0) > 0.99
@@ -150,7 +150,9 @@ def test_other_weights_are_told_it(animal_config, animals_dir, tmp_path, capsys)
     assert "--skeleton DIR" in line
     skeleton = find_skeleton(animals_dir)
     changes = {"skeleton": dataclasses.asdict(skeleton)}
-    assert load_method(path, changes)[2] == skeleton
+    settings, variables = load_settings(path, changes)
+    build_fitting(path, settings, variables)
+    assert config_of(settings).skeleton == skeleton
 
 
 def test_records_go_on_with_the_run_and_score_the_same(

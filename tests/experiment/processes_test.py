@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests import programs
 from tests.processes_test import free_port
 
 pytestmark = pytest.mark.slow
@@ -17,17 +18,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "tests" / "tiny_config.py"
 
 
-def run(script, *arguments, processes, devices, programs_dir):
+def run(script, *arguments, processes, devices):
     """Run a script in some processes; returns what each has printed."""
-    environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
-        "JAX_COMPILATION_CACHE_DIR": str(programs_dir / f"{processes}x{devices}"),
-        "PYTHONPATH": str(ROOT),
-        # Sums on a CPU depend on the number of threads.
-        "NPROC": "1",
-    }
+    environment = (
+        os.environ
+        | programs.one_thread(devices)
+        | {
+            "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+            "PYTHONPATH": str(ROOT),
+        }
+    )
     address = f"localhost:{free_port()}"
     started = []
     for index in range(processes):
@@ -55,7 +55,7 @@ LAYOUTS = ((1, 1), (1, 2), (1, 4), (1, 8), (2, 1))
 
 
 @pytest.fixture(scope="module")
-def workdirs(drawn_dir, programs_dir, tmp_path_factory):
+def workdirs(drawn_dir, tmp_path_factory):
     """One run on each layout."""
     root = tmp_path_factory.mktemp("processes")
     workdirs = {layout: root / "x".join(map(str, layout)) for layout in LAYOUTS}
@@ -66,7 +66,6 @@ def workdirs(drawn_dir, programs_dir, tmp_path_factory):
             *(f"--workdir={workdir}", "--config.epochs=2.5"),
             processes=processes,
             devices=devices,
-            programs_dir=programs_dir,
         )
     return workdirs
 
@@ -91,7 +90,7 @@ def test_any_number_of_devices_and_processes_takes_the_steps_of_one(workdirs, la
 
 
 @pytest.fixture(scope="module")
-def evaluated(workdirs, drawn_dir, programs_dir, tmp_path_factory):
+def evaluated(workdirs, drawn_dir, tmp_path_factory):
     """What each layout makes of the same weights."""
     root = tmp_path_factory.mktemp("evaluated")
     outs = {layout: root / "x".join(map(str, layout)) for layout in LAYOUTS}
@@ -102,7 +101,6 @@ def evaluated(workdirs, drawn_dir, programs_dir, tmp_path_factory):
             *(f"--workdir={workdirs[1, 1]}", f"--out={out}", "--draw=2"),
             processes=processes,
             devices=devices,
-            programs_dir=programs_dir,
         )
     return outs
 

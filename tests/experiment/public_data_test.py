@@ -29,8 +29,8 @@ def lay_out(shared_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def crowdpose_run(lay_out, tiny_config, tmp_path_factory):
-    config = copy.deepcopy(tiny_config)
+def crowdpose_run(lay_out, quick_config, tmp_path_factory):
+    config = copy.deepcopy(quick_config)
     root = lay_out("crowdpose", "crowdpose_{}.json", "train", "val", "test")
     config.data.dir = str(root)
     config.batch_size = 8
@@ -66,33 +66,34 @@ def test_crowdpose_is_trained_on_and_scored_by_crowdedness(
     head = ["poses", "AP", "AP50", "AP75", "AP_easy", "AP_medium", "AP_hard"]
     assert any(line.split() == head for line in caplog.text.splitlines())
     rows = json.loads((tmp_path / "metrics.json").read_text())
-    assert rows["logocap"].keys() >= set(head[1:])
-    results = json.loads((tmp_path / "results_logocap.json").read_text())
+    assert rows["peaks"].keys() >= set(head[1:])
+    results = json.loads((tmp_path / "results_peaks.json").read_text())
     assert {len(result["keypoints"]) for result in results} <= {42}
 
 
 def test_ochuman_is_scored_with_weights_of_coco(
-    lay_out, finished_run, config, tmp_path
+    lay_out, quick_run, quick_config, tmp_path
 ):
+    config = copy.deepcopy(quick_config)
     name = "ochuman_coco_format_{}_range_0.00_1.00.json"
     config.data.dir = str(lay_out("ochuman", name, "val", "test"))
     for split in ("val", "test"):
         evaluate_from_config(
             config,
-            workdir=finished_run.workdir,
+            workdir=quick_run,
             weights=None,
             out=tmp_path / split,
             split=split,
         )
         rows = json.loads((tmp_path / split / "metrics.json").read_text())
-        assert rows["logocap"].keys() >= {"AP", "APM", "APL"}
+        assert rows["peaks"].keys() >= {"AP", "APM", "APL"}
 
 
-def test_thresholds_are_for_crowdpose_only(finished_run, config, tmp_path):
+def test_thresholds_are_for_crowdpose_only(quick_run, quick_config, tmp_path):
     with pytest.raises(ValueError, match="skeleton 'coco', expected them for CrowdP"):
         evaluate_from_config(
-            config,
-            workdir=finished_run.workdir,
+            quick_config,
+            workdir=quick_run,
             weights=None,
             out=tmp_path,
             split="val",

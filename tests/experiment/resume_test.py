@@ -71,31 +71,31 @@ def at_line(caplog):
 
 @pytest.mark.row("R6")
 def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(
-    finished_run, at_line, config, tmp_path, caplog
+    quick_run, quick_config, at_line, tmp_path, caplog
 ):
     def break_off():
         raise KeyboardInterrupt
 
     # The checkpoint is of step 2.
     with at_line("step 3/4", break_off), pytest.raises(KeyboardInterrupt):
-        train_from_config(config, tmp_path)
+        train_from_config(quick_config, tmp_path)
     assert [line["step"] for line in metrics(tmp_path)] == [1, 2, 2, 3]
     with caplog.at_level(logging.INFO, "logocap_jax"):
-        train_from_config(config, tmp_path)
+        train_from_config(quick_config, tmp_path)
     assert any("going on after step 2" in line for line in caplog.messages)
-    assert_same_end(config, tmp_path, finished_run.workdir)
+    assert_same_end(quick_config, tmp_path, quick_run)
 
 
 @pytest.mark.row("R6")
 def test_a_signal_before_an_evaluation_ends_the_run_and_the_next_one_makes_up_for_it(
-    finished_run, at_line, config, tmp_path, caplog
+    quick_run, quick_config, at_line, tmp_path, caplog
 ):
     with at_line("step 2/4", lambda: os.kill(os.getpid(), signal.SIGTERM)):
-        assert train_from_config(config, tmp_path) == signal.SIGTERM
+        assert train_from_config(quick_config, tmp_path) == signal.SIGTERM
     assert caplog.messages[-1] == (
         f"SIGTERM: step 2 of 4 is saved in {tmp_path}; run the same command again to "
         "go on"
     )
     assert [line["step"] for line in metrics(tmp_path)] == [1, 2]
-    assert train_from_config(config, tmp_path) is None
-    assert_same_end(config, tmp_path, finished_run.workdir)
+    assert train_from_config(quick_config, tmp_path) is None
+    assert_same_end(quick_config, tmp_path, quick_run)

@@ -11,8 +11,8 @@ import pytest
 from jax.sharding import Mesh
 
 from data_pipeline.feed.examples import full_masks, make_example, stack_examples
-from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import resolve
+from logocap_jax.experiment.settings import load_config
 from logocap_jax.methods.base import LossOutput, Method, TrainStage
 from logocap_jax.sharding import replicated
 from logocap_jax.structures import Batch

@@ -1,3 +1,4 @@
+import copy
 import json
 import re
 import shutil
@@ -8,7 +9,7 @@ import pytest
 
 from logocap_jax.evaluation.protocol import Protocol
 from logocap_jax.evaluation.results import ImagePoses
-from logocap_jax.experiment.inference import score
+from logocap_jax.experiment.evaluation import score
 from logocap_jax.skeletons import COCO
 from logocap_jax.training.errors import DataError, DivergedError, MismatchError
 from tests.runs import restore_last, train_from_config
@@ -138,8 +139,9 @@ def test_annotations_that_cannot_be_scored_are_found_before_training(
 
 @pytest.mark.row("images")
 def test_an_image_that_turns_unreadable_is_a_fault_of_the_data(
-    config, drawn_dir, tmp_path
+    quick_config, drawn_dir, tmp_path
 ):
+    config = copy.deepcopy(quick_config)
     shutil.copytree(drawn_dir, tmp_path / "data")
     for path in (tmp_path / "data").rglob("train2017/*"):
         path.write_bytes(path.read_bytes()[:100])
@@ -150,7 +152,10 @@ def test_an_image_that_turns_unreadable_is_a_fault_of_the_data(
 
 
 @pytest.mark.row("R17")
-def test_losses_that_are_not_finite_end_the_run_and_are_never_saved(config, tmp_path):
+def test_losses_that_are_not_finite_end_the_run_and_are_never_saved(
+    quick_config, tmp_path
+):
+    config = copy.deepcopy(quick_config)
     config.learning_rate = 1e30
     config.max_skipped_in_row = 2
     with pytest.raises(DivergedError, match=r"step \d: got losses or gradients"):

@@ -9,8 +9,8 @@ from configs import ablations
 from configs.ablations import VARIANTS
 from data_pipeline.drawn import write_drawn_dataset
 from experiments.ablations import commands, main
-from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import resolve
+from logocap_jax.experiment.settings import load_config
 
 
 @pytest.mark.parametrize("base", ablations.BASES)

@@ -1,5 +1,5 @@
 from configs.ablations import VARIANTS
-from experiments.table import Row, format_tables
+from experiments.ablations import Row, format_tables
 
 
 def row(variant, seed, answer, initial=0.2, people_only=None):

@@ -14,6 +14,7 @@ from logocap_jax import Predictor
 from logocap_jax.export import export
 from logocap_jax.predictor import exported
 from logocap_jax.predictor.exported import info_path, read_export
+from tests import programs
 
 pytestmark = pytest.mark.parity
 
@@ -77,7 +78,7 @@ def run_elsewhere(path, pixels, folder):
     files = [path, folder / "pixels.npy", folder / "out.npz"]
     subprocess.run(
         [sys.executable, "-c", ELSEWHERE, *map(str, files)],
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        env=os.environ | programs.one_device(),
         cwd=folder,
         check=True,
     )

@@ -14,20 +14,14 @@ import psutil
 import pytest
 
 from data_pipeline.drawn import write_drawn_dataset
-from logocap_jax.experiment.configs import load_config
+from logocap_jax.experiment.settings import load_config
+from logocap_jax.methods import METHODS
+from tests import programs
 from tests.faults.injector import FullDisk, Sent, limit_files
 from tests.runs import restore_last
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = "tests/faults/quick_config.py"
-ENVIRONMENT = {
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "",
-    # Sums depend on the number of threads.
-    "NPROC": "1",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-}
 
 
 @pytest.fixture(scope="session")
@@ -110,10 +104,8 @@ Start = Callable[..., Run]
 
 
 @pytest.fixture(scope="session")
-def start(drawn_dir, tmp_path_factory) -> Start:
-    """Starts a training on one device; programs are compiled once for all."""
-    cache = tmp_path_factory.mktemp("compiled_by_runs")
-    standard = ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+def start(drawn_dir) -> Start:
+    """Starts a training on one device."""
 
     def start_(
         workdir: pathlib.Path, *flags: str, environment: Mapping[str, str] = {}
@@ -126,7 +118,7 @@ def start(drawn_dir, tmp_path_factory) -> Start:
                     *flags,
                 ],
                 cwd=ROOT,
-                env=os.environ | standard | environment,
+                env=os.environ | programs.one_thread() | environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -166,7 +158,9 @@ def outcome() -> Callable[[pathlib.Path], tuple[Any, list[dict[str, float]]]]:
     """The arrays that a run has ended with, and what it wrote but for times."""
 
     def outcome_(workdir: pathlib.Path) -> tuple[Any, list[dict[str, float]]]:
-        state = restore_last(load_config(ROOT / CONFIG), workdir)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(METHODS, "peaks", "tests.toys.methods.peaks")
+            state = restore_last(load_config(ROOT / CONFIG), workdir)
         arrays = [leaf.tobytes() for leaf in jax.tree.leaves(jax.device_get(state))]
         lines = (workdir / "metrics.jsonl").read_text().splitlines()
         times = {"images_per_second", "data_wait_share", "seconds_per_step"}

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from tests import programs
 from tests.faults.injector import FlipBit, damage, largest_of_newest
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def test_a_run_of_one_process_goes_on_in_two_and_one_of_two_in_one(
     ends = [run.end() for run in start_two(tmp_path, "--config.epochs=3.0")]
     assert [ended.code for ended in ends] == [0, 0], ends
     assert "going on after step 4 of 6" in ends[0].out
-    four_devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    four_devices = programs.one_thread(devices=4)
     flags = ("--config.epochs=7.0", "--config.data.num_workers=1")
     ended = start(undisturbed, *flags, environment=four_devices).end()
     assert ended.code == 0, ended

@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+from tests import programs
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -18,7 +20,7 @@ def run_script(tmp_path):
     def run(script: str) -> list[str]:
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""},
+            env=os.environ | programs.one_device() | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,

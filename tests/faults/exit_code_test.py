@@ -30,9 +30,9 @@ def ends_before_training(start, workdir, *flags):
 # What is wrong -> flags, exit code, how the line begins.
 REFUSED = {
     "other settings": (
-        ["--config.method.heatmap_hidden=8"],
+        ["--config.method.channels=8"],
         3,
-        "checkpoint {run}/checkpoints/last/4 was made with method.heatmap_hidden=4 (",
+        "checkpoint {run}/checkpoints/last/4 was made with method.channels=4 (",
     ),
     "other batches": (["--config.batch_size=16"], 3, "checkpoint {run}/checkpoints/"),
     "no such setting": (["--config.method.name=dekr"], 2, "got method 'dekr', expect"),

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from logocap_jax.inference.rescale import to_image
+from logocap_jax.evaluation.results import to_image
 
 
 def _affine(angle, scale, shift):

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from logocap_jax.measure.collectives import (
+from logocap_jax.measure.programs import (
     KINDS,
     Collective,
     Traffic,

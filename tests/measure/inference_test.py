@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import resolve
+from logocap_jax.experiment.settings import load_config
 from logocap_jax.measure import inference
 from logocap_jax.measure.benchmark import BenchmarkOptions, Setting
 from logocap_jax.measure.inference import fill, write_photographs
@@ -19,13 +19,6 @@ from logocap_jax.structures import View
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = ROOT / "tests" / "tiny_config.py"
 TOYS = ROOT / "tests" / "toys" / "config.py"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

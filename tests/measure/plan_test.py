@@ -1,8 +1,8 @@
 import dataclasses
 import json
 
-from logocap_jax.measure.collectives import KINDS, Collective
 from logocap_jax.measure.plan import CompiledStep, Plan, format_plan, to_json
+from logocap_jax.measure.programs import KINDS, Collective
 from logocap_jax.measure.topologies import parse_topology
 from logocap_jax.skeletons import CROWDPOSE
 

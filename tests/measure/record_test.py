@@ -10,8 +10,7 @@ from logocap_jax.measure.record import (
     read_record,
     write_record,
 )
-from logocap_jax.measure.rows import Row
-from logocap_jax.measure.timing import Timing
+from logocap_jax.measure.rows import Row, Timing
 
 
 def make_rows(*names):

@@ -1,7 +1,6 @@
 import pytest
 
-from logocap_jax.measure.rows import Row, format_rows, ratios
-from logocap_jax.measure.timing import Timing
+from logocap_jax.measure.rows import Row, Timing, format_rows, ratios
 
 
 def row(name, seconds, setting="batch 4", **rest):

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import pytest
 
-from logocap_jax.measure.timing import Timing, measure
+from logocap_jax.measure.rows import Timing, measure
 
 
 def test_statistics_are_those_computed_by_hand():

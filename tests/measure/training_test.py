@@ -4,9 +4,9 @@ import pytest
 
 from data_pipeline.drawn.animals import ANIMALS
 from data_pipeline.drawn.dataset import PEOPLE, write_drawn_dataset
-from logocap_jax.experiment.configs import load_config
 from logocap_jax.experiment.run import resolve
-from logocap_jax.measure.input import open_training_source, train_batches
+from logocap_jax.experiment.settings import load_config
+from logocap_jax.measure.input import open_training_source
 from logocap_jax.measure.training import batch_shapes, draw_example
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tiny_config.py"
@@ -17,7 +17,7 @@ def test_shapes_are_those_of_the_batches_that_training_gets(tmp_path, subject):
     numbers = {"num_train": 2, "num_val": 1, "size": 96, "seed": 0}
     write_drawn_dataset(tmp_path / "data", **numbers, progress=False, subject=subject)
     run = resolve(load_config(TINY, [f"data.dir={tmp_path / 'data'}"]))
-    batches = train_batches(run, open_training_source(run), 0)
+    batches = run.train_batches(open_training_source(run), num_workers=0)
     batch = next(iter(batches))
     batches.close()
     shapes = vars(batch_shapes(run))

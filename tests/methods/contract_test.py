@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.methods import METHODS, build_method, find_method
+from logocap_jax.methods import METHODS, build_config, find_method
+from logocap_jax.methods.base import finish
+from logocap_jax.methods.stages import needed_stages, run_stages
 from logocap_jax.structures import View
-
-SLOTS, KEYPOINTS = 5, 17
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -17,8 +17,13 @@ def name(request):
 
 
 @pytest.fixture(scope="module")
-def method(name):
-    return build_method(name, find_method(name).tiny)
+def config(name):
+    return build_config(name, find_method(name).tiny)
+
+
+@pytest.fixture(scope="module")
+def method(name, config):
+    return find_method(name).make(config)
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +34,16 @@ def variables(method, fill):
 @pytest.fixture(scope="module")
 def evaluated(method, variables, batch):
     """The result of two images at once, and of each alone."""
-    evaluate = jax.jit(method.evaluate)
+    jitted = jax.jit(method.evaluate)
+
+    def evaluate(batch):
+        return finish(method, jax.device_get(jitted(variables, batch)))
+
     alone = [
-        evaluate(variables, jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], batch))
+        evaluate(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], batch))
         for i in range(2)
     ]
-    return evaluate(variables, batch), alone
+    return evaluate(batch), alone
 
 
 def test_variables_are_float32_parameters_and_statistics(method):
@@ -66,35 +75,45 @@ def test_loss_is_differentiable_in_the_parameters(method, variables, batch):
     assert jax.tree.map(lambda leaf: leaf.shape, gradient) == expected
 
 
-def _shapes(function, variables, argument):
+def _shapes(method, function, variables, argument):
     """Shapes of all result sets, as dicts: `Poses` takes nothing but arrays."""
-    return jax.eval_shape(
-        lambda *args: {name: vars(poses) for name, poses in function(*args).items()},
-        variables,
-        argument,
-    )
+
+    def fields(sets):
+        return {name: vars(poses) for name, poses in sets.items()}
+
+    if method.finish is None:
+        return jax.eval_shape(
+            lambda *args: fields(function(*args)), variables, argument
+        )
+    shapes = jax.eval_shape(function, variables, argument)
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return fields(method.finish(zeros))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])
-def test_prediction_has_fixed_shapes_and_names_its_result(method, variables, size):
+def test_prediction_has_fixed_shapes_and_names_its_result(
+    method, config, variables, size
+):
     image = jax.ShapeDtypeStruct((3, *size, 3), jnp.uint8)
-    results = _shapes(method.predict, variables, View(image))
+    results = _shapes(method, method.predict, variables, View(image))
     assert method.answer in results
+    slots = results[method.answer]["scores"].shape[1]
+    points = (3, slots, config.skeleton.num_keypoints, 2)
     for poses in results.values():
         initial = poses.pop("initial_keypoints")
-        assert initial is None or initial.shape == (3, SLOTS, 17, 2)
+        assert initial is None or initial.shape == points
         assert {name: leaf.shape for name, leaf in poses.items()} == {
-            "keypoints": (3, SLOTS, 17, 2),
-            "keypoint_scores": (3, SLOTS, 17),
-            "scores": (3, SLOTS),
-            "valid": (3, SLOTS),
+            "keypoints": points,
+            "keypoint_scores": points[:-1],
+            "scores": (3, slots),
+            "valid": (3, slots),
         }
         assert poses["valid"].dtype == jnp.bool_
 
 
 def test_evaluation_holds_all_result_sets_of_prediction(method, variables, batch):
-    predicted = _shapes(method.predict, variables, View(batch.image))
-    evaluated = _shapes(method.evaluate, variables, batch)
+    predicted = _shapes(method, method.predict, variables, View(batch.image))
+    evaluated = _shapes(method, method.evaluate, variables, batch)
     assert set(predicted) <= set(evaluated)
     assert set(evaluated) - set(predicted) == method.oracles
 
@@ -134,3 +153,27 @@ def test_valid_poses_have_a_positive_score_and_finite_keypoints(evaluated):
         valid = np.asarray(poses.valid)
         assert np.all(np.asarray(poses.scores)[valid] > 0)
         assert np.all(np.isfinite(np.asarray(poses.keypoints)[valid]))
+
+
+@pytest.fixture(scope="module")
+def stages(name, config):
+    stages = find_method(name).stages(config)
+    if not stages:
+        pytest.skip("names no stages")
+    return stages
+
+
+def test_stages_lead_from_images_to_the_outputs_each_by_its_own_name(
+    method, stages, variables, batch
+):
+    assert len({stage.name for stage in stages}) == len(stages)
+    written = [name for stage in stages for name in stage.writes]
+    assert len(set(written)) == len(written)
+    given = {"image": batch.image, "valid_size": None}
+    outputs = stages[-1].writes[0]
+    found = jax.eval_shape(
+        lambda *args: run_stages(stages, *args, (outputs,))[outputs], variables, given
+    )
+    predicted = jax.eval_shape(method.predict, variables, View(batch.image))
+    assert jax.tree.leaves(found) == jax.tree.leaves(predicted)
+    assert needed_stages(stages, given, written) == list(stages)

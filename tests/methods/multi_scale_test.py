@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.inference import flip
+from logocap_jax.inference import averaging
 from logocap_jax.methods import initial_poses
 from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.methods.stages import run_stages
@@ -15,14 +15,6 @@ from logocap_jax.skeletons import COCO
 from logocap_jax.structures import DenseMaps
 
 SCALES = (0.5, 1.0, 2.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile in a third of the time; what is compared is compiled alike."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +66,10 @@ def test_one_scale_has_the_bits_of_the_network_and_the_flip_test(
             return DenseMaps(
                 *network.apply(variables, image, train=False, valid_size=None)
             )
-        both = jnp.concatenate([image, flip.mirror(image)])
+        both = jnp.concatenate([image, averaging.mirror(image)])
         maps = DenseMaps(*network.apply(variables, both, train=False, valid_size=None))
         halves = [jax.tree.map(lambda x, n=n: x[n : n + 1], maps) for n in (0, 1)]
-        return flip.merge(*halves, COCO.flip_index)
+        return averaging.average_mirrored(*halves, COCO.flip_index)
 
     config = _config(smallest, flip_test=flip_test)
     found = _predict(network, variables, image, config)

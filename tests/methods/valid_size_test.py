@@ -4,13 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from logocap_jax.methods import build_method
+from logocap_jax.methods import METHODS, build_config, find_method
 from logocap_jax.structures import View
-from tests.parity.own_case_test import TINY, random_variables
 
 SIZES = [(128, 64), (64, 96)]
-SHARED = {name: TINY[name] for name in ("backbone", "heatmap_hidden", "offset_hidden")}
-SETTINGS = {"logocap": TINY | {"window_radius": 12}, "center_offset": SHARED}
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +26,14 @@ def canvases(images):
     return canvases
 
 
-@pytest.mark.parametrize(
-    ("name", "flip_test"), [("logocap", True), ("center_offset", False)]
-)
-def test_what_lies_outside_changes_nothing(name, flip_test, images, canvases):
-    method = build_method(name, SETTINGS[name] | {"flip_test": flip_test})
-    variables = random_variables(SETTINGS[name], name)
-    # Heatmaps around 1: below 0 there are no poses.
-    output = variables["params"]["dense"]["heatmap_head"]["output"]
-    output["kernel"] *= 1e-3
-    output["bias"] += 1
+@pytest.mark.parametrize("name", METHODS)
+def test_what_lies_outside_changes_nothing(name, images, canvases, fill):
+    spec = find_method(name)
+    config = build_config(name, spec.tiny)
+    if not spec.inputs(config).shares_canvases:
+        pytest.skip("takes images that fill their input")
+    method = spec.make(config)
+    variables = fill(jax.eval_shape(method.init, jax.random.key(0)))
     predict = jax.jit(method.predict)
     with jax.default_matmul_precision("highest"):
         found = predict(variables, View(canvases, np.array(SIZES, np.int32)))
@@ -51,6 +46,12 @@ def test_what_lies_outside_changes_nothing(name, flip_test, images, canvases):
                 np.testing.assert_allclose(
                     poses.scores[row][valid], others.scores[0][valid], rtol=1e-4
                 )
-                distance = poses.keypoints[row] - others.keypoints[0]
-                distance = np.abs(np.asarray(distance)).max(axis=-1)[valid]
+                expected_points = np.asarray(others.keypoints[0])[valid]
+                distance = np.asarray(poses.keypoints[row])[valid] - expected_points
+                # Windows outside repeat the edge of the map: their peaks tie.
+                height, width = SIZES[row]
+                inside = (expected_points >= 0) & (expected_points < (width, height))
+                inside = inside.all(axis=-1)
+                assert inside.mean() > 0.2
+                distance = np.abs(distance).max(axis=-1)[inside]
                 assert np.mean(distance > 0.01) < 0.01

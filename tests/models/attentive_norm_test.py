@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.models.attentive_norm import AttentiveNorm
+from logocap_jax.models.layers import AttentiveNorm
 from tests.reference import normalization as reference
 
 INSTANCES, SIDE, CHANNELS, AFFINES = 5, 4, 3, 6

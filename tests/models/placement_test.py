@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.models import placement
+from logocap_jax.models import folding
 from logocap_jax.models.layers import ConvNorm
 
 
@@ -17,7 +17,7 @@ class Kind:
 @pytest.fixture
 def as_nvidia(monkeypatch):
     """This machine's device, taken for one of NVIDIA's."""
-    monkeypatch.setattr(placement, "_is_nvidia", lambda device: True)
+    monkeypatch.setattr(folding, "_is_nvidia", lambda device: True)
 
 
 def make(rng):
@@ -29,7 +29,7 @@ def test_kernels_in_another_order_are_the_same_to_a_program(as_nvidia):
     module, variables, x = make(np.random.default_rng(0))
     apply = jax.jit(lambda variables, x: module.apply(variables, x, train=False))
     (device,) = x.devices()
-    placed = jax.device_put(variables, placement.formats(variables, device))
+    placed = jax.device_put(variables, folding.formats(variables, device))
     kernel = placed["params"]["conv"]["kernel"]
     assert kernel.format.layout.major_to_minor == (3, 0, 1, 2)
     assert placed["params"]["norm"]["bias"].format.layout.major_to_minor == (0,)
@@ -42,7 +42,7 @@ def test_a_program_is_compiled_for_the_order_that_shapes_have(as_nvidia):
     shapes = jax.tree.map(
         lambda x, placed: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed),
         variables,
-        placement.formats(variables, device),
+        folding.formats(variables, device),
     )
     compiled = jax.jit(lambda variables: variables).lower(shapes).compile()
     (taken,), _ = compiled.input_formats
@@ -51,9 +51,9 @@ def test_a_program_is_compiled_for_the_order_that_shapes_have(as_nvidia):
 
 
 def test_other_devices_keep_the_order(monkeypatch):
-    assert placement._is_nvidia(Kind("NVIDIA H200"))
+    assert folding._is_nvidia(Kind("NVIDIA H200"))
     for kind in ("cpu", "TPU v5 lite", "AMD Instinct MI300X"):
-        assert not placement._is_nvidia(Kind(kind))
+        assert not folding._is_nvidia(Kind(kind))
     (device,) = jnp.zeros(()).devices()
-    found = placement.formats({"kernel": jnp.zeros((1, 1, 2, 3))}, device)
+    found = folding.formats({"kernel": jnp.zeros((1, 1, 2, 3))}, device)
     assert found == {"kernel": jax.sharding.SingleDeviceSharding(device)}

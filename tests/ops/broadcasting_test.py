@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from logocap_jax.ops.gaussian import gaussian_at, gaussian_window
+from logocap_jax.codecs.heatmap import gaussian_at, gaussian_window
+from logocap_jax.methods.stages import map_valid
 from logocap_jax.ops.instance_conv import instance_convolution
 from logocap_jax.ops.peaks import top_peaks, top_two
 from logocap_jax.ops.sampling import bilinear_sample, sample_window
-from logocap_jax.ops.valid_rows import map_valid
 
 
 def _convolution_gradients(windows, kernels):

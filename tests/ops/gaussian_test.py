@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.ops.gaussian import gaussian_at, gaussian_window
+from logocap_jax.codecs.heatmap import gaussian_at, gaussian_window
 
 
 def test_window_equals_the_formula():

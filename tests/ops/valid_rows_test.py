@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.ops.valid_rows import map_valid
+from logocap_jax.methods.stages import map_valid
 
 ROWS = 7
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.inference.rescale import to_image
+from logocap_jax.evaluation.results import to_image
 from logocap_jax.methods import initial_poses
 from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.methods.logocap.spec import make_logocap

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from logocap_jax import cli
-from logocap_jax.inference.rescale import to_image
+from logocap_jax.evaluation.results import to_image
 from logocap_jax.methods import build_method, initial_poses
 from logocap_jax.parity.logocap.cases import make_config
 from logocap_jax.parity.logocap.inference import InferenceStages, warp

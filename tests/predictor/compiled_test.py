@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests import programs
+
 PREDICT = "import sys; from logocap_jax import cli; sys.exit(cli.main(sys.argv[1:]))"
 # Few of everything, to compile it fast.
 FAST = (
@@ -19,11 +21,14 @@ def predict(images, weights, folder):
     cache = folder / "logocap_jax"
     before = set(cache.glob("*-cache")) if cache.exists() else set()
     arguments = [images, "--weights", weights, "--json", folder / "found.json", *FAST]
-    environment = os.environ | {
-        "XLA_FLAGS": "",
-        "XDG_CACHE_HOME": str(folder),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    environment = (
+        os.environ
+        | programs.one_device()
+        | {
+            "XDG_CACHE_HOME": str(folder),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+    )
     del environment["JAX_COMPILATION_CACHE_DIR"]
     done = subprocess.run(
         [sys.executable, "-c", PREDICT, "predict", *map(str, arguments)],

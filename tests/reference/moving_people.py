@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_pipeline.drawn.background import draw_background
-from data_pipeline.drawn.body import random_outfit
+from data_pipeline.drawn.body import random_outfit, render_person
 from data_pipeline.drawn.figure import Figure, pose_figure, random_figure
-from data_pipeline.drawn.render import render_person
-from data_pipeline.drawn.stage import Stage
+from data_pipeline.drawn.scene import Stage
 
 # Frames from one pose to the other and back.
 _CYCLE = 24

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from logocap_jax.training import checkpoint_meta
+from logocap_jax.training import checkpoint_folder
 from logocap_jax.training.errors import NoUsableCheckpointError
 from tests.faults.injector import FlipBit, Truncate, damage, damaged, files, remove
 
@@ -100,7 +100,7 @@ def test_without_checksums_flipped_bits_give_other_numbers_in_silence(
     record_property("cases", 40)
     size = 2000
     no_checksum = types.SimpleNamespace(crc32=lambda content: 0)
-    monkeypatch.setattr(checkpoint_meta, "zlib", no_checksum)
+    monkeypatch.setattr(checkpoint_folder, "zlib", no_checksum)
     saved(opened, make_state, 1, 2, size=size)
     like, expected = make_state(0, size=size), make_state(2, size=size)
     wrong = 0

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,14 +9,6 @@ from jax.sharding import Mesh
 from logocap_jax.methods.base import LossOutput, Method
 from logocap_jax.training.checkpoint import Checkpoints
 from logocap_jax.training.state import TrainState
-
-
-@pytest.fixture(scope="module")
-def quick_compilation() -> Iterator[None]:
-    """Compile in half the time, run slower."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

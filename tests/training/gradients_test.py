@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 from logocap_jax.methods.base import LossOutput
 from logocap_jax.sharding import put_batch
 from logocap_jax.structures import Batch
-from logocap_jax.training.gradients import accumulate_gradients, compute_gradients
+from logocap_jax.training.step import accumulate_gradients, compute_gradients
 
 KEY = jax.random.key(0)
 START = {"params": {"w": jnp.zeros(())}, "batch_stats": {"seen": jnp.zeros(())}}

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from logocap_jax.training.signals import stop_on_signals
+from logocap_jax.processes import stop_on_signals
 
 HANDLED = (signal.SIGTERM, signal.SIGINT)
 
@@ -63,7 +63,7 @@ def test_other_threads_set_no_handlers():
 def test_only_the_second_control_c_ends_at_once(first, second, code):
     script = f"""
 import os, signal
-from logocap_jax.training.signals import stop_on_signals
+from logocap_jax.processes import stop_on_signals
 with stop_on_signals() as stop:
     os.kill(os.getpid(), signal.{first})
     os.kill(os.getpid(), signal.{second})

@@ -27,16 +27,16 @@ def test_a_fresh_state_has_taken_and_skipped_no_step(toy_method):
 def test_only_the_variables_are_evaluated_where_no_average_is_kept(variables):
     state = state_from_variables(variables, OPTIMIZER)
     assert state.ema is None
-    assert state.evaluated.keys() == {""}
-    assert state.evaluated[""] == variables
+    assert state.variables_by_suffix.keys() == {""}
+    assert state.variables_by_suffix[""] == variables
 
 
 @pytest.mark.parametrize("wrap", [lambda make: make, jax.jit], ids=["plain", "jitted"])
 def test_the_average_starts_as_a_copy_of_the_variables(variables, wrap):
     make = wrap(lambda variables: state_from_variables(variables, OPTIMIZER, ema=True))
     state = make(variables)
-    assert state.evaluated.keys() == {"", "_ema"}
-    assert state.evaluated["_ema"] is state.ema
+    assert state.variables_by_suffix.keys() == {"", "_ema"}
+    assert state.variables_by_suffix["_ema"] is state.ema
     jax.tree.map(np.testing.assert_array_equal, state.ema, state.variables)
     # A step donates all of it, each array once.
     jax.jit(lambda state: state, donate_argnums=0)(state)

@@ -30,7 +30,7 @@ def config():
 
 
 @pytest.fixture(scope="module")
-def tiny_method(quick_compilation):
+def tiny_method():
     config = runpy.run_path(str(TINY_CONFIG))["get_config"]()
     return resolve(config).method
 
@@ -123,7 +123,13 @@ def test_the_state_handed_in_is_donated(toy_method, make_arrays, one_device):
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(after))
 
 
-@pytest.mark.parametrize("name", ["logocap_w32_coco", "logocap_w48_coco"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "logocap_w32_coco",
+        pytest.param("logocap_w48_coco", marks=pytest.mark.slow),
+    ],
+)
 def test_a_full_size_step_keeps_the_shapes_of_the_state(name, make_arrays, one_device):
     config = importlib.import_module(f"configs.{name}").get_config()
     method = resolve(config).method

@@ -6,8 +6,7 @@ import pytest
 
 from logocap_jax import skeletons
 from logocap_jax.methods import build_method
-from logocap_jax.weights.files import save_safetensors, save_torch
-from logocap_jax.weights.init_from import start_from
+from logocap_jax.weights.files import save_safetensors, save_torch, start_from
 from logocap_jax.weights.trees import flatten, unflatten
 
 BACKBONE = "params/dense/backbone/"

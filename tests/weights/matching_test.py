@@ -1,6 +1,6 @@
 import pytest
 
-from logocap_jax.weights.matching import Report
+from logocap_jax.weights.trees import Report
 
 
 def test_table_counts_all_and_lists_all_but_the_used():

@@ -20,7 +20,7 @@ from logocap_jax.torch_rows import (
     WeightFormat,
 )
 from logocap_jax.weights import files, recognise
-from logocap_jax.weights.init_from import start_from
+from logocap_jax.weights.files import start_from
 from logocap_jax.weights.trees import flatten, unflatten
 
 GRID = np.arange(6.0, dtype=np.float32).reshape(2, 3)

@@ -1,4 +1,4 @@
-"""Assignment of pose slots to people, and the targets of their attraction maps."""
+"""Ground truth of pose slots: their person, and target attraction maps."""
 
 import dataclasses
 import typing

@@ -36,9 +36,9 @@ class LogoCapConfig(InitialPosesConfig):
       kam_loss_weight: weight of the attraction-map loss in the total.
       slots_per_step: at test time, slots per image of the batch that each step of a
         loop refines, until no valid slot is left; `num_slots`: all, without a loop.
-      refine_with: what refines keypoints at test time: `"both"`, the window convolved
-        with the attraction map; or, to see what each of them is worth, `"kem"`, the
-        window alone, `"kam"`, the attraction map alone.
+      refine_with: the source of refined keypoints at test time: `"both"`, the window
+        convolved with the attraction map; or, as ablations, `"kem"`, the window alone,
+        `"kam"`, the attraction map alone.
     """
 
     embedding: int = 64
@@ -88,7 +88,7 @@ class LogoCapConfig(InitialPosesConfig):
 
 
 class Model(NamedTuple):
-    """Settings, networks and mesh, shared by the method's functions.
+    """The parts that the method's functions share: settings, networks, mesh.
 
     Attributes:
       config: settings.

@@ -4,8 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
-from logocap_jax.models.attentive_norm import AttentiveNorm
-from logocap_jax.models.layers import BatchNorm, Dtype, conv
+from logocap_jax.models.layers import AttentiveNorm, BatchNorm, Dtype, conv
 
 
 class MapPredictor(nn.Module):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from logocap_jax import geometry
-from logocap_jax.ops import gaussian
+from logocap_jax.codecs import heatmap
 from logocap_jax.ops.instance_conv import instance_convolution
 from logocap_jax.ops.peaks import top_two
 from logocap_jax.ops.sampling import sample_window
@@ -57,7 +57,7 @@ def global_windows(
     windows = jax.vmap(slot_windows)(keypoints_input, () if image is None else (image,))
     if sigma is None:
         return windows
-    return windows * gaussian.gaussian_window(radius=radius, sigma=sigma, cutoff=cutoff)
+    return windows * heatmap.gaussian_window(radius=radius, sigma=sigma, cutoff=cutoff)
 
 
 def adapt(
@@ -95,7 +95,7 @@ def refined_targets(
     side = 2 * radius + 1
 
     def render(center: Array) -> Array:
-        return gaussian.gaussian_at(center, height=side, width=side, sigma=sigma)
+        return heatmap.gaussian_at(center, height=side, width=side, sigma=sigma)
 
     return jax.vmap(jax.vmap(render))(truth_input - keypoints_input + radius)
 

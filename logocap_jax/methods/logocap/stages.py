@@ -151,7 +151,7 @@ def predict(model: Model, variables: Variables, view: View) -> dict[str, Poses]:
       view: input images; all sizes are multiples of 32.
 
     Returns:
-      `initial`: the fast keypointer's poses; `logocap`: those poses refined.
+      `initial`: initial poses; `logocap`: those poses refined.
     """
     return _run(model, variables, view, "outputs")["outputs"]
 

@@ -1,4 +1,4 @@
-"""Parity of LOGO-CAP with its reference, beyond what its named stages show."""
+"""Parity of LOGO-CAP with its PyTorch reference: inference and training steps."""
 
 import functools
 import pathlib

@@ -24,25 +24,19 @@ class CenterFinder(Protocol):
         ...
 
 
-class Matched(NamedTuple):
+class Ordered(NamedTuple):
     """Our centers in the reference's order.
 
     Attributes:
-      rows: for each center of the reference its row among ours; a center that is
-        absent or out of order has its own row number.
-      tied: the reference's peak ties with another cell of its own map, which is ours.
-      extra: rows of ours that are such another cell, whose peak the reference lists
-        once.
+      centers: `[N, 2]`; where a peak ties with another cell, which is ours, the
+        reference's.
+      values: our map there.
+      ties: how many peaks tie.
     """
 
-    rows: Int[np.ndarray, " n"]
-    tied: Bool[np.ndarray, " n"]
-    extra: list[int]
-
-    @property
-    def ties(self) -> int:
-        """How many peaks tie."""
-        return int(self.tied.sum()) + len(self.extra)
+    centers: Float[np.ndarray, "N 2"]
+    values: Float[np.ndarray, " N"]
+    ties: int
 
 
 def check_centers(
@@ -57,8 +51,8 @@ def check_centers(
 ) -> Float[np.ndarray, "N 2"]:
     """Compare the centers that a map holds, and their values.
 
-    Where a peak ties, the reference's cell replaces ours; that is reported, and no
-    failure.
+    Where a peak ties, the reference's cell is taken in place of ours; the table notes
+    the tie, and it is no failure.
 
     Args:
       compare: takes the results.
@@ -72,28 +66,24 @@ def check_centers(
     Returns:
       Centers of all slots, in the reference's order.
     """
-    config, given = stages.config, len(expected)
-    centers, values = (np.array(x) for x in stages.centers(center_map))
-    noise = float(np.abs(noisy - center_map).max())
-    matched = match_centers(centers, values, expected, reference, noise=noise)
+    config = stages.config
+    centers, values, ties = in_order(
+        *stages.centers(center_map),
+        expected,
+        center_map,
+        reference,
+        slots=config.num_slots,
+        noise=float(np.abs(noisy - center_map).max()),
+    )
     # The reference's list ends where values fall below the threshold.
-    ours = np.flatnonzero(values[: config.num_slots] >= config.center_threshold)
-    more = set(ours.tolist()) - {*matched.rows.tolist(), *matched.extra}
-    slots = np.arange(config.num_slots)
-    slots[:given] = matched.rows
-    centers, values = centers[slots], values[slots]
-    tied = np.flatnonzero(matched.tied)
-    centers[tied] = expected[tied, :2]
-    values[tied] = values_at(center_map, centers[tied])
-    count = int(np.sum(values[:given] >= config.center_threshold)) + len(more)
-    count = min(count, config.num_slots)
+    count = int(np.sum(values >= config.center_threshold))
     compare.absolute(
         "centers",
         centers[:count],
         expected[:, :2],
         tolerance=0.0,
         fed_with=fed_with,
-        ties=matched.ties,
+        ties=ties,
     )
     compare.relative(
         "centre values",
@@ -109,41 +99,15 @@ def check_centers(
 def in_order(
     centers: Float[np.ndarray, "M 2"],
     values: Float[np.ndarray, " M"],
-    expected: Float[np.ndarray, "N 3"],
-    center_map: Float[np.ndarray, "H W"],
-    reference: Float[np.ndarray, "H W"] | None,
-) -> tuple[Float[np.ndarray, "N 2"], Float[np.ndarray, " N"], int]:
-    """Our centers and values of as many slots in the reference's order, and ties.
-
-    Args:
-      centers: ours, best first; more than there are slots.
-      values: their values.
-      expected: the reference's `(x, y, value)`; of the last ones the value may be 0,
-        and the place then is arbitrary.
-      center_map: our map in input px.
-      reference: the reference's own map, if there is one.
-    """
-    real = expected[expected[:, 2] > 0]
-    matched = match_centers(centers, values, real, reference)
-    rows = np.arange(len(expected))
-    rows[: len(real)] = matched.rows
-    centers, values = centers[rows], values[rows]
-    tied = np.flatnonzero(matched.tied)
-    centers[tied] = real[tied, :2]
-    values[tied] = values_at(center_map, centers[tied])
-    return centers, values, matched.ties
-
-
-def match_centers(
-    centers: Float[np.ndarray, "N 2"],
-    values: Float[np.ndarray, " N"],
     expected: Float[np.ndarray, "n 3"],
+    center_map: Float[np.ndarray, "H W"],
     reference: Float[np.ndarray, "H W"] | None = None,
     *,
+    slots: int,
     tie: float = 1e-6,
     noise: float = 0.0,
-) -> Matched:
-    """For each center of the reference its row among ours.
+) -> Ordered:
+    """Our centers in the reference's order of ties.
 
     The order of centers whose values tie is arbitrary (upsampling doubles the pixels
     at a border, so ties are common there); all others must be in the same order. So is
@@ -151,13 +115,19 @@ def match_centers(
     less than the tolerance of a centre's value.
 
     Args:
-      centers: ours, best first; more than the reference's, so that a tie that the
-        number of slots cuts in two is whole here.
+      centers: ours, best first; more than there are slots, so that a tie that their
+        number cuts in two is whole here.
       values: their values.
       expected: the reference's `(x, y, value)`.
+      center_map: our map in input px.
       reference: the reference's own map; None: a peak's cell is not arbitrary.
+      slots: N.
       tie: values tie within this share of the largest one (float noise) ...
       noise: ... or within this much, where the model amplifies that noise.
+
+    Returns:
+      First ours for each of the reference, then the others of ours. One that is absent
+      or out of order has our center of its own rank.
     """
     count, largest = len(expected), finite_max(np.abs(values))
     rows, tied = np.arange(count), np.zeros(count, bool)
@@ -169,10 +139,16 @@ def match_centers(
     extra: list[int] = []
     limit = _VALUES * largest
     limit = max(limit, min(2 * noise, _WIDEST * limit))
-    descending = (np.diff(expected[:, 2]) <= limit).all()
-    if reference is not None and descending:
+    if reference is not None and (np.diff(expected[:, 2]) <= limit).all():
         _match_tied(centers, values, expected, reference, limit, (rows, tied, extra))
-    return Matched(rows, tied, extra)
+    others = [k for k in range(len(centers)) if k not in {*rows.tolist(), *extra}]
+    order = np.array([*rows, *others][:slots], int)
+    centers, values = centers[order], values[order]
+    centers[:count][tied] = expected[tied, :2]
+    values[:count][tied] = values_at(center_map, expected[tied, :2])
+    # Of a full list the rest was cut off, whatever it is.
+    ties = int(tied.sum()) + (len(extra) if count < slots else 0)
+    return Ordered(centers, values, ties)
 
 
 def _match_tied(
@@ -183,21 +159,32 @@ def _match_tied(
     limit: float,
     matched: tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"], list[int]],
 ) -> None:
-    """Match what `matched`, of `Matched`, lacks, by peaks that tie within `limit`."""
+    """Match the centers that are not yet matched by peaks that tie within `limit`.
+
+    Args:
+      centers: ours.
+      values: their values.
+      expected: the reference's `(x, y, value)`.
+      reference: the reference's own map.
+      limit: in the map's unit.
+      matched: changed in place. For each center of the reference its row among ours;
+        whether its cell or its place in the order ties; rows of ours that are another
+        cell of a peak, which the reference lists once.
+    """
     rows, tied, extra = matched
     row_at = {_cell(center): row for row, center in reversed([*enumerate(centers)])}
     wanted = {_cell(center) for center in expected}
     for i, center in enumerate(expected):
-        row = row_at.get(_cell(center))
         if (centers[rows[i]] == center[:2]).all():
             continue
+        row = row_at.get(_cell(center))
+        cells = _tied_cells(reference, _cell(center), limit) & row_at.keys()
         if row is not None and abs(values[row] - center[2]) <= limit:
-            tied[i] = (rows[:i] > row).any()
-            rows[i] = row
-        for cell in _tied_cells(reference, _cell(center), limit) & row_at.keys():
-            if row is None:
-                rows[i], tied[i] = row_at[cell], True
-    for row in sorted(set(range(max(rows, default=-1) + 2)) - set(rows.tolist())):
+            rows[i], tied[i] = row, (rows[:i] > row).any()
+        elif row is None and cells:
+            rows[i], tied[i] = min(row_at[cell] for cell in cells), True
+    end = min(max(rows, default=-1) + 2, len(centers))
+    for row in sorted(set(range(end)) - set(rows.tolist())):
         cell = _cell(centers[row])
         if cell not in wanted and _tied_cells(reference, cell, limit) & wanted:
             extra.append(row)

@@ -25,7 +25,7 @@ from logocap_jax.parity.logocap.poses import check_final, check_poses, reference
 from logocap_jax.parity.walk import StageWalker
 from logocap_jax.structures import Poses
 
-# Arrays of a case, and what people call them.
+# Arrays of a case by the names that the table has for them.
 _DENSE = {
     "features": "features",
     "embedding": "embedding",
@@ -41,7 +41,7 @@ _SLOTS = {
     "global_in": "global window",
     "global_out": "refined window",
 }
-# A case holds a few rows of these.
+# Arrays that a case holds a few rows of.
 _SHOWN = ("latent", "global_in", "global_out")
 _TOLERANCES = {  # shares of the largest value
     **dict.fromkeys([*_DENSE, "kem_grid"], 1e-5),
@@ -276,7 +276,7 @@ class _InferenceCheck:
         return slots, self._poses(dense, given, values)
 
     def _slots_alone(self) -> None:
-        """Run each stage of slots on the reference's input of that stage."""
+        """Each stage of the slots, from the reference's own inputs."""
         arrays = self._arrays
 
         def alone(

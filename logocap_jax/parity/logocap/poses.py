@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from logocap_jax.inference.rescale import to_image
+from logocap_jax.evaluation.results import to_image
 from logocap_jax.parity.compare import Comparison
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.structures import Poses
@@ -87,7 +87,7 @@ def check_final(
 
 
 def reference_poses(arrays: Arrays, num_slots: int) -> Poses:
-    """The reference's own poses before NMS, in so many slots."""
+    """The reference's own poses before NMS, in `num_slots` slots."""
     count = len(arrays["scores"])
     fill = (0, num_slots - count)
     keypoints = np.pad(arrays["poses"], (fill, (0, 0), (0, 0)))

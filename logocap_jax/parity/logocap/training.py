@@ -141,21 +141,19 @@ def _check_centers(
     references: Any = [None] * len(expected)
     if "heatmaps" in arrays:
         references = stages.centers(arrays["heatmaps"])[2]
-    matched = [
-        in_order(*image)
-        for image in zip(
-            positions, values, expected, center_maps, references, strict=True
-        )
-    ]
-    positions, values = (np.stack([x[i] for x in matched]) for i in (0, 1))
     real = expected[..., 2] > 0
+    listed = [centers[rows] for centers, rows in zip(expected, real, strict=True)]
+    images = zip(positions, values, listed, center_maps, references, strict=True)
+    ordered = [in_order(*image, slots=expected.shape[1]) for image in images]
+    positions = np.stack([image.centers for image in ordered])
+    values = np.stack([image.values for image in ordered])
     compare.absolute(
         "centers",
         positions[real],
         expected[real][:, :2],
         tolerance=0.0,
         fed_with=fed_with,
-        ties=sum(ties for *_, ties in matched),
+        ties=sum(image.ties for image in ordered),
     )
     compare.relative(
         "centre values", values, expected[..., 2], tolerance=_DENSE, fed_with=fed_with
@@ -171,7 +169,7 @@ def _check_truth(
     mesh: Array | np.ndarray,
     fed_with: str,
 ) -> tuple[Assignment, Bool[Array, "B N"]]:
-    """Compare the targets of slots; returns the truth, and which slots take part."""
+    """Compare the targets of the slots that take part; return truth, and that mask."""
     truth, oks = stages.truth(mesh, batch)
     part = jax.vmap(matched_slots)(truth.matched)
     taken = np.asarray(part)

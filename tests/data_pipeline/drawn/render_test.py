@@ -1,8 +1,7 @@
 import numpy as np
 
-from data_pipeline.drawn.body import random_outfit
+from data_pipeline.drawn.body import random_outfit, random_sprite, render_person
 from data_pipeline.drawn.figure import View, pose_figure, random_figure
-from data_pipeline.drawn.render import random_sprite, render_person
 from logocap_jax.skeletons import COCO
 
 FACE = [COCO.keypoints.index(name) for name in ("nose", "left_eye", "right_eye")]

@@ -8,7 +8,7 @@ SIZE = 128
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return [draw_scene(np.random.default_rng([1, i]), SIZE) for i in range(200)]
+    return [draw_scene(np.random.default_rng([1, i]), SIZE) for i in range(100)]
 
 
 def labelled(scene: Scene):

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data_pipeline.drawn.render import Sprite
-from data_pipeline.drawn.stage import Stage
+from data_pipeline.drawn.body import Sprite
+from data_pipeline.drawn.scene import Stage
 
 
 def block(width: int = 20, height: int = 40, *, color: int = 200) -> Sprite:

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from data_pipeline.feed.affine import area_scale
-from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.affine import Augmentation, area_scale
 
 
 def test_no_augmentation_crops_the_middle_square():

@@ -4,7 +4,7 @@ import logging
 import numpy as np
 import pytest
 
-from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.examples import map_example
 from data_pipeline.feed.pipeline import SkipBadRecords, make_train_dataset
 from data_pipeline.read.sources import open_source

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.examples import (
     empty_example,
     eval_example,

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.examples import map_example
 from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.coco import AnnotationFile
@@ -190,7 +190,7 @@ def test_no_host_ever_runs_out_of_batches(write_coco, num_hosts):
 
 TRAINER = """
 import pathlib, sys
-from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.sources import open_source
 

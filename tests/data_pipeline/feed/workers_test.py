@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.sources import open_source
 
@@ -102,7 +102,7 @@ def test_a_worker_that_ends_itself_is_told_with_its_exit_code(write_coco):
 # and dies of that. The records are more than Python can write to it without a reader.
 UNGUARDED = """
 import pathlib, sys
-from data_pipeline.feed.augment import Augmentation
+from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.sources import RecordSource, open_source
 from logocap_jax.skeletons import COCO

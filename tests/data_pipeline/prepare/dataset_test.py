@@ -197,21 +197,20 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(write_coco, tmp_path):
     script = """
 import os, pathlib, signal, sys
 from data_pipeline.prepare import dataset as prepare
-from data_pipeline.prepare import tfds_builder
 from logocap_jax.evaluation.coco import load_ground_truth
 from logocap_jax.skeletons import COCO
 from tests.data_pipeline.read.coco_test import BAD_RECORDS
 
 EDITS = {name: edit for name, (edit, _) in BAD_RECORDS.items()}
 written = 0
-to_example = tfds_builder.to_example
+to_example = prepare.to_example
 def die_at_image_50(record):
     global written
     written += 1
     if written == 50:
         os.kill(os.getpid(), signal.SIGKILL)
     return to_example(record)
-tfds_builder.to_example = die_at_image_50
+prepare.to_example = die_at_image_50
 prepare.prepare_coco(*map(pathlib.Path, sys.argv[1:]), skeleton=COCO, progress=False)
 """
     here = pathlib.Path(__file__).resolve().parents[3]

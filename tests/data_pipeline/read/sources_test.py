@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_pipeline.prepare import tfds_builder
+from data_pipeline.prepare import dataset
 from data_pipeline.prepare.dataset import prepare_coco
 from data_pipeline.read.layouts import annotation_file
 from data_pipeline.read.sources import open_source
@@ -43,7 +43,7 @@ def test_a_data_set_prepared_by_an_earlier_version_is_for_evaluation_only(
     write_coco, tmp_path, monkeypatch
 ):
     version = tfds.core.Version("1.0.0")
-    monkeypatch.setattr(tfds_builder.PersonKeypoints, "VERSION", version)
+    monkeypatch.setattr(dataset.PersonKeypoints, "VERSION", version)
     prepare_coco(write_coco(), tmp_path / "out", skeleton=COCO, progress=False)
     assert len(open_source(tmp_path / "out", "val")) == 3
     with pytest.raises(ValueError, match=r"1\.0\.0, .* prepare it again") as caught:

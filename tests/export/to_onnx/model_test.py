@@ -13,7 +13,7 @@ from logocap_jax import cli
 from logocap_jax.export import export
 from logocap_jax.predictor.exported import info_path
 from logocap_jax.predictor.inputs import by_short_side
-from logocap_jax.weights.settings import load_method, load_settings
+from logocap_jax.weights.settings import build_fitting, load_settings
 
 pytest.importorskip(
     "onnxruntime", reason="onnxruntime is not installed: pip install '.[onnx]'"
@@ -73,8 +73,8 @@ def exported(weights, out, what, pixels):
 
 def test_maps_differ_by_float_noise_only(weights, pixels, tmp_path):
     found = exported(weights, tmp_path / "dense.onnx", "dense", pixels)
-    settings, _ = load_settings(weights, SETTINGS)
-    method, variables, _ = load_method(weights, SETTINGS)
+    settings, variables = load_settings(weights, SETTINGS)
+    method = build_fitting(weights, settings, variables)
     function = export.dense_function(settings, method, variables)
     expected = jax.jit(function)(pixels)
     for name, array in expected.items():
@@ -84,7 +84,8 @@ def test_maps_differ_by_float_noise_only(weights, pixels, tmp_path):
 
 def test_poses_are_those_of_the_model(weights, pixels, tmp_path):
     found = exported(weights, tmp_path / "full.onnx", "full", pixels)
-    method, variables, _ = load_method(weights, SETTINGS)
+    settings, variables = load_settings(weights, SETTINGS)
+    method = build_fitting(weights, settings, variables)
     expected = jax.jit(export.full_function(method, variables))(pixels)
     valid = np.asarray(expected["valid"])
     assert valid.any()

@@ -7,8 +7,7 @@ import pytest
 
 from logocap_jax.methods import initial_poses
 from logocap_jax.methods.initial_poses import InitialPoses
-from logocap_jax.methods.logocap import refine
-from logocap_jax.methods.logocap import stages as prediction
+from logocap_jax.methods.logocap import refine, stages
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.oks import keypoint_similarity
 from logocap_jax.structures import DenseMaps, View
@@ -18,7 +17,7 @@ from logocap_jax.structures import DenseMaps, View
 def evaluated(case):
     """All result sets of the batch."""
     evaluate = jax.jit(
-        lambda variables, batch: prediction.evaluate(case.model, variables, batch)
+        lambda variables, batch: stages.evaluate(case.model, variables, batch)
     )
     return evaluate(case.variables, case.batch)
 
@@ -56,7 +55,7 @@ def test_bound_keeps_the_scores_of_the_refined_poses(evaluated):
 
 def test_predictions_are_the_evaluated_poses_without_the_bound(case, evaluated):
     predicted = jax.jit(
-        lambda variables, image: prediction.predict(case.model, variables, View(image))
+        lambda variables, image: stages.predict(case.model, variables, View(image))
     )(case.variables, case.batch.image)
     assert set(evaluated) - set(predicted) == {"bound"}
     for name, poses in predicted.items():
@@ -72,7 +71,7 @@ def test_predictions_are_the_evaluated_poses_without_the_bound(case, evaluated):
 def _run(model, variables, maps, *wanted, **given):
     """Wanted arrays from dense maps."""
     given = {**vars(maps), "valid_size": None, **given}
-    return run_stages(prediction.make_stages(model), variables, given, wanted)
+    return run_stages(stages.make_stages(model), variables, given, wanted)
 
 
 def _refine_image(model, heatmaps, initial, kam):
@@ -80,9 +79,9 @@ def _refine_image(model, heatmaps, initial, kam):
     slots = {"initial": initial.keypoints, "kam_raw": kam}
     slots |= {name: getattr(initial, name) for name in ("center_values", "valid")}
     given = {name: x[None] for name, x in {"heatmaps": heatmaps, **slots}.items()}
-    stages = prediction.make_stages(model)
     given["valid_size"] = None
-    (poses,) = run_stages(stages, {}, given, ("refined_poses",)).values()
+    wanted = ("refined_poses",)
+    (poses,) = run_stages(stages.make_stages(model), {}, given, wanted).values()
     return jax.tree.map(lambda x: x[0], poses)
 
 
@@ -205,7 +204,7 @@ def test_attraction_maps_are_clipped_at_test_time(case):
     maps = params["maps"] | {"output": output}
     variables = {**case.variables, "params": {"dense": dense, "maps": maps}}
     case = case.with_config(slots_per_step=6)  # no loop: all slots, valid or not
-    explain = jax.jit(lambda *args: prediction.explain(case.model, *args))
+    explain = jax.jit(lambda *args: stages.explain(case.model, *args))
     kam = np.asarray(explain(variables, View(case.batch.image)).layers["kam"].values)
     assert kam.shape == (2, 6, 5, 5, 17)
     np.testing.assert_array_equal(kam[..., ::2], 0)

@@ -1,4 +1,4 @@
-"""Multi-scale test: average the maps of an image with those of it at other scales.
+"""Test-time averages: of an image and its mirror image, and of several scales.
 
 Images are resized on the device, from the network's input at scale 1: so the compiled
 function still takes images of one size. (DEKR and HigherHRNet warp the original image
@@ -29,8 +29,7 @@ class Scaled(NamedTuple):
     Attributes:
       image: normalised.
       valid_size: height and width of each image, px; None: all.
-      factor: how much longer the sides of each are, along y and x. For all images the
-        same where there is no valid size.
+      factor: growth of the sides along y and x; without valid sizes, the same for all.
     """
 
     image: Float[Array, "B H W 3"]
@@ -49,49 +48,39 @@ def are_scales(value: object) -> bool:
     )
 
 
-def average(
+def average_scales(
     predict: Callable[[Array, Array | None], DenseMaps],
     base: DenseMaps,
     image: Float[Array, "B H W 3"],
     scales: Sequence[int | float],
     valid_size: Int[Array, "B 2"] | None = None,
 ) -> DenseMaps:
-    """Average the maps of images over scales.
+    """Average the maps of images over scales, 1 among them.
 
     Args:
       predict: normalised images and their valid sizes -> their maps.
-      base: maps of the images at scale 1.
+      base: maps at scale 1; the averages are in its cells and have its embedding.
       image: normalised; H and W are multiples of 32.
-      scales: 1 and others.
+      scales: the scales.
       valid_size: height and width of each image, px, multiples of 32; None: all.
-
-    Returns:
-      The averages, in cells of scale 1, whose embedding they have, as with the flip
-      test.
     """
-    heatmaps, offsets = [base.heatmaps], [base.offsets]
+    maps = [base]
     for scale in scales:
         if scale != 1:
             scaled = scale_images(image, scale, valid_size)
             scaled_maps = predict(scaled.image, scaled.valid_size)
-            maps = to_base(scaled_maps, scaled, base.heatmaps.shape[1:3])
-            heatmaps.append(maps.heatmaps)
-            offsets.append(maps.offsets)
-    if len(heatmaps) == 1:
+            maps.append(to_base(scaled_maps, scaled, base.heatmaps.shape[1:3]))
+    if len(maps) == 1:
         return base
-    return DenseMaps(
-        jnp.mean(jnp.stack(heatmaps), axis=0),
-        jnp.mean(jnp.stack(offsets), axis=0),
-        base.embedding,
+    heatmaps, offsets = (
+        jnp.mean(jnp.stack([getattr(each, name) for each in maps]), axis=0)
+        for name in ("heatmaps", "offsets")
     )
+    return DenseMaps(heatmaps, offsets, base.embedding)
 
 
 def scaled_length(length: Any, scale: int | float) -> int:
     """The multiple of 32 px nearest to a side at another scale, at least 32.
-
-    Args:
-      length: of the side, an int.
-      scale: factor.
 
     Raises:
       ValueError: if the length is not known when this is compiled.
@@ -140,20 +129,12 @@ def scale_images(
 
 
 def to_base(maps: DenseMaps, scaled: Scaled, size: tuple[int, ...]) -> DenseMaps:
-    """Bring the maps of scaled images to the cells of scale 1.
+    """Bring the maps of scaled images to the cells of scale 1, `size` (height, width).
 
     A cell lies at `STRIDE` times its index in input px (`geometry.cell_to_input`), at
     either scale, and pixels are resized about their edges; so where a keypoint's peak
     is at scale 1, it is here. Resizing maps as if they were images would move it by
-    up to 0.4 cells.
-
-    Args:
-      maps: of `scaled.image`.
-      scaled: see `scale_images`.
-      size: height and width at scale 1, cells.
-
-    Returns:
-      Heatmaps and offsets, both in cells of scale 1; the embedding unchanged.
+    up to 0.4 cells. Offsets are in cells of scale 1, too; the embedding is unchanged.
     """
     valid_size = scaled.valid_size
     within = jnp.asarray(scaled.image.shape[1:3]) if valid_size is None else valid_size
@@ -173,3 +154,57 @@ def to_base(maps: DenseMaps, scaled: Scaled, size: tuple[int, ...]) -> DenseMaps
     offsets = resize_batch(maps.offsets, scaled.factor, within)
     in_xy = scaled.factor[..., None, None, None, ::-1]
     return DenseMaps(heatmaps, offsets / in_xy, maps.embedding)
+
+
+def mirror(
+    maps: Float[Array, "B h w *channels"], width: Int[Array, " B"] | None = None
+) -> Float[Array, "B h w *channels"]:
+    """Mirror images or maps, or only their first `width` columns."""
+    if width is None:
+        return maps[:, :, ::-1]
+    columns = (width[:, None] - 1 - jnp.arange(maps.shape[2])) % maps.shape[2]
+    return jax.vmap(lambda rows, order: jnp.take(rows, order, axis=1))(maps, columns)
+
+
+def mirror_heatmaps(
+    heatmaps: Float[Array, "B h w K1"],
+    flip_index: Int[np.ndarray, " K"],
+    width: Int[Array, " B"] | None = None,
+) -> Float[Array, "B h w K1"]:
+    """Mirror maps, swapping left and right keypoints; the centre map stays last."""
+    channels = np.append(flip_index, len(flip_index))
+    return mirror(heatmaps, width)[..., channels]
+
+
+def mirror_offsets(
+    offsets: Float[Array, "B h w K 2"],
+    flip_index: Int[np.ndarray, " K"],
+    width: Int[Array, " B"] | None = None,
+) -> Float[Array, "B h w K 2"]:
+    """Mirror offset maps: as heatmaps, and x points the other way."""
+    sign = jnp.asarray([-1.0, 1.0], offsets.dtype)
+    return mirror(offsets, width)[..., flip_index, :] * sign
+
+
+def average_mirrored(
+    maps: DenseMaps,
+    mirrored: DenseMaps,
+    flip_index: Int[np.ndarray, " K"],
+    width: Int[Array, " B"] | None = None,
+) -> DenseMaps:
+    """Average the maps of images and of their mirror images.
+
+    Args:
+      maps: predicted from the images; the result has their embedding (reference
+        behaviour).
+      mirrored: predicted from the mirrored images, not mirrored back.
+      flip_index: for each keypoint its mirror image.
+      width: valid columns of each image, from the first on, in cells; None: all.
+    """
+    heatmaps = mirror_heatmaps(mirrored.heatmaps, flip_index, width)
+    offsets = mirror_offsets(mirrored.offsets, flip_index, width)
+    return DenseMaps(
+        heatmaps=(maps.heatmaps + heatmaps) / 2,
+        offsets=(maps.offsets + offsets) / 2,
+        embedding=maps.embedding,
+    )
