@@ -1,8 +1,8 @@
 """A row of the paper's ablations, of W32 on COCO or of a small net.
 
-    python train.py --config configs/ablations.py:mesh7 --workdir runs/mesh7 \
+    logocap train --config ablations:mesh7 --workdir runs/mesh7 \
         --config.data.dir=/data/coco_keypoints --config.init_from=IMAGENET_HRNET.pth
-    python train.py --config configs/ablations.py:mesh7,drawn --workdir runs/mesh7 \
+    logocap train --config ablations:mesh7,drawn --workdir runs/mesh7 \
         --config.data.dir=demo/data
 
 `python -m experiments.ablations` trains and scores several rows, with several seeds,

@@ -1,7 +1,7 @@
 """The baseline, HRNet-W32, COCO at 512: initial poses only.
 
     logocap prepare coco --coco-dir /data/coco --out /data/coco_keypoints
-    python train.py --config configs/center_offset_w32_coco.py --workdir runs/base \
+    logocap train --config center_offset_w32_coco --workdir runs/base \
         --config.data.dir=/data/coco_keypoints --config.init_from=IMAGENET_HRNET.pth
 
 Expect (paper, ImageNet-pretrained backbone): 60.0 AP on val2017. Not run here.

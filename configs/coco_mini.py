@@ -1,8 +1,8 @@
 """A small net on a handful of photographs: does all of it agree on real input?
 
-    python train.py --config configs/coco_mini.py --workdir runs/coco_mini \
+    logocap train --config coco_mini --workdir runs/coco_mini \
         --config.data.dir=../shared/data/coco-mini
-    python eval.py --config configs/coco_mini.py --workdir runs/coco_mini \
+    logocap eval --config coco_mini --workdir runs/coco_mini \
         --config.data.dir=../shared/data/coco-mini --out runs/coco_mini/train --draw 36
 
 Trained from scratch on the 28 training photographs with people and scored on the same

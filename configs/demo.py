@@ -5,8 +5,8 @@
 which is
 
     logocap prepare synthetic --out demo/data --train 1500 --val 120 --size 192 --seed 0
-    python train.py --config configs/demo.py --workdir demo/run
-    python eval.py --config configs/demo.py --workdir demo/run --out demo --draw 12
+    logocap train --config demo --workdir demo/run
+    logocap eval --config demo --workdir demo/run --out demo --draw 12
 
 Expect, on 2 CPU cores and in about 9 minutes, an AP near 0.47 after an initial one near
 0.21.

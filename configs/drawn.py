@@ -2,7 +2,7 @@
 
     logocap prepare synthetic --out runs/drawn --train 1500 --val 120 \
         --size 192 --seed 7
-    python train.py --config configs/ablations.py:baseline,demo --workdir runs/start \
+    logocap train --config ablations:baseline,demo --workdir runs/start \
         --config.data.dir=runs/drawn --config.epochs=5.0 \
         --config.lr_milestones='(2.0,2.8,3.4,3.9,4.3,4.7)'
     python -m experiments.ablations --data runs/drawn --base drawn -- \

@@ -2,10 +2,10 @@
 
     logocap prepare crowdpose --crowdpose-dir /data/crowdpose \
         --out /data/crowdpose_keypoints
-    python train.py --config configs/logocap_w32_crowdpose.py --workdir runs/crowd \
+    logocap train --config logocap_w32_crowdpose --workdir runs/crowd \
         --config.data.dir=/data/crowdpose_keypoints \
         --config.init_from=IMAGENET_HRNET.pth
-    python eval.py --config configs/logocap_w32_crowdpose.py --workdir runs/crowd \
+    logocap eval --config logocap_w32_crowdpose --workdir runs/crowd \
         --config.data.dir=/data/crowdpose_keypoints --split test
 
 Settings are those of COCO: the paper has none for CrowdPose. Not run here.

@@ -1,7 +1,7 @@
 """LOGO-CAP, HRNet-W48, COCO at 640: the paper's large model.
 
     logocap prepare coco --coco-dir /data/coco --out /data/coco_keypoints
-    python train.py --config configs/logocap_w48_coco.py --workdir runs/w48 \
+    logocap train --config logocap_w48_coco --workdir runs/w48 \
         --config.data.dir=/data/coco_keypoints --config.init_from=IMAGENET_HRNET.pth
 
 Expect (paper, ImageNet-pretrained backbone): 72.2 AP on val2017. Not run here.

@@ -158,7 +158,7 @@ def _serialized(
     options: ExportOptions,
     settings: dict[str, Any],
 ) -> bytes:
-    """Trace and lower a function of images; what it closes over becomes constants."""
+    """Trace and lower a function of images; captured arrays become constants."""
     if options.file_format == "stablehlo":
         export = jax.export.export(jax.jit(function), platforms=options.platforms)
         return bytes(export(image).serialize())

@@ -33,7 +33,7 @@ class Chip(NamedTuple):
 
 
 def _make_gpu(
-    name: str, memory: int, bandwidth: float, architecture: Mapping[str, float]
+    name: str, memory: int, bandwidth: float, architecture: Mapping[str, int | float]
 ) -> Chip:
     """A GPU; all sizes in bytes, the bandwidth in bytes/s, `lanes` those of a core."""
     text = """

@@ -21,7 +21,7 @@ from logocap_jax.visualization.window import Window
 def find_people(
     predictor: Predictor, pictures: Iterable[Picture], *, explain: bool = False
 ) -> Iterator[FrameResult]:
-    """Find the people in pictures, in order; of many, only a few are in memory.
+    """Find the people in pictures, in order; only a few are in memory at a time.
 
     Args:
       predictor: finds them.

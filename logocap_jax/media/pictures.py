@@ -36,7 +36,7 @@ class Picture(NamedTuple):
 
 
 class Pictures:
-    """The pictures of files and cameras, those that can be read.
+    """The readable pictures of files and cameras.
 
     Attributes:
       faults: one line for each file that cannot be read, or breaks off.

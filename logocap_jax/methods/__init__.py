@@ -46,7 +46,7 @@ def _import_module(name: str, module: str) -> types.ModuleType:
 
 
 def default_settings(name: str) -> dict[str, Any]:
-    """All settings of a method as plain values: what `build_method` takes.
+    """All settings of a method as plain values, for `build_method`.
 
     Raises:
       ValueError: if the name is unknown.

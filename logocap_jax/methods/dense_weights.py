@@ -26,7 +26,7 @@ ROWS = (
 
 
 def has_heads(shapes: Shapes) -> bool:
-    """Whether there are a heatmap and an offset head."""
+    """True if there are a heatmap and an offset head."""
     return all(f"{head}/conv/kernel" in shapes for head in (_HEATMAPS, _OFFSETS))
 
 
@@ -44,7 +44,7 @@ def dense_settings(shapes: Shapes) -> Settings:
 
 
 def num_keypoints(shapes: Shapes) -> int:
-    """K, by the heatmaps; the last of these is the pose centre's.
+    """Number of keypoints: one heatmap each, and a last one for the pose centre.
 
     Raises:
       ValueError: the heatmap head has no output.

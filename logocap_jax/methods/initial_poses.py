@@ -147,10 +147,10 @@ _AT_ONE = ("heatmaps_at_1", "offsets_at_1", "embedding_at_1")
 def dense_stages(
     network: DenseNetwork, config: InitialPosesConfig
 ) -> tuple[Stage, ...]:
-    """The stages from images to dense maps, averaged over what the config asks for.
+    """The stages from images to averaged dense maps.
 
-    That is the mirror image (`flip_test`), which runs in one batch with the image, and
-    other scales (`test_scales`), each of which is mirrored as well.
+    Maps are averaged with those of the mirror image (`flip_test`), which runs in one
+    batch with the image, and of other scales (`test_scales`), each mirrored as well.
 
     Args:
       network: the network; its variables are the subtree `dense`.

@@ -1,4 +1,4 @@
-"""Cases of a folder: which there are, and the weights beside them."""
+"""The cases of a folder, and the weights beside them."""
 
 import json
 import pathlib
@@ -55,7 +55,7 @@ def case_name(path: pathlib.Path) -> str:
 
 
 def read_arrays(path: pathlib.Path) -> Arrays:
-    """Read a case's arrays as they are.
+    """Read a case's arrays unchanged.
 
     Raises:
       ValueError: a damaged file; callers name it.

@@ -82,7 +82,7 @@ class Comparison:
           noisy: our array from an input that was changed by one rounding step. Where
             the model makes more of that than the tolerance allows, no two programs
             agree to it: the tolerance is then twice this change, but no more than
-            ten times what it was, and says so.
+            ten times the given one, and the result says so.
         """
         absolute, share = largest_errors(found, expected)
         rule = f"{tolerance:.0e} of largest"

@@ -46,7 +46,7 @@ def format_verdict(results: Sequence[StageResult]) -> str:
 
 
 def to_json(results: Sequence[StageResult], *, dtype: str) -> dict[str, Any]:
-    """What `--json` writes.
+    """The results as `--json` writes them.
 
     Args:
       results: of all cases.

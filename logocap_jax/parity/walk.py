@@ -128,7 +128,7 @@ def _check_stage(
     valid: np.ndarray | None,
     fed_with: str,
 ) -> None:
-    """Compare those of a stage's arrays that the case has."""
+    """Compare the arrays of one stage that the case holds."""
     for name in stage.writes:
         for key, array, mask in _flatten(name, found[name], valid):
             if key in arrays:
@@ -140,7 +140,7 @@ def _check_stage(
 def _flatten(
     name: str, value: Any, valid: Any
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
-    """Arrays by key, and which rows count: those of slots without a pose do not."""
+    """Arrays by key, and a mask of their rows: False for slots without a pose."""
     if isinstance(value, Poses):
         for field, array in vars(value).items():
             mask = None if field == "valid" else value.valid

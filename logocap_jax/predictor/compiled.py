@@ -84,7 +84,7 @@ class Model(NamedTuple):
 def keep_compiled(folder: pathlib.Path | None = None) -> None:
     """Use JAX's compilation cache, unless the caller has decided about it already.
 
-    Of the process's compilations those that take a second or more are kept. A caller
+    Compilations that take a second or more are kept. A caller
     decides by `JAX_COMPILATION_CACHE_DIR` or the setting of that name: another folder,
     or none where it is empty.
 
@@ -110,7 +110,7 @@ def load_for_inference(
     settings: Mapping[str, Any] | None = None,
     skeleton: Skeleton | None = None,
 ) -> tuple[dict[str, Any], Variables]:
-    """Load weights, with the settings that they shall run with.
+    """Load weights, and the settings to run them with.
 
     Args:
       path: a run of `train.py`, or any file that `logocap convert` reads or writes.
@@ -232,7 +232,7 @@ def folder_of(*model: Any) -> pathlib.Path | None:
 def jit_kept(
     function: Callable[..., Any], arguments: Sequence[Any], folder: pathlib.Path | None
 ) -> Callable[..., Any]:
-    """Jit a function for arguments of one shape; a trace that was kept is used.
+    """Jit a function for arguments of one shape, from a kept trace if there is one.
 
     Args:
       function: from and to arrays, in nested dicts, tuples and lists.

@@ -26,7 +26,7 @@ Axis: TypeAlias = int | str
 
 @dataclasses.dataclass(frozen=True)
 class ArrayInfo:
-    """An array that goes in or comes out.
+    """An input or output array.
 
     Attributes:
       name: its name.
@@ -69,7 +69,7 @@ class ExportInfo:
 
     @property
     def batch(self) -> int | None:
-        """Images that go in together; None: any number."""
+        """Batch size; None: any."""
         batch = self.inputs[0].shape[0]
         return batch if isinstance(batch, int) else None
 

@@ -1,4 +1,4 @@
-"""The people of one image, as a caller gets them."""
+"""The people of one image, in pixels of that image."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ class Poses:
         )
 
     def before_refinement(self) -> "Poses":
-        """The poses with their initial keypoints; as they are where none are known."""
+        """The poses with their initial keypoints; unchanged where none are known."""
         if self.initial_keypoints is None:
             return self
         return dataclasses.replace(self, keypoints=self.initial_keypoints)

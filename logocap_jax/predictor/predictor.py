@@ -202,7 +202,7 @@ class Predictor:
         return next(self.stream([images]))
 
     def stream(self, images: Iterable[ImageLike]) -> Iterator[Poses]:
-        """As a call, but image after image: of many, only a few are in memory.
+        """As a call, but image by image; only a few are in memory at a time.
 
         Raises:
           ValueError: as a call does.

@@ -89,7 +89,7 @@ def run() -> Iterator[tuple[str, str]]:
 
 
 def drawn_batch(seed: int = 0) -> Batch:
-    """A drawn image of people, as training sees it."""
+    """A training batch of one drawn image of people."""
     scene = draw_scene(np.random.default_rng(seed), SIZE)
     people = [person for person in scene.annotations if person.num_keypoints]
     points = np.stack([person.keypoints for person in people])

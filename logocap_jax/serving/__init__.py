@@ -1,1 +1,1 @@
-"""A local page that shows what the model finds in a photograph, and why."""
+"""A local page: the people in a photograph, and the maps behind them."""

@@ -23,7 +23,7 @@ NOBODY = "*Click a person in the picture.*"
 
 
 class Callbacks:
-    """The page's callbacks; gradio sees from a method's annotations what it takes."""
+    """The page's callbacks; gradio reads the annotations of their arguments."""
 
     def __init__(self, predictor: TimedPredictor, folder: Path) -> None:
         """Keep the predictor, and a folder for the files to download."""
@@ -57,7 +57,7 @@ class Callbacks:
         return state, drawn, summary, download, gr.update(visible=clickable)
 
     def redraw(self, state: SessionState | None, picture: str) -> np.ndarray | None:
-        """The picture that was asked for, if there is a photograph."""
+        """Draw the selected picture, if there is a photograph."""
         if state is None:
             return None
         return draw(state, self._predictor.pictures[picture])
@@ -65,7 +65,7 @@ class Callbacks:
     def choose(
         self, state: SessionState | None, picture: str, event: gr.SelectData
     ) -> tuple[Any, ...]:
-        """The person that a click meant, and their patches, layer by layer."""
+        """Select the person nearest to a click: a title, and the patches by layer."""
         if state is None:
             return self.forget_person()
         shown = np.array(event.index, np.float64)
@@ -78,7 +78,7 @@ class Callbacks:
         return f"**Person with score {score:.2f}**", *drawn
 
     def forget_person(self) -> tuple[Any, ...]:
-        """Nobody is chosen."""
+        """Clear the selection."""
         return NOBODY, *[None] * len(self._predictor.patches)
 
 

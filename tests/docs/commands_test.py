@@ -22,14 +22,14 @@ NOT_RUN = {
     "source .venv": "what `make` has made",
     "pip install": "the environment must not change under the tests",
     "logocap prepare .* --beam": "needs Apache Beam; tests/data_pipeline runs it",
-    "python train.py --config configs/ablations.py": "tests/experiments has its config",
+    "logocap train --config ablations": "tests/experiments has its config",
     "python -m experiments.ablations": "minutes long; tests/experiments runs it",
     "logocap parity": "minutes long; tests/parity compares the same arrays",
     "logocap benchmark": "minutes long; tests/measure runs each kind",
     "logocap plan": "minutes long; tests/cli plans small nets",
     "logocap serve": "serves until Ctrl-C; tests/serving uses the page in a browser",
     "logocap doctor": "a self-test of seconds; tests/cli/doctor_test.py runs it",
-    r"python train.py \.\.\.": "part of a command on several machines",
+    r"logocap train \.\.\.": "part of a command on several machines",
     "sha256sum": "a program of the system",
     "srun": "needs SLURM",
     "mpirun": "needs Open MPI",
@@ -120,7 +120,7 @@ def prepare(tmp_path_factory):
     def prepare_(method):
         folder = tmp_path_factory.mktemp("docs") / "world"
         folder.mkdir()
-        wanted = ("logocap prepare coco", "python train.py")
+        wanted = ("logocap prepare coco", "logocap train")
         readme = [c for c in COMMANDS if c.place.startswith("README.md")]
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)

@@ -35,7 +35,7 @@ def to_onnx(
     *,
     name: str = "image",
 ) -> onnx.ModelProto:
-    """Convert a function of one array; what it closes over is stored in the model.
+    """Convert a function of one array; captured arrays are stored in the model.
 
     Args:
       function: returns arrays by name.

@@ -99,7 +99,7 @@ def shape_of(atom: Atom) -> tuple[int, ...]:
 
 
 def dtype_of(atom: Atom) -> np.dtype:
-    """Its dtype."""
+    """Dtype of an input or output of an equation."""
     aval: Any = atom.aval
     return np.dtype(aval.dtype)
 
@@ -113,7 +113,7 @@ def unknown(what: str) -> ValueError:
 
 
 def numbers(values: Sequence[SupportsIndex]) -> np.ndarray:
-    """Whole numbers as ONNX wants shapes and axes."""
+    """Integers as int64, ONNX's dtype of shapes and axes."""
     return np.array(values, np.int64)
 
 

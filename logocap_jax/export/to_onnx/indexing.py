@@ -18,9 +18,9 @@ from logocap_jax.export.to_onnx.operators import Operator, cast
 
 
 def _rearrange(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
-    """Anything that takes elements of its first input from known places.
+    """Any operation that takes elements of its first input from known places.
 
-    JAX itself is asked for the places: the operation is done on the elements' numbers.
+    JAX computes the places: the operation runs on the elements' numbers.
     """
     if any(isinstance(value, str) for value in inputs[1:]):
         raise unknown(f"{equation.primitive.name!r} at computed places")
@@ -150,7 +150,7 @@ def _scatter(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value
 
 
 def _sort(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> list[str]:
-    """Ascending; of equals the first comes first, in ONNX as in JAX."""
+    """Sort in ascending order; stable, in ONNX as in JAX."""
     if equation.params["num_keys"] != 1:
         raise unknown("a sort by several keys")
     axis = int(equation.params["dimension"])

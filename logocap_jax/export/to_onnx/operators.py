@@ -58,9 +58,9 @@ def _elementwise(*names: str, **attributes: int) -> Operator:
 
 
 def _shrunk(equation: JaxprEqn, inputs: Sequence[Value]) -> list[Value]:
-    """Known inputs without the axes along which they only repeat themselves.
+    """Known inputs without the axes along which they only repeat.
 
-    ONNX repeats them again, so that masks and borders are not stored in full.
+    ONNX broadcasts them, so that masks and padding are not stored in full.
     """
     computed = [
         shape_of(atom)
@@ -167,7 +167,7 @@ def _square(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
 
 
 def _dot(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
-    """Any sum over products is a rule of Einstein's."""
+    """Write any sum of products as `Einsum`."""
     summed, batch = equation.params["dimension_numbers"]
     letters = iter(string.ascii_lowercase)
     left = [next(letters) for _ in shape_of(equation.invars[0])]

@@ -126,7 +126,7 @@ def best_of_mesh(
 ) -> Float[Array, "N K 2"]:
     """Per keypoint the mesh position most similar to the truth (appendix C).
 
-    Where the truth is not visible, the mesh's centre, i.e. the initial keypoint.
+    For a keypoint that is not visible: the mesh's centre, its initial position.
     """
     slots, mesh_size, _, num_keypoints, _ = mesh_input.shape
     flat = assignment.kam.reshape(slots, mesh_size * mesh_size, num_keypoints)

@@ -76,7 +76,7 @@ class LogoCapConfig(InitialPosesConfig):
         require(
             self, ("refine_with",), REFINE_WITH.__contains__, f"one of {REFINE_WITH}"
         )
-        # The attraction map is a kernel: an even one would shift what it convolves.
+        # The attraction map is a kernel: an even one would shift the window.
         require(self, ("mesh_size",), lambda value: value > 0 and value % 2, "odd")
         layers = len(self.message_channels)
         require(

@@ -106,7 +106,7 @@ def read_peaks(
     *,
     first_share: float = 0.75,
 ) -> tuple[Float[Array, "N K 2"], Float[Array, "N K"]]:
-    """Refined keypoints: where the two largest values of each map are.
+    """Refined keypoints from the two largest values of each map.
 
     Args:
       refined: adapted windows.

@@ -1,4 +1,4 @@
-"""Centers against the reference's, whatever the order of ties."""
+"""Comparison of centers with the reference's; ties may have any order."""
 
 from typing import NamedTuple, Protocol
 

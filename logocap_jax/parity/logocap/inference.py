@@ -351,7 +351,7 @@ class _InferenceCheck:
         fed_with: str = "image",
         rows: np.ndarray | None = None,
     ) -> None:
-        """Compare those of `found` that the case has, `rows` of the reference's."""
+        """Compare `found` with the case's arrays, `rows` of the reference's."""
         for name, stage in names.items():
             key = _KEYS.get(name, name)
             if key not in found or name not in self._arrays:
@@ -369,7 +369,7 @@ class _InferenceCheck:
             )
 
     def _listed(self, name: str, slots: Array) -> np.ndarray:
-        """Of an array with a row per slot those rows that the case lists."""
+        """The rows of an array of slots that the case lists."""
         value, count = np.asarray(slots, np.float32), self._stages.config.num_slots
         if name == "center_heatmap_fullres":
             return value[..., None]

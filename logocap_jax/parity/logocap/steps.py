@@ -28,7 +28,7 @@ def check_steps(
     variables: Variables,
     batch: Batch,
 ) -> None:
-    """Take as many Adam steps as the case has; compare all that they leave.
+    """Take the Adam steps of the case, and compare their results.
 
     Args:
       compare: takes the results.
@@ -53,7 +53,7 @@ def check_steps(
 def _check_losses(
     compare: Comparison, found: np.ndarray, expected: np.ndarray, number: int
 ) -> None:
-    """All four terms at first; the two that no discrete choice enters later on."""
+    """All four terms of step 1; later, those that depend on no discrete choice."""
     terms, tolerance = (_TERMS, _FIRST) if number == 1 else (_TERMS[:2], _LATER)
     for i, term in enumerate(terms):
         compare.relative(
