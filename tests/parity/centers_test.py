@@ -122,3 +122,13 @@ def test_a_reference_whose_centers_are_out_of_order_is_no_tie():
     peaks = _peaks(_map())
     centers, values = peaks[:, :2].astype(int).tolist(), peaks[:, 2]
     assert _order(centers, values, peaks[::-1], _map()) == [0, 1]
+
+
+def test_an_empty_slot_beside_a_weak_peak_is_no_tie():
+    center_map = _map((1, 1, 5e-6))
+    peaks = _peaks(center_map)
+    centers = [*peaks[:, :2].tolist(), [0, 0]]  # of value 0, as where peaks run out
+    values = np.array([*peaks[:, 2], 0])
+    found = in_order(np.array(centers), values, peaks, center_map, center_map, slots=4)
+    assert found.ties == 0
+    np.testing.assert_array_equal(found.centers, centers)

@@ -183,7 +183,7 @@ def _match_tied(
             rows[i], tied[i] = row, (rows[:i] > row).any()
         elif row is None and cells:
             rows[i], tied[i] = min(row_at[cell] for cell in cells), True
-    end = min(max(rows, default=-1) + 2, len(centers))
+    end = min(max(rows, default=-1) + 2, int(np.sum(values > 0)))
     for row in sorted(set(range(end)) - set(rows.tolist())):
         cell = _cell(centers[row])
         if cell not in wanted and _tied_cells(reference, cell, limit) & wanted:
