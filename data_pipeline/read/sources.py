@@ -37,6 +37,11 @@ class Source(abc.ABC):
         self._annotations = annotations
 
     @property
+    def annotation_file(self) -> pathlib.Path:
+        """The file of the annotations."""
+        return self._annotations.path
+
+    @property
     def truth(self) -> dict[str, Any]:
         """Annotations to score against, see `AnnotationFile.truth`."""
         return self._annotations.truth

@@ -164,7 +164,11 @@ class Run:
     def truth(self) -> dict[str, Any]:
         """The annotations of the evaluated split, checked for what scoring needs."""
         assert self.eval_source is not None
-        return load_ground_truth(self.eval_source.truth, skeleton=self.skeleton)
+        try:
+            return load_ground_truth(self.eval_source.truth, skeleton=self.skeleton)
+        except ValueError as error:
+            reason = str(error).removeprefix("ground truth: ")
+            raise ValueError(f"{self.eval_source.annotation_file}: {reason}") from error
 
     def fingerprint(self) -> str:
         """A hash of the annotations that are trained on, and the number of images."""

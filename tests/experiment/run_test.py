@@ -11,6 +11,7 @@ import pytest
 from jax.sharding import Mesh
 
 from data_pipeline.feed.examples import full_masks, make_example, stack_examples
+from data_pipeline.read.coco import AnnotationFile
 from logocap_jax.experiment.run import resolve
 from logocap_jax.experiment.settings import load_config
 from logocap_jax.methods.base import LossOutput, Method, TrainStage
@@ -173,14 +174,13 @@ def test_a_checkpoint_of_other_training_data_is_refused_by_a_run_and_read_by_oth
 
 
 @pytest.mark.row("R13")
-def test_a_fingerprint_tells_other_annotations(config, tmp_path):
-    config.data.dir = str(tmp_path)
+def test_a_fingerprint_tells_other_annotations(tmp_path):
     path = tmp_path / "annotations" / "person_keypoints_train2017.json"
     path.parent.mkdir()
     fingerprints = set()
     for text in ("{}", "[]", "{}"):
         path.write_text(text)
-        fingerprints.add(resolve(config).fingerprint())
+        fingerprints.add(AnnotationFile(path).fingerprint)
     assert len(fingerprints) == 2
 
 
