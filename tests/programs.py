@@ -30,6 +30,14 @@ def quick_flags() -> str:
     return _QUICK if _is_quick() else ""
 
 
+def fused() -> dict[str, bool]:
+    """Compiler options of a program whose bits are compared with another's.
+
+    Without the newer emitter programs of the same arithmetic differ in the last bit.
+    """
+    return {"xla_cpu_use_fusion_emitters": True} if quick_flags() else {}
+
+
 def set_up(devices: int) -> None:
     """Set the environment of this process, before it imports JAX, and its children."""
     os.environ["JAX_PLATFORMS"] = "cpu"

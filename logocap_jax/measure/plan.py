@@ -220,7 +220,7 @@ def _indented(rows: list[list[str]]) -> Iterator[str]:
         yield f"  {line}"
 
 
-def _megabytes(size: float) -> str:
+def _megabytes(size: int | float) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 

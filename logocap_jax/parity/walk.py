@@ -90,7 +90,7 @@ def check_stages(
         found = walker(start, *written)
         given = {**found, **dict(_given(arrays, found))}
         for stage in stages:
-            valid = found[VALID] if stage.per_slot else None
+            valid = np.asarray(found[VALID]) if stage.per_slot else None
             _check_stage(compare, stage, found, arrays, valid, "image")
         for stage in stages:
             fed = [name for name in stage.reads if _fields_of(name, arrays)]
@@ -99,7 +99,7 @@ def check_stages(
                 reads = {*stage.reads, VALID} & given.keys()
                 values = start | {name: given[name] for name in reads}
                 alone = walker(values, *stage.writes)
-                valid = given[VALID] if stage.per_slot else None
+                valid = np.asarray(given[VALID]) if stage.per_slot else None
                 _check_stage(compare, stage, alone, arrays, valid, ", ".join(fed))
         return compare.results
 

@@ -21,7 +21,7 @@ def plan(name="v5e:4x4", memory=9 * 2**30, collectives=(), other=()):
             compile_seconds=1.0,
             memory=memory,
             flops=197e9,
-            accessed=819_000_000,
+            accessed=819e6,
             collectives=list(collectives),
         )
 

@@ -1,5 +1,7 @@
 """The multi-scale test against single scales, averaged by hand."""
 
+import functools
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.hrnet import HRNetConfig
 from logocap_jax.skeletons import COCO
 from logocap_jax.structures import DenseMaps
+from tests import programs
 
 SCALES = (0.5, 1.0, 2.0)
 
@@ -49,7 +52,8 @@ def _predict(network, variables, image, config, valid_size=None):
             {collection: {"dense": tree} for collection, tree in variables.items()},
             {"input": image, "valid_size": valid_size},
             initial_poses.MAPS,
-        )
+        ),
+        compiler_options=programs.fused(),
     )
     return DenseMaps(**predict(variables, image, valid_size))
 
@@ -60,7 +64,7 @@ def test_one_scale_has_the_bits_of_the_network_and_the_flip_test(
 ):
     """Written out as it was before there were scales."""
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=programs.fused())
     def by_hand(variables, image):
         if not flip_test:
             return DenseMaps(

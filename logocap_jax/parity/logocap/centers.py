@@ -1,6 +1,6 @@
 """Comparison of centers with the reference's; ties may have any order."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -12,6 +12,7 @@ _VALUES = 1e-5  # of the largest
 _WIDEST = 10  # times as much, where the model amplifies noise
 
 
+@runtime_checkable
 class CenterFinder(Protocol):
     """The part of `InferenceStages` that finds centers."""
 
