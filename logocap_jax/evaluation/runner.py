@@ -4,7 +4,7 @@ import collections
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -56,7 +56,7 @@ def make_evaluator(method: Method, mesh: Mesh) -> Evaluator:
 def run_evaluation(
     evaluator: Evaluator,
     variables: Variables,
-    batches: Iterable[Mapping[str, np.ndarray]],
+    batches: Iterable[Mapping[str, Any]],
     mesh: Mesh,
     *,
     progress: Callable[[int], None] = lambda images: None,
@@ -99,9 +99,9 @@ def run_evaluation(
 def _one_ahead(
     evaluate: EvaluateFn,
     variables: Variables,
-    batches: Iterable[Mapping[str, np.ndarray]],
+    batches: Iterable[Mapping[str, Any]],
     mesh: Mesh,
-) -> Iterator[tuple[Mapping[str, np.ndarray], Outputs]]:
+) -> Iterator[tuple[Mapping[str, Any], Outputs]]:
     """Dispatch each batch before the results of the one before are read."""
     before = None
     for arrays in batches:
@@ -114,7 +114,7 @@ def _one_ahead(
         yield before
 
 
-def _images(poses: Poses, arrays: Mapping[str, np.ndarray]) -> list[ImagePoses]:
+def _images(poses: Poses, arrays: Mapping[str, Any]) -> list[ImagePoses]:
     return [
         ImagePoses(int(image_id), *poses_of(poses, row, arrays["input_to_image"][row]))
         for row, image_id in enumerate(arrays["image_id"])

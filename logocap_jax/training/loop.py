@@ -5,6 +5,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,7 +22,7 @@ from logocap_jax.training.step import Metrics, TrainStep
 
 _LOG = logging.getLogger(__name__)
 
-ArrayBatch = Mapping[str, np.ndarray]
+ArrayBatch = Mapping[str, Any]
 Scores = Mapping[str, float]
 Evaluate = Callable[[TrainState], Scores | None]
 

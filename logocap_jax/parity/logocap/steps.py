@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import jax
 import numpy as np
 
 from logocap_jax.methods.base import Variables
@@ -70,7 +71,7 @@ def _check_gradients(compare: Comparison, arrays: Arrays, grads: Variables) -> N
     expected = _under(arrays, "grad/")
     if not expected:
         return
-    found = to_state_dict({"params": grads})
+    found = _by_torch_key({"params": grads})
     # A parameter that the reference lists as without gradient must have none here.
     wanted = expected | {
         str(key): np.zeros_like(found[str(key)])
@@ -115,7 +116,7 @@ def _check_statistics(
     last = len(after_steps)
     candidates = {1: _STATISTICS, last: _STATISTICS if last == 1 else _STATISTICS_LATER}
     errors = {
-        step: _worst(to_state_dict(after_steps[step - 1]), expected)
+        step: _worst(_by_torch_key(after_steps[step - 1]), expected)
         for step in candidates
     }
     step = min(errors, key=lambda number: errors[number][0])
@@ -151,8 +152,8 @@ def _check_change(
     where gradients are float noise the directions are too.
     """
     expected = _under(arrays, "after/")
-    start = to_state_dict({"params": before["params"]})
-    end = to_state_dict({"params": after["params"]})
+    start = _by_torch_key({"params": before["params"]})
+    end = _by_torch_key({"params": after["params"]})
     if not expected:
         return
     missing = sorted(start.keys() - expected.keys())
@@ -184,3 +185,7 @@ def _relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
         return np.inf
     error, norm = np.linalg.norm(found - expected), np.linalg.norm(expected)
     return float(error / norm) if norm else (np.inf if error else 0.0)
+
+
+def _by_torch_key(variables: Variables) -> dict[str, np.ndarray]:
+    return to_state_dict(jax.device_get(variables))

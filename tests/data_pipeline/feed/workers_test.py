@@ -11,7 +11,7 @@ import pytest
 
 from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.pipeline import make_train_dataset
-from data_pipeline.read.sources import open_source
+from data_pipeline.read.sources import Source, open_source
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -66,7 +66,7 @@ def test_a_worker_that_is_stuck_is_killed_with_the_others(start):
     assert not multiprocessing.active_children()
 
 
-class Exiting:
+class Exiting(Source):
     """A source whose third record ends the process that reads it."""
 
     def __init__(self, source):
