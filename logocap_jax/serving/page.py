@@ -1,6 +1,7 @@
 """The page: a photograph goes in, people and the maps behind them come out."""
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -92,7 +93,7 @@ def build_page(predictor: TimedPredictor, folder: Path) -> gr.Blocks:
     return page
 
 
-def _patch_image(layer: str) -> gr.Image:
+def _patch_image(layer: str) -> Any:
     return gr.Image(
         show_label=False, interactive=False, buttons=[], elem_id=f"patches-{layer}"
     )

@@ -123,7 +123,7 @@ def _checked(record: object, source: str) -> tuple[int, dict[str, float]]:
                 f"{source}: got {key} {record[key]!r}, expected a number or null"
             )
     return record["step"], {
-        key: math.nan if record[key] is None else record[key] for key in drawn
+        key: math.nan if record[key] is None else float(record[key]) for key in drawn
     }
 
 

@@ -45,7 +45,8 @@ def _run(module, x):
 
 @pytest.fixture(scope="module")
 def noise():
-    return np.random.default_rng(0).standard_normal((2, SIDE, SIDE, 3)).astype("f4")
+    values = np.random.default_rng(0).standard_normal((2, SIDE, SIDE, 3))
+    return jnp.asarray(values, jnp.float32)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ MODULES = ("logocap_jax.serving.page", "logocap_jax.serving.callbacks")
 def gradio(monkeypatch):
     """Records all calls; gradio itself need not be installed."""
     recorder = mock.MagicMock()
+    # Types in annotations.
+    recorder.SelectData, recorder.Blocks = mock.Mock, mock.MagicMock
     monkeypatch.setitem(sys.modules, "gradio", recorder)
     for module in MODULES:
         monkeypatch.delitem(sys.modules, module, raising=False)
@@ -22,8 +24,10 @@ def gradio(monkeypatch):
 
 def test_an_upload_reaches_the_page_as_a_file(gradio, tmp_path):
     from logocap_jax.serving.page import build_page
+    from logocap_jax.serving.session import TimedPredictor
 
-    predictor = mock.Mock(pictures={"poses": ("refined",)}, patches=("around",))
+    pictures = {"poses": ("refined",)}
+    predictor = mock.Mock(TimedPredictor, pictures=pictures, patches=("around",))
     photo, *others = (mock.MagicMock() for _ in range(3))
     gradio.Image.side_effect = [photo, *others]
     build_page(predictor, tmp_path)

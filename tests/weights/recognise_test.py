@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from logocap_jax.methods import build_method, find_format
+from logocap_jax.methods import METHODS, build_method, find_format
 from logocap_jax.weights.files import to_variables
 from logocap_jax.weights.recognise import (
     expected_shapes,
@@ -125,11 +125,7 @@ def test_bare_backbone_is_no_whole_model(tiny_state):
 
 
 def test_methods_that_fit_equally_well_are_asked_about(tiny_state, monkeypatch):
-    monkeypatch.setitem(
-        recognise_weights.__globals__["METHODS"],
-        "twin",
-        "logocap_jax.methods.logocap",
-    )
+    monkeypatch.setitem(METHODS, "twin", "logocap_jax.methods.logocap")
     with pytest.raises(ValueError, match="several methods, logocap, twin: name one"):
         recognise_weights(tiny_state)
     assert identify(tiny_state, "twin").settings == TINY

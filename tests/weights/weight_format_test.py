@@ -90,12 +90,11 @@ def made_up(monkeypatch):
         return Method(lambda key: tree, *nothing, "poses", parts=parts)
 
     package = "tests.weights.made_up"
-    spec = types.SimpleNamespace(SPEC=types.SimpleNamespace(make=make))
+    spec, weights = types.ModuleType("spec"), types.ModuleType("weights")
+    spec.SPEC, weights.FORMAT = types.SimpleNamespace(make=make), FORMAT
     monkeypatch.setattr(methods, "build_config", lambda name, settings: settings)
     monkeypatch.setitem(sys.modules, f"{package}.spec", spec)
-    monkeypatch.setitem(
-        sys.modules, f"{package}.weights", types.SimpleNamespace(FORMAT=FORMAT)
-    )
+    monkeypatch.setitem(sys.modules, f"{package}.weights", weights)
     monkeypatch.setitem(methods.METHODS, "made_up", package)
 
 
