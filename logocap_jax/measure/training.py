@@ -80,6 +80,8 @@ def measure_training(
     check_batch_size(setting.batch, mesh, name="--batch")
     run = resolve(config, mesh=mesh)
     example = draw_example(run, people)
+    reads = run.settings.data.dir and not options.compile_only
+    source = open_training_source(run) if reads else None
     state = run.state_shapes()
     program = options.compile(STEP, run.make_step(), state, batch_shapes(run))
     row = static_row(STEP, setting, program, remark=_donation(program, state))
@@ -90,8 +92,7 @@ def measure_training(
     call, _ = run_first(row, program._replace(run=stepper.advance), Batch(**batch))
     calls = [call]
     with contextlib.ExitStack() as stack:
-        if run.settings.data.dir:
-            source = open_training_source(run)
+        if source is not None:
             batches = run.train_batches(source)
             stack.enter_context(contextlib.closing(batches))
             calls.append(_loop(stepper, batches, run, setting))

@@ -6,8 +6,9 @@ from data_pipeline.drawn.animals import ANIMALS
 from data_pipeline.drawn.dataset import PEOPLE, write_drawn_dataset
 from logocap_jax.experiment.run import resolve
 from logocap_jax.experiment.settings import load_config
+from logocap_jax.measure.benchmark import BenchmarkOptions, Setting
 from logocap_jax.measure.input import open_training_source
-from logocap_jax.measure.training import batch_shapes, draw_example
+from logocap_jax.measure.training import batch_shapes, draw_example, measure_training
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tiny_config.py"
 
@@ -38,3 +39,15 @@ def test_a_training_example_has_the_people_asked_for():
     assert (example["keypoints"] < 64).all()
     with pytest.raises(ValueError, match="got 9 people, expected 1 to 8"):
         draw_example(run, 9)
+
+
+def test_data_that_are_not_there_are_told_before_anything_is_compiled(
+    tmp_path, monkeypatch
+):
+    compiled = []
+    monkeypatch.setattr(BenchmarkOptions, "compile", lambda *_: compiled.append(1))
+    config = load_config(TINY, [f"data.dir={tmp_path / 'absent'}"])
+    setting = Setting(batch=8, size=(64, 64), dtype="float32")
+    with pytest.raises(ValueError, match="absent: got neither a prepared data set"):
+        measure_training(config, setting, 1, BenchmarkOptions(rounds=1))
+    assert not compiled
