@@ -62,7 +62,7 @@ class Skeleton:
         return np.asarray(self.sigmas, np.float32)
 
     def settings(self) -> dict[str, list[Any]]:
-        """What a model depends on, as JSON holds it: not name, limbs and sources."""
+        """The part that a model depends on, for JSON: no name, limbs or sources."""
         return {
             "keypoints": list(self.keypoints),
             "sigmas": list(self.sigmas),

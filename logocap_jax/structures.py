@@ -71,7 +71,7 @@ class View:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class DenseMaps:
-    """What the network predicts at stride 4, float32.
+    """Maps that the network predicts at stride 4, float32.
 
     Attributes:
       heatmaps: K keypoint heatmaps and, last, the pose-centre heatmap.
@@ -96,7 +96,7 @@ class Poses:
       scores: one score per pose.
       valid: the slot holds a pose; all else in an invalid slot is arbitrary.
       initial_keypoints: where the keypoints were before refinement, input px; None
-        where nothing is said about that.
+        where that is unknown.
     """
 
     keypoints: Float[Array, "*B N K 2"]

@@ -262,8 +262,8 @@ def start_from(path: pathlib.Path, fresh: Variables, *, method: str) -> Variable
     `method` tells the PyTorch keys.
 
     Raises:
-      ValueError: unreadable, an array of another shape, a module of which the file has
-        some arrays only, or nothing that fits.
+      ValueError: unreadable, an array of another shape, a module that the file
+        holds in part, or nothing that fits.
     """
     if not path.exists():
         raise ValueError(f"{path}: no such weights; expected a file or a folder")
