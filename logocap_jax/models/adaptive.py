@@ -1,5 +1,7 @@
 """Layers of adaptive convolutions, and the grouped ones that move their taps."""
 
+import itertools
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from logocap_jax.models.layers import torch_default_init
-from logocap_jax.ops.adaptive_conv import TAPS, adaptive_convolution
+from logocap_jax.ops.adaptive_conv import adaptive_convolution
 
 Dtype = Any
 
@@ -48,40 +50,46 @@ class AdaptiveConv(nn.Module):
 
 
 class GroupedConv(nn.Module):
-    """Zero-padded 3x3 convolution of each group of channels, with few outputs.
+    """Zero-padded convolution of each group of channels, with few outputs.
 
-    It starts at 0. Over devices that share a batch its gradients need sums alone: XLA
+    Over devices that share a batch its gradients need sums alone: XLA
     gathers the batch for the kernel's gradient of a grouped convolution.
 
     Attributes:
       groups: groups of consecutive channels.
       shape: shape of a group's output at each pixel.
       dtype: of input and kernel; the result is float32.
+      side: of the kernel, odd.
+      kernel_init: start of the kernel.
     """
 
     groups: int
     shape: tuple[int, ...]
     dtype: Dtype = jnp.float32
+    side: int = 3
+    kernel_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B h w G *shape"]:
         """Convolve."""
         batch, height, width, channels = x.shape
-        size = self.groups * jnp.zeros(self.shape).size
+        size, side = self.groups * math.prod(self.shape), self.side
         inputs = channels // self.groups
-        kernel = self.param("kernel", nn.initializers.zeros, (3, 3, inputs, size))
+        kernel = self.param("kernel", self.kernel_init, (side, side, inputs, size))
         bias = self.param("bias", nn.initializers.zeros, (size,))
         maps = x.astype(self.dtype).reshape(batch, height, width, self.groups, inputs)
-        maps = jnp.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0), (0, 0)))
-        weights = kernel.astype(self.dtype).reshape(3, 3, inputs, self.groups, -1)
+        border = (side // 2, side // 2)
+        maps = jnp.pad(maps, ((0, 0), border, border, (0, 0), (0, 0)))
+        weights = kernel.astype(self.dtype)
+        weights = weights.reshape(side, side, inputs, self.groups, -1)
         result = sum(
             jnp.einsum(
                 "bhwgc,cgf->bhwgf",
-                maps[:, 1 + i : 1 + i + height, 1 + j : 1 + j + width],
-                weights[1 + i, 1 + j],
+                maps[:, i : i + height, j : j + width],
+                weights[i, j],
                 preferred_element_type=jnp.float32,
             )
-            for i, j in TAPS
+            for i, j in itertools.product(range(side), repeat=2)
         )
         result = result + bias.astype(jnp.float32).reshape(self.groups, -1)
         return result.reshape(batch, height, width, self.groups, *self.shape)
