@@ -344,7 +344,7 @@ def upsample(
 
 
 def read_upsampled(
-    maps: Float[Array, "h w K"],
+    maps: Float[Array, "h w C"],
     pixels: Float[Array, "N K 2"],
     valid_cells: Int[Array, "2"] | None = None,
     *,
@@ -356,7 +356,7 @@ def read_upsampled(
     position = jnp.minimum(pixels * (scale / STRIDE), last)
     lower = jnp.floor(position)
     share = position - lower
-    channels = jnp.arange(maps.shape[2])
+    channels = jnp.arange(pixels.shape[1])
 
     def corner(x: int, y: int) -> Array:
         cell = jnp.minimum(lower.astype(jnp.int32) + jnp.array([x, y]), last)
