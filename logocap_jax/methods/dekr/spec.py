@@ -5,7 +5,13 @@ import functools
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from logocap_jax.methods.base import LossOutput, Method, MethodSpec, Variables
+from logocap_jax.methods.base import (
+    InputSpec,
+    LossOutput,
+    Method,
+    MethodSpec,
+    Variables,
+)
 from logocap_jax.methods.dekr import stages
 from logocap_jax.methods.dekr.config import TINY, DekrConfig
 from logocap_jax.models.folding import prepare_variables
@@ -39,6 +45,7 @@ SPEC = MethodSpec(
     config=DekrConfig,
     make=make_dekr,
     tiny=TINY,
+    inputs=lambda config: InputSpec(scales=config.other_scales),
     stages=stages.make_stages,
     dense=("heatmaps", "pose_map"),
 )
