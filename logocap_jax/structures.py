@@ -114,3 +114,20 @@ class Poses:
     scores: Float[Array, "*B N"]
     valid: Bool[Array, "*B N"]
     initial_keypoints: Float[Array, "*B N K 2"] | None = None
+
+
+@typing.no_type_check
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LabelledPoses:
+    """Poses that a model has found, each by itself, and how good they are.
+
+    Attributes:
+      keypoints: image px.
+      keypoint_scores: one score per keypoint.
+      oks: similarity to the person that COCO's evaluation would take for it.
+    """
+
+    keypoints: Float[Array, "*B K 2"]
+    keypoint_scores: Float[Array, "*B K"]
+    oks: Float[Array, "*B"]
