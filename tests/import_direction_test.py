@@ -25,6 +25,8 @@ ORDER = (
     *("methods.base", "methods.stages", "methods.targets", "methods.initial_poses"),
     *(
         "methods.dense_loss",
+        "methods.pose_map",
+        "methods.pose_map_loss",
         "methods.dense_weights",
         "methods.scene",
         "methods.ONE",

@@ -1,11 +1,9 @@
 """The losses of the dense maps, against targets rendered from people."""
 
-import jax
 from jaxtyping import Array, Float
 
 from logocap_jax.methods import targets
 from logocap_jax.methods.initial_poses import InitialPosesConfig
-from logocap_jax.methods.targets import TargetRules
 from logocap_jax.structures import Batch, DenseMaps
 
 
@@ -22,16 +20,7 @@ def dense_losses(
     Returns:
       `{"heatmap": ..., "offset": ...}`; their sum is the loss.
     """
-    heat_target, heat_weight, off_target, off_weight = jax.vmap(
-        lambda example: dense_targets(example, config)
-    )(batch)
-    offset_loss = targets.offset_loss(
-        maps.offsets, off_target, off_weight, beta=config.smooth_l1_beta
-    )
-    return {
-        "heatmap": targets.heatmap_loss(maps.heatmaps, heat_target, heat_weight),
-        "offset": config.offset_loss_weight * offset_loss,
-    }
+    return targets.map_losses(maps.heatmaps, maps.offsets, batch, _rules(config))
 
 
 def dense_targets(
@@ -54,13 +43,19 @@ def dense_targets(
     Returns:
       Heatmap targets, their weight, 0 where masked, offset targets and weights.
     """
-    sigmas = (config.heatmap_sigma,) * config.skeleton.num_keypoints
-    rules = TargetRules(
-        sigmas=(*sigmas, config.center_sigma),
-        background_weight=config.background_weight,
-        offset_radius=config.offset_radius,
-    )
+    rules = _rules(config)
     return (
         *targets.heatmap_targets(example, rules),
         *targets.offset_targets(example, rules),
+    )
+
+
+def _rules(config: InitialPosesConfig) -> targets.LossRules:
+    sigmas = (config.heatmap_sigma,) * config.skeleton.num_keypoints
+    return targets.LossRules(
+        sigmas=(*sigmas, config.center_sigma),
+        background_weight=config.background_weight,
+        offset_radius=config.offset_radius,
+        smooth_l1_beta=config.smooth_l1_beta,
+        offset_loss_weight=config.offset_loss_weight,
     )

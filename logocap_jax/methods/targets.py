@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -10,14 +11,16 @@ from logocap_jax.codecs import heatmap, offset
 from logocap_jax.structures import Batch
 
 
-class TargetRules(NamedTuple):
-    """How people become targets.
+class LossRules(NamedTuple):
+    """How people become targets, and what errors count.
 
     Attributes:
       sigmas: standard deviation of each keypoint's Gaussian and, last, the centre's, in
         cells.
       background_weight: weight of heatmap cells outside the Gaussians' boxes.
       offset_radius: half the side of the region that holds offsets, in cells.
+      smooth_l1_beta: where the offset loss turns from quadratic to linear.
+      offset_loss_weight: weight of the offset loss in the total.
       weight_per_kind: the boxes of each kind of point count for its own heatmap only.
       center_at_origin: the centre of a person without labelled keypoints is the
         photograph's pixel (0, 0), not the middle of its box.
@@ -25,19 +28,48 @@ class TargetRules(NamedTuple):
 
     sigmas: tuple[float, ...]
     background_weight: float
-    offset_radius: int = 4
+    offset_radius: int
+    smooth_l1_beta: float
+    offset_loss_weight: float
     weight_per_kind: bool = False
     center_at_origin: bool = False
 
 
+def map_losses(
+    heatmaps: Float[Array, "*N B h w K1"],
+    offsets: Float[Array, "B h w K 2"],
+    batch: Batch,
+    rules: LossRules,
+) -> dict[str, Float[Array, ""]]:
+    """The weighted heatmap and offset losses of a batch.
+
+    Args:
+      heatmaps: predictions, the pose centre's last; with axes in front, several of them
+        that all have the same targets.
+      offsets: predictions.
+      batch: ground truth.
+      rules: see `LossRules`.
+
+    Returns:
+      `{"heatmap": ..., "offset": ...}`; their sum is the loss.
+    """
+    heat_target, heat_weight = jax.vmap(lambda one: heatmap_targets(one, rules))(batch)
+    off_target, off_weight = jax.vmap(lambda one: offset_targets(one, rules))(batch)
+    error = offset_loss(offsets, off_target, off_weight, beta=rules.smooth_l1_beta)
+    return {
+        "heatmap": heatmap_loss(heatmaps, heat_target, heat_weight),
+        "offset": rules.offset_loss_weight * error,
+    }
+
+
 def heatmap_targets(
-    example: Batch, rules: TargetRules, *, stride: int = geometry.STRIDE
+    example: Batch, rules: LossRules, *, stride: int = geometry.STRIDE
 ) -> tuple[Float[Array, "h w K1"], Float[Array, "h w C"]]:
     """Heatmap targets of one image, and their weights, 0 where masked.
 
     Args:
       example: ground truth, a `Batch` without `B`, with a mask of this stride.
-      rules: see `TargetRules`.
+      rules: see `LossRules`.
       stride: input px per cell.
 
     Returns:
@@ -58,7 +90,7 @@ def heatmap_targets(
 
 
 def offset_targets(
-    example: Batch, rules: TargetRules
+    example: Batch, rules: LossRules
 ) -> tuple[Float[Array, "h w K 2"], Float[Array, "h w K"]]:
     """Offset targets of one image and their weights; see `offset.encode`.
 
@@ -79,8 +111,8 @@ def offset_targets(
 
 
 def heatmap_loss(
-    heatmaps: Float[Array, "B h w K1"],
-    target: Float[Array, "B h w K1"],
+    heatmaps: Float[Array, "*N B h w C1"],
+    target: Float[Array, "B h w C1"],
     weight: Float[Array, "B h w C"],
 ) -> Float[Array, ""]:
     """`mean((H - T)^2 w)`."""
@@ -106,7 +138,7 @@ def _cells(example: Batch, stride: int) -> tuple[int, int]:
 
 
 def _points(
-    example: Batch, rules: TargetRules, stride: int
+    example: Batch, rules: LossRules, stride: int
 ) -> tuple[Float[Array, "P K1 2"], Bool[Array, "P K1"]]:
     """Keypoints and, last, centres of people in cells, and which exist."""
     labelled = example.labelled & example.person[:, None]
