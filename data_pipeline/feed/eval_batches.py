@@ -11,6 +11,7 @@ import numpy as np
 from data_pipeline.feed.affine import eval_input_size
 from data_pipeline.feed.examples import (
     MASK_STRIDES,
+    MIN_CENTER_AREA,
     Example,
     eval_example,
     stack_examples,
@@ -69,6 +70,8 @@ def make_eval_batches(
     multiple: int = 64,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
     scales: tuple[int | float, ...] = (),
+    person_size: str = "area",
+    min_center_area: float = MIN_CENTER_AREA,
     num_threads: int = 4,
     host_index: int = 0,
     num_hosts: int = 1,
@@ -117,6 +120,8 @@ def make_eval_batches(
         multiple=multiple,
         mask_strides=mask_strides,
         scales=scales,
+        person_size=person_size,
+        min_center_area=min_center_area,
     )
     return EvalBatches(source, batches, load, num_threads)
 

@@ -195,7 +195,6 @@ def scale_stages(stages: tuple[Stage, ...], config: PoseMapConfig) -> tuple[Stag
       Stages from `scaled`, images at `other_scales`, to `scaled_input`, those
       normalised, and `scaled_maps`, heatmaps and pose map of each.
     """
-
     scales = config.other_scales
 
     def normalise_all(

@@ -22,7 +22,6 @@ from logocap_jax.methods.base import (
     Stage,
     TrainStage,
     Variables,
-    subtree,
 )
 from logocap_jax.models.scorer import Scorer
 from logocap_jax.skeletons import Skeleton

@@ -14,6 +14,7 @@ from logocap_jax.methods.base import Explanation, Stage, Variables, subtree
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.network import DekrNetwork
 from logocap_jax.methods.pose_map import Maps
+from logocap_jax.methods.scorer import scoring_stage
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.structures import Batch, Poses, View
 
@@ -31,11 +32,11 @@ def make_stages(config: DekrConfig) -> tuple[Stage, ...]:
       `kept`, `[B, N]`, the candidates after pose NMS, and `valid`; `poses`; last
       `outputs`, poses by result set.
     """
-    return (
-        *_map_stages(config),
-        *_candidate_stages(config),
-        Stage("result sets", ("poses",), ("outputs",), _name_set),
-    )
+    stages = (*_map_stages(config), *_candidate_stages(config))
+    if not config.scorer:
+        return (*stages, Stage("result sets", ("poses",), ("outputs",), _name_set))
+    named = Stage("result sets", ("poses",), ("unscored",), _name_set)
+    return (*stages, named, scoring_stage(config))
 
 
 def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:

@@ -168,7 +168,7 @@ def _targets(config: LogoCapConfig, batch: Batch) -> dict[str, Array]:
     )(batch)
     return {
         "heatmap_target": heat,
-        "heatmap_weight": (heat_weight * batch.masks[geometry.STRIDE])[..., None],
+        "heatmap_weight": heat_weight,
         "offset_target": off,
         "offset_weight": jnp.repeat(off_weight[..., None], 2, axis=-1),
     }
