@@ -59,8 +59,8 @@ def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
 
 def _candidate_stages(config: DekrConfig) -> tuple[Stage, ...]:
     """The stages from maps to poses."""
-    maps = ("heatmaps", "pose_map", "valid_size")
-    maps += ("scaled_maps",) if config.other_scales else ()
+    scaled = ("scaled_maps",) if config.other_scales else ()
+    maps = ("heatmaps", "pose_map", "valid_size", *scaled)
     centers = ("centers", "center_values", "center_valid", "candidates")
     slots = ("candidates", "heat", "center_valid")
     return (
@@ -140,7 +140,8 @@ def _fuse(
     scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array]:
     """Heatmaps in input px, the mean of all scales."""
-    size = tuple(STRIDE * side for side in heatmaps.shape[1:3])
+    height, width = heatmaps.shape[1:3]
+    size = (STRIDE * height, STRIDE * width)
 
     def up(maps: Array, valid_size: Array | None, scale: float) -> Array:
         cells = None if valid_size is None else valid_size // STRIDE
