@@ -39,19 +39,29 @@ def largest(
 
 
 def top_peaks(
-    heatmap: Float[Array, "H W"], *, count: int, window: int = 3
+    heatmap: Float[Array, "H W"],
+    valid_size: Int[Array, "2"] | None = None,
+    *,
+    count: int,
+    window: int = 3,
 ) -> tuple[Float[Array, "N 2"], Float[Array, " N"]]:
     """The highest local maxima of a map, whose values below 0 count as 0.
 
-    A maximum is no smaller than its `window x window` neighbours.
+    A maximum is no smaller than its `window x window` neighbours. Only the map's first
+    `valid_size` (height, width) counts; None: all.
 
     Returns:
       Positions `(x, y)` and values, highest first. Where there are fewer than N
       maxima the rest has value 0.
     """
-    clamped = jnp.maximum(heatmap, 0)
+    inside = jnp.ones((), bool)
+    if valid_size is not None:
+        rows, columns = (jnp.arange(size) for size in heatmap.shape)
+        inside = (rows < valid_size[0])[:, None] & (columns < valid_size[1])
+    clamped = jnp.where(inside, jnp.maximum(heatmap, 0), 0)
     highest = lax.reduce_window(clamped, 0.0, lax.max, (window, window), (1, 1), "SAME")
-    values, index = largest(jnp.where(clamped == highest, clamped, 0).ravel(), count)
+    peaks = jnp.where(clamped == highest, clamped, 0)
+    values, index = largest(jnp.where(inside, peaks, -1).ravel(), count)
     y, x = jnp.divmod(index, heatmap.shape[1])
     return jnp.stack([x, y], axis=-1).astype(jnp.float32), values
 
