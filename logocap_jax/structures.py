@@ -8,6 +8,7 @@ Points are `(x, y)`, pixel centres at integers. Frames: `image` (original pixels
 
 import dataclasses
 import typing
+from collections.abc import Mapping
 
 import jax
 from jaxtyping import Array, Bool, Float, Int, UInt8
@@ -60,11 +61,13 @@ class View:
       valid_size: height and width of each image in its array, input px, from the first
         row and column on; the rest changes nothing. None: the whole array.
       input_to_image: affine transforms from input px to image px; None: unknown.
+      scaled: the images at other scales, warped from the photographs; None: not there.
     """
 
     image: UInt8[Array, "*B H W 3"]
     valid_size: Int[Array, "*B 2"] | None = None
     input_to_image: Float[Array, "*B 2 3"] | None = None
+    scaled: Mapping[float, UInt8[Array, "*B _ _ 3"]] | None = None
 
 
 @typing.no_type_check

@@ -1,13 +1,12 @@
 """Absorption: keypoints move to the nearest peak of their heatmap."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from logocap_jax.ops.peaks import top_peaks
+from logocap_jax.ops.peaks import local_maxima, top_cells
 
 
 class Candidates(NamedTuple):
@@ -52,8 +51,15 @@ def find_candidates(
       valid_size: height and width of the image in them; None: all.
       count: C.
     """
-    find = partial(top_peaks, count=count, window=5)
-    return Candidates(*jax.vmap(find, in_axes=(2, None))(heatmaps, valid_size))
+    height, width, _ = heatmaps.shape
+    rows, columns = (height, width) if valid_size is None else valid_size
+    inside = (jnp.arange(height) < rows)[:, None] & (jnp.arange(width) < columns)
+
+    def find(heatmap: Array) -> tuple[Array, Array]:
+        maxima = local_maxima(jnp.where(inside, heatmap, 0), window=5)
+        return top_cells(jnp.where(inside, maxima, -1), count)
+
+    return Candidates(*jax.vmap(find, in_axes=2)(heatmaps))
 
 
 def absorb(

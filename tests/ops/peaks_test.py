@@ -85,13 +85,3 @@ def test_top_two_of_a_negative_map_are_its_largest_values():
     positions, values = top_two(heatmap)
     np.testing.assert_array_equal(values, [-1, -2])
     np.testing.assert_array_equal(positions, [[0, 0], [1, 0]])
-
-
-def test_peaks_of_a_canvas_are_those_of_the_image():
-    heatmap = np.random.default_rng(5).uniform(-1, 1, (9, 11)).astype(np.float32)
-    canvas = jnp.pad(heatmap, ((0, 4), (0, 5)), constant_values=7)
-    size = jnp.array(heatmap.shape)
-    for window in (3, 5):
-        alone = top_peaks(jnp.asarray(heatmap), count=40, window=window)
-        shared = top_peaks(canvas, size, count=40, window=window)
-        jax.tree.map(np.testing.assert_array_equal, alone, shared)
