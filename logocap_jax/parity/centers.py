@@ -1,11 +1,10 @@
 """Comparison of centers with the reference's; ties may have any order."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.parity.compare import Comparison, finite_max
 
 _VALUES = 1e-5  # of the largest
@@ -16,7 +15,7 @@ _WIDEST = 10  # times as much, where the model amplifies noise
 class CenterFinder(Protocol):
     """The part of `InferenceStages` that finds centers."""
 
-    config: LogoCapConfig
+    config: Any  # with `num_slots` and `center_threshold`
 
     def centers(
         self, center_map: Float[np.ndarray, "H W"]
