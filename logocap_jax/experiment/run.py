@@ -214,6 +214,7 @@ class Run:
             mask_strides=self.inputs.mask_strides,
             person_size=self.inputs.person_size,
             min_center_area=self.settings.data.min_center_area,
+            scales=self.inputs.scales,
             host_index=jax.process_index(),
             num_hosts=jax.process_count(),
         )

@@ -274,12 +274,13 @@ def _average_scales(
 
 
 def heatmap_layers(
-    heatmaps: Float[Array, "B h w K1"], config: InitialPosesConfig
+    heatmaps: Float[Array, "B h w K1"],
+    skeleton: Skeleton,
+    cells: geometry.CellRule = geometry.HALF_PIXEL,
 ) -> dict[str, MapLayer]:
     """The heatmaps to look at, in the cells that decoding reads them at."""
-    cells, names = geometry.CellRule(), config.skeleton.keypoints
     return {
-        "heatmaps": MapLayer(heatmaps[..., :-1], names, cells),
+        "heatmaps": MapLayer(heatmaps[..., :-1], skeleton.keypoints, cells),
         "centers": MapLayer(heatmaps[..., -1:], ("pose centre",), cells),
     }
 

@@ -127,9 +127,9 @@ class DekrNetwork(nn.Module):
         offset_head = OffsetHead(
             self.num_keypoints, self.keypoint_channels, self.dtype, name="offset_head"
         )
-        heatmaps, *inner = run(heatmap_head, HeatmapHead.__call__)
+        heatmaps, start, end = run(heatmap_head, HeatmapHead.__call__)
         offsets, units = run(offset_head, OffsetHead.__call__)
-        return HeadMaps(heatmaps, offsets, *inner, units)
+        return HeadMaps(heatmaps, offsets, start, end, units)
 
 
 class HeatmapHead(nn.Module):
@@ -148,7 +148,9 @@ class HeatmapHead(nn.Module):
     @nn.compact
     def __call__(
         self, x: Float[Array, "B h w C"], *, train: bool
-    ) -> tuple[Float[Array, "B h w K1"], ...]:
+    ) -> tuple[
+        Float[Array, "B h w K1"], Float[Array, "B h w F"], Float[Array, "B h w F"]
+    ]:
         """The heatmaps; what the block reads and writes."""
         head = Head(self.hidden, None, self.dtype, small_init, name="input")
         start = head(x, train=train)
