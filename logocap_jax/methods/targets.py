@@ -1,4 +1,4 @@
-"""Targets of heatmaps and offsets, rendered from people, and the losses against them."""
+"""Targets of heatmaps and offsets, made from people, and the losses against them."""
 
 from typing import NamedTuple
 

@@ -1,10 +1,13 @@
 """DEKR's training loss."""
 
-from jaxtyping import Array
+import typing
+
+from jaxtyping import Array, Float
 
 from logocap_jax.methods import targets
 from logocap_jax.methods.base import LossOutput, Variables, subtree
 from logocap_jax.methods.dekr.config import DekrConfig
+from logocap_jax.methods.dekr.network import HeadMaps
 from logocap_jax.methods.initial_poses import normalise
 from logocap_jax.methods.pose_map_loss import loss_output, loss_rules
 from logocap_jax.methods.targets import LossRules
@@ -26,14 +29,19 @@ def loss(
       Loss, its two weighted terms, and statistics.
     """
     del key
-    maps, updates = config.network().apply(
-        subtree(variables, "dense"),
-        normalise(batch.image),
-        train=True,
-        mutable=["batch_stats"],
-    )
+    maps, dense_stats = train_maps(config, variables, normalise(batch.image))
     terms = targets.map_losses(maps.heatmaps, maps.offsets, batch, rules(config))
-    return loss_output(terms, variables, updates["batch_stats"])
+    return loss_output(terms, variables, dense_stats)
+
+
+def train_maps(
+    config: DekrConfig, variables: Variables, image: Float[Array, "B H W 3"]
+) -> tuple[HeadMaps, Variables]:
+    """The maps of normalised images, and new batch statistics of the net."""
+    maps, updates = config.network().apply(
+        subtree(variables, "dense"), image, train=True, mutable=["batch_stats"]
+    )
+    return typing.cast(HeadMaps, maps), updates["batch_stats"]
 
 
 def rules(config: DekrConfig) -> LossRules:
