@@ -70,6 +70,14 @@ class Skeleton:
         }
 
     @property
+    def sticks(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of keypoints whose distances describe a pose, in the scorer's order.
+
+        Of COCO's and CrowdPose's keypoints the reference's; of others the limbs.
+        """
+        return _STICKS.get(self.keypoints, self.limbs)
+
+    @property
     def flip_index(self) -> Int[np.ndarray, " K"]:
         """For each keypoint the index of its mirror image."""
         if self.flip_pairs is not None:
@@ -151,6 +159,19 @@ CROWDPOSE = Skeleton(
     ),
     sigmas_from="crowdposetools",
 )
+
+# By names of keypoints; in the order in which the reference's scorers read them.
+_STICKS = {
+    COCO.keypoints: (
+        *((0, 1), (0, 2), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7)),
+        *((5, 11), (6, 8), (6, 12), (7, 9), (8, 10), (11, 12), (11, 13), (12, 14)),
+        *((13, 15), (14, 16)),
+    ),
+    CROWDPOSE.keypoints: (
+        *((12, 13), (13, 0), (13, 1), (0, 2), (1, 3), (2, 4), (3, 5), (0, 6)),
+        *((1, 7), (6, 8), (7, 9), (8, 10), (9, 11), (6, 7), (0, 1)),
+    ),
+}
 
 # By number of keypoints: of weights that do not say which keypoints theirs are.
 KNOWN = {skeleton.num_keypoints: skeleton for skeleton in (COCO, CROWDPOSE)}

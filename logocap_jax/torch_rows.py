@@ -223,10 +223,12 @@ def _pattern(template: str) -> str:
 
 
 def _transpose(*axes: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda kernel: kernel.transpose(axes) if kernel.ndim == 4 else kernel
+    rank = len(axes)
+    return lambda kernel: kernel.transpose(axes) if kernel.ndim == rank else kernel
 
 
 SAME = Layout(_same, _same)
+MATRIX = Layout(_transpose(1, 0), _transpose(1, 0))  # output x input <-> input x output
 KERNEL = Layout(_transpose(2, 3, 1, 0), _transpose(3, 2, 0, 1))  # OIHW <-> HWIO
 
 # Counts training steps; PyTorch reads it only for norms without momentum.
@@ -234,6 +236,10 @@ STEPS = Constant("num_batches_tracked", np.zeros((), np.int64), exact=False)
 
 CONV = (Leaf("weight", "params", "kernel", KERNEL),)
 BIASED_CONV = (*CONV, Leaf("bias", "params", "bias", SAME))
+LINEAR = (
+    Leaf("weight", "params", "kernel", MATRIX),
+    Leaf("bias", "params", "bias", SAME),
+)
 NORM = (
     Leaf("weight", "params", "scale", SAME),
     Leaf("bias", "params", "bias", SAME),

@@ -22,9 +22,11 @@ ORDER = (
     *("data_pipeline.read", "data_pipeline.feed", "data_pipeline.prepare"),
     "data_pipeline.drawn",
     *("ops", "geometry", "oks", "losses", "codecs", "inference", "models"),
-    *("methods.base", "methods.stages", "methods.initial_poses"),
+    *("methods.base", "methods.stages", "methods.targets", "methods.initial_poses"),
     *(
         "methods.dense_loss",
+        "methods.pose_map",
+        "methods.pose_map_loss",
         "methods.dense_weights",
         "methods.scene",
         "methods.ONE",

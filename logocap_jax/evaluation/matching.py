@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, SupportsIndex
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -29,11 +29,32 @@ class ArrayEval(COCOeval):
         poses = self._dts[image_id, category_id]
         if not people or not poses:
             return []
-        order = np.argsort([-pose["score"] for pose in poses], kind="mergesort")
-        best = order[: self.params.maxDets[-1]]
+        best = best_poses([pose["score"] for pose in poses], self.params.maxDets[-1])
         points = np.array([poses[index]["keypoints"] for index in best], np.float64)
-        sigmas = self.params.kpt_oks_sigmas
-        return np.stack([_oks(points, person, sigmas) for person in people], axis=1)
+        return pose_oks(points, people, self.params.kpt_oks_sigmas)
+
+
+def best_poses(scores: Sequence[float], count: int) -> Int[np.ndarray, " n"]:
+    """Positions of the `count` best poses of an image, the best first."""
+    return np.argsort(-np.asarray(scores), kind="mergesort")[:count]
+
+
+def pose_oks(
+    found: Float[np.ndarray, "D K3"],
+    people: Sequence[dict[str, Any]],
+    sigmas: np.ndarray,
+) -> Float[np.ndarray, "D G"]:
+    """OKS of each pose to each person, as pycocotools has it.
+
+    To a person without keypoints it tells how near a pose is to the box, twice as far
+    to each side: 1 inside.
+
+    Args:
+      found: keypoints `x y score` of one after the other, image px.
+      people: annotations.
+      sigmas: standard deviations of the keypoints.
+    """
+    return np.stack([_oks(found, person, sigmas) for person in people], axis=1)
 
 
 def _oks(

@@ -109,8 +109,11 @@ class PrepareFn(Protocol):
 class LossFn(Protocol):
     """The training loss of one batch."""
 
-    def __call__(self, variables: Variables, batch: Batch, key: Array) -> LossOutput:
-        """Compute the loss; differentiable in `variables["params"]`."""
+    def __call__(self, variables: Variables, batch: Any, key: Array) -> LossOutput:
+        """Compute the loss; differentiable in `variables["params"]`.
+
+        The batch is a `Batch`, in a stage that learns from poses `LabelledPoses`.
+        """
 
 
 @runtime_checkable
@@ -147,7 +150,7 @@ class Part(NamedTuple):
       warmup: epochs over which its rate rises from 0.
       frozen_norms: its running statistics stay; its loss must not use those of the
         batch.
-      optional: weights may lack it.
+      optional: some settings leave it out; weights that hold it all the same fit.
     """
 
     name: str
@@ -164,10 +167,14 @@ class TrainStage(NamedTuple):
     Attributes:
       loss: its loss.
       trains: names of the parts that learn; empty: all.
+      learns_from: the method whose answers on the training images it learns from, with
+        some of this method's variables: batches are `LabelledPoses`. None: it learns
+        from the images.
     """
 
     loss: LossFn
     trains: tuple[str, ...] = ()
+    learns_from: "Method | None" = None
 
 
 class InputSpec(NamedTuple):
@@ -175,13 +182,20 @@ class InputSpec(NamedTuple):
 
     Attributes:
       mask_strides: strides of the loss masks of a batch, input px.
+      person_size: how people are measured for `Batch.size`: `area`, as annotated; `box`
+        (its area); `extent` (squared diagonal of the labelled keypoints' box); `origin`
+        (squared distance of that box's far corner from the image's origin).
       multiple: both sides of an input at test time are multiples of it, px.
       shares_canvases: `predict` takes images smaller than their array.
+      scales: further scales of the input at test time, each warped from the photograph;
+        `multiple` times each is whole.
     """
 
     mask_strides: tuple[int, ...] = (4,)
+    person_size: str = "area"
     multiple: int = 64
     shares_canvases: bool = True
+    scales: tuple[int | float, ...] = ()
 
 
 class Stage(NamedTuple):
@@ -279,6 +293,8 @@ class MethodSpec(NamedTuple):
         map layers of `explain`.
       scene: its scenes, if it has any; the last stage's first array is `predict`'s
         outputs then.
+      stage_settings: settings of a run, by name, that each further stage of training
+        brings with it; those of the method as `method.NAME`.
     """
 
     config: type
@@ -288,6 +304,7 @@ class MethodSpec(NamedTuple):
     stages: Callable[[Any], tuple[Stage, ...]] = lambda config: ()
     dense: tuple[str, ...] = ()
     scene: Callable[[Any], Scene | None] = lambda config: None
+    stage_settings: Mapping[str, Mapping[str, Any]] = {}
 
 
 def answer_of(method: Method, outputs: Outputs) -> Outputs:

@@ -4,7 +4,6 @@ Shared by the methods of `../shared/siblings/dekr/spec.md`; specification, 1 to 
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -27,6 +26,9 @@ from logocap_jax.skeletons import COCO, Skeleton
 
 CELLS = CellRule(STRIDE, 0.0)
 """Cell `i` lies at input pixel `4 i`, everywhere in these methods."""
+
+Maps = tuple[Array, Array]
+"""Heatmaps, and a pose map."""
 
 # Peaks have no larger neighbour in a window that grows with the mean side of the map.
 _WINDOWS = ((3, 0), (5, 200), (7, 300))
@@ -190,33 +192,32 @@ def scale_stages(stages: tuple[Stage, ...], config: PoseMapConfig) -> tuple[Stag
       config: settings.
 
     Returns:
-      Stages from `scaled`, images by scale, to `scaled_input`, those normalised, and
-      `scaled_maps`, heatmaps and pose map by scale.
+      Stages from `scaled`, images at `other_scales`, to `scaled_input`, those
+      normalised, and `scaled_maps`, heatmaps and pose map of each.
     """
+    scales = config.other_scales
 
     def normalise_all(
-        _: Variables, scaled: Mapping[float, Array] | None
-    ) -> tuple[dict[float, Array]]:
-        missing = set(config.other_scales) - set(scaled or {})
-        if missing or scaled is None:
+        _: Variables, scaled: tuple[Array, ...]
+    ) -> tuple[tuple[Array, ...]]:
+        if len(scaled) != len(scales):
             raise ValueError(
-                f"test_scales: got images at scales {sorted({1.0, *(scaled or {})})}, "
-                f"expected them at {sorted({1.0, *config.other_scales})} as well"
+                f"test_scales: got images at {len(scaled)} scales beside 1, expected "
+                f"them at {scales}"
             )
-        return ({s: normalise(scaled[s]) for s in config.other_scales},)
+        return (tuple(map(normalise, scaled)),)
 
     def run(
-        variables: Variables, inputs: Mapping[float, Array], sizes: Array | None
-    ) -> tuple[dict[float, tuple[Array, Array]]]:
-        def maps(scale: float) -> tuple[Array, Array]:
-            size = scale_size(sizes, scale)
-            given = {"input": inputs[scale], "valid_size": size}
+        variables: Variables, inputs: tuple[Array, ...], sizes: Array | None
+    ) -> tuple[tuple[Maps, ...]]:
+        def maps(image: Array, scale: float) -> Maps:
+            given = {"input": image, "valid_size": scale_size(sizes, scale)}
             found = run_stages(stages, variables, given, ("heatmaps", "pose_map"))
             return found["heatmaps"], found["pose_map"]
 
-        return ({scale: maps(scale) for scale in config.other_scales},)
+        return (tuple(map(maps, inputs, scales)),)
 
-    if not config.other_scales:
+    if not scales:
         return ()
     reads = ("scaled_input", "valid_size")
     return (
@@ -225,14 +226,22 @@ def scale_stages(stages: tuple[Stage, ...], config: PoseMapConfig) -> tuple[Stag
     )
 
 
-ScaledMaps = Mapping[float, tuple[Array, Array]]
-
-
 def by_scale(
-    config: PoseMapConfig, heatmaps: Array, pose_map: Array, scaled: ScaledMaps | None
-) -> dict[float, tuple[Array, Array]]:
-    """Heatmaps and pose maps by scale, the largest scale first (specification, 7)."""
-    maps = {**(scaled or {}), 1.0: (heatmaps, pose_map)}
+    config: PoseMapConfig,
+    heatmaps: Float[Array, "B h w K1"],
+    pose_map: Float[Array, "B h w K 2"],
+    scaled: tuple[Maps, ...] = (),
+) -> dict[float, Maps]:
+    """Heatmaps and pose maps by scale, the largest scale first (specification, 7).
+
+    Args:
+      config: settings.
+      heatmaps: at scale 1.
+      pose_map: at scale 1.
+      scaled: `scaled_maps`.
+    """
+    maps = dict(zip(config.other_scales, scaled, strict=True))
+    maps[1.0] = (heatmaps, pose_map)
     return {scale: maps[scale] for scale in sorted(maps, reverse=True)}
 
 

@@ -5,8 +5,13 @@ import functools
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from logocap_jax.methods.base import LossOutput, Method, MethodSpec, Variables
-from logocap_jax.methods.dekr import stages
+from logocap_jax.methods.base import (
+    InputSpec,
+    Method,
+    MethodSpec,
+    Variables,
+)
+from logocap_jax.methods.dekr import stages, training
 from logocap_jax.methods.dekr.config import TINY, DekrConfig
 from logocap_jax.models.folding import prepare_variables
 
@@ -16,16 +21,12 @@ def make_dekr(config: DekrConfig) -> Method:
     return Method(
         init=functools.partial(_init, config),
         prepare=functools.partial(prepare_variables, dtype=jnp.dtype(config.dtype)),
-        loss=_no_loss,
+        loss=functools.partial(training.loss, config),
         predict=functools.partial(stages.predict, config),
         evaluate=functools.partial(stages.evaluate, config),
         explain=functools.partial(stages.explain, config),
         answer="dekr",
     )
-
-
-def _no_loss(variables: Variables, batch: object, key: Array) -> LossOutput:
-    raise NotImplementedError
 
 
 def _init(config: DekrConfig, key: Array) -> Variables:
@@ -39,6 +40,9 @@ SPEC = MethodSpec(
     config=DekrConfig,
     make=make_dekr,
     tiny=TINY,
+    inputs=lambda config: InputSpec(
+        person_size=training.person_size(config), scales=config.other_scales
+    ),
     stages=stages.make_stages,
     dense=("heatmaps", "pose_map"),
 )

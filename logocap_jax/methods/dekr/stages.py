@@ -13,7 +13,7 @@ from logocap_jax.methods import initial_poses, pose_map
 from logocap_jax.methods.base import Explanation, Stage, Variables, subtree
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.network import DekrNetwork
-from logocap_jax.methods.pose_map import ScaledMaps
+from logocap_jax.methods.pose_map import Maps
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.structures import Batch, Poses, View
 
@@ -93,7 +93,7 @@ def _find_centers(
     heatmaps: Array,
     poses: Array,
     sizes: Array | None,
-    scaled: ScaledMaps | None = None,
+    scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array, ...]:
     """Centres of all scales, and the poses that the pose map has there."""
 
@@ -136,7 +136,7 @@ def _fuse(
     heatmaps: Array,
     poses: Array,
     sizes: Array | None,
-    scaled: ScaledMaps | None = None,
+    scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array]:
     """Heatmaps in input px, the mean of all scales."""
     size = tuple(STRIDE * side for side in heatmaps.shape[1:3])
@@ -160,7 +160,7 @@ def _read_heat(
     heatmaps: Array,
     poses: Array,
     sizes: Array | None,
-    scaled: ScaledMaps | None = None,
+    scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array]:
     """The fused heatmaps at each keypoint, rounded down (reference behaviour)."""
     limits = jnp.asarray(heatmaps.shape[1:3]) * STRIDE if sizes is None else sizes
@@ -240,8 +240,7 @@ def evaluate(
     config: DekrConfig, variables: Variables, batch: Batch
 ) -> dict[str, Poses]:
     """As `predict`, of a batch."""
-    view = View(batch.image, input_to_image=batch.input_to_image)
-    return predict(config, variables, view)
+    return predict(config, variables, batch.view)
 
 
 def explain(config: DekrConfig, variables: Variables, view: View) -> Explanation:

@@ -1,20 +1,26 @@
 """Training steps: losses, gradients, statistics and parameters."""
 
+import functools
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+from jaxtyping import Array, Float
 
-from logocap_jax.methods.base import Variables
+from logocap_jax.methods.base import LossFn, Variables
 from logocap_jax.parity.compare import Comparison, largest_errors
 from logocap_jax.parity.layout import Arrays
-from logocap_jax.parity.logocap.training_stages import TrainingStages
 from logocap_jax.structures import Batch
+from logocap_jax.training.optim import make_optimizer
 from logocap_jax.weights.files import to_state_dict
+
+LEARNING_RATE = 1e-3
 
 _FIRST, _LATER = 1e-5, 1e-2  # losses, relative
 _STATISTICS = 1e-5
-_TERMS = ("heatmap", "offset", "KAM", "refined")
 _GRADIENT_MEDIAN, _GRADIENT_WORST = 1e-4, 5e-3
 # Adam's first steps amplify float noise: the reference's own gradients are up to 2e-3
 # off float64's. Three steps leave statistics below 1e-4 apart on one processor, 4e-4 on
@@ -22,27 +28,82 @@ _GRADIENT_MEDIAN, _GRADIENT_WORST = 1e-4, 5e-3
 _STATISTICS_LATER, _CHANGE = 1e-3, 1e-2
 
 
+class Step(NamedTuple):
+    """One step's outcome.
+
+    Attributes:
+      losses: the weighted terms.
+      grads: of every parameter.
+      variables: after the step.
+      opt_state: after the step.
+    """
+
+    losses: Float[Array, " L"]
+    grads: Any
+    variables: Variables
+    opt_state: Any
+
+
+class Stepper:
+    """Takes steps of a loss; compiled once per shape.
+
+    Attributes:
+      terms: the loss's, in the order of a case's `losses`, and their names in the
+        table.
+      optimizer: Adam at the reference's first learning rate.
+      step: variables, optimizer state, batch -> `Step`.
+    """
+
+    def __init__(self, loss: LossFn, terms: Mapping[str, str]) -> None:
+        """Compile nothing yet."""
+        self.terms = terms
+        self.optimizer = make_optimizer(optax.constant_schedule(LEARNING_RATE))
+        self.step = jax.jit(functools.partial(_step, loss, self.optimizer, terms))
+
+
+def _step(loss, optimizer, terms, variables: Variables, opt_state, batch) -> Step:
+    def loss_fn(params):
+        output = loss({**variables, "params": params}, batch, jax.random.key(0))
+        return output.loss, output
+
+    params = variables["params"]
+    grads, output = jax.grad(loss_fn, has_aux=True)(params)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    updated = {
+        "params": optax.apply_updates(params, updates),
+        "batch_stats": output.batch_stats,
+    }
+    losses = jnp.stack([output.terms[name] for name in terms])
+    return Step(losses, grads, updated, opt_state)
+
+
 def check_steps(
     compare: Comparison,
     arrays: Arrays,
-    stages: TrainingStages,
+    stepper: Stepper,
     variables: Variables,
     batch: Batch,
+    *,
+    later: int = 2,
 ) -> None:
     """Take the Adam steps of the case, and compare their results.
 
     Args:
       compare: takes the results.
       arrays: of the case.
-      stages: of the model.
+      stepper: of the model's loss.
       variables: before the first step.
       batch: the case's.
+      later: the first so many terms, which depend on no discrete choice, are compared
+        after the first step too.
     """
-    opt_state = stages.optimizer.init(variables["params"])
+    terms = tuple(stepper.terms.values())
+    opt_state = stepper.optimizer.init(variables["params"])
     before, after_steps = variables, []
     for number, expected in enumerate(arrays["losses"], start=1):
-        outcome = stages.step(variables, opt_state, batch)
-        _check_losses(compare, np.asarray(outcome.losses), expected, number)
+        outcome = stepper.step(variables, opt_state, batch)
+        shown = terms if number == 1 else terms[:later]
+        _check_losses(compare, np.asarray(outcome.losses), expected, shown, number)
         if number == 1:
             _check_gradients(compare, arrays, outcome.grads)
         variables, opt_state = outcome.variables, outcome.opt_state
@@ -52,10 +113,14 @@ def check_steps(
 
 
 def _check_losses(
-    compare: Comparison, found: np.ndarray, expected: np.ndarray, number: int
+    compare: Comparison,
+    found: np.ndarray,
+    expected: np.ndarray,
+    terms: Sequence[str],
+    number: int,
 ) -> None:
-    """All four terms of step 1; later, those that depend on no discrete choice."""
-    terms, tolerance = (_TERMS, _FIRST) if number == 1 else (_TERMS[:2], _LATER)
+    """The first terms of a step."""
+    tolerance = _FIRST if number == 1 else _LATER
     for i, term in enumerate(terms):
         compare.relative(
             f"{term} loss, step {number}",
@@ -71,7 +136,7 @@ def _check_gradients(compare: Comparison, arrays: Arrays, grads: Variables) -> N
     expected = _under(arrays, "grad/")
     if not expected:
         return
-    found = _by_torch_key({"params": grads})
+    found = _parameters(arrays, grads)
     # A parameter that the reference lists as without gradient must have none here.
     wanted = expected | {
         str(key): np.zeros_like(found[str(key)])
@@ -146,21 +211,25 @@ def _worst(
 def _check_change(
     compare: Comparison, arrays: Arrays, before: Variables, after: Variables
 ) -> None:
-    """How all parameters changed, as one vector.
+    """How all parameters changed, as one vector, or how far each is from its start.
 
     Adam moves each parameter by about the learning rate whatever its gradient, so
     where gradients are float noise the directions are too.
     """
     expected = _under(arrays, "after/")
-    start = _by_torch_key({"params": before["params"]})
-    end = _by_torch_key({"params": after["params"]})
-    if not expected:
+    start = _parameters(arrays, before["params"])
+    end = _parameters(arrays, after["params"])
+    if expected:
+        missing = sorted(start.keys() - expected.keys())
+        if missing:
+            raise ValueError(f"'after/' lacks {missing[0]!r}")
+        found = np.concatenate([(end[key] - start[key]).ravel() for key in start])
+        wanted = np.concatenate([(expected[key] - start[key]).ravel() for key in start])
+    elif "after_change_norm" in arrays:
+        found = np.array([np.linalg.norm(end[key] - start[key]) for key in start])
+        wanted = arrays["after_change_norm"]
+    else:
         return
-    missing = sorted(start.keys() - expected.keys())
-    if missing:
-        raise ValueError(f"'after/' lacks {missing[0]!r}")
-    found = np.concatenate([(end[key] - start[key]).ravel() for key in start])
-    wanted = np.concatenate([(expected[key] - start[key]).ravel() for key in start])
     error = _relative_l2(found, wanted)
     compare.add(
         f"change in {len(arrays['losses'])} steps",
@@ -178,6 +247,16 @@ def _under(arrays: Arrays, prefix: str) -> dict[str, np.ndarray]:
         for name, array in arrays.items()
         if name.startswith(prefix) and not name.endswith("num_batches_tracked")
     }
+
+
+def _parameters(arrays: Arrays, params: Variables) -> dict[str, np.ndarray]:
+    """Arrays by PyTorch key: the case's `parameter_names` in their order, or all.
+
+    A tensor of several keys is a parameter by its first alone.
+    """
+    found = _by_torch_key({"params": params})
+    names = map(str, arrays.get("parameter_names", found))
+    return {name: found[name] for name in names if name in found}
 
 
 def _relative_l2(found: np.ndarray, expected: np.ndarray) -> float:
