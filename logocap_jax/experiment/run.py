@@ -212,9 +212,9 @@ class Run:
             max_people=self.settings.data.max_people,
             multiple=self.inputs.multiple,
             mask_strides=self.inputs.mask_strides,
+            scales=self.inputs.scales,
             person_size=self.inputs.person_size,
             min_center_area=self.settings.data.min_center_area,
-            scales=self.inputs.scales,
             host_index=jax.process_index(),
             num_hosts=jax.process_count(),
         )

@@ -7,7 +7,7 @@ and `STAGE_SETTINGS`; rows and file of its weights are in `methods/scorer_weight
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -48,12 +48,24 @@ STAGE_SETTINGS: dict[str, dict[str, Any]] = {
 """`MethodSpec.stage_settings`: the reference's (specification, 4)."""
 
 
+@runtime_checkable
 class ScorerConfig(Protocol):
     """The settings of a method that a scorer needs."""
 
-    skeleton: Skeleton
-    scorer: bool
-    quirks: str
+    @property
+    def skeleton(self) -> Skeleton:
+        """Keypoints, and the sticks between them."""
+        ...
+
+    @property
+    def scorer(self) -> bool:
+        """Poses are scored by a net."""
+        ...
+
+    @property
+    def quirks(self) -> str:
+        """`reference` or `fixed`."""
+        ...
 
 
 def check_sticks(skeleton: Skeleton) -> None:

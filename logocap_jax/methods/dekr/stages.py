@@ -14,6 +14,7 @@ from logocap_jax.methods.base import Explanation, Stage, Variables, subtree
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.network import DekrNetwork
 from logocap_jax.methods.pose_map import Maps
+from logocap_jax.methods.scorer import scoring_stage
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.structures import Batch, Poses, View
 
@@ -31,11 +32,11 @@ def make_stages(config: DekrConfig) -> tuple[Stage, ...]:
       `kept`, `[B, N]`, the candidates after pose NMS, and `valid`; `poses`; last
       `outputs`, poses by result set.
     """
-    return (
-        *_map_stages(config),
-        *_candidate_stages(config),
-        Stage("result sets", ("poses",), ("outputs",), _name_set),
-    )
+    stages = (*_map_stages(config), *_candidate_stages(config))
+    if not config.scorer:
+        return (*stages, Stage("result sets", ("poses",), ("outputs",), _name_set))
+    named = Stage("result sets", ("poses",), ("unscored",), _name_set)
+    return (*stages, named, scoring_stage(config))
 
 
 def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
@@ -58,8 +59,8 @@ def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
 
 def _candidate_stages(config: DekrConfig) -> tuple[Stage, ...]:
     """The stages from maps to poses."""
-    maps = ("heatmaps", "pose_map", "valid_size")
-    maps += ("scaled_maps",) if config.other_scales else ()
+    scaled = ("scaled_maps",) if config.other_scales else ()
+    maps = ("heatmaps", "pose_map", "valid_size", *scaled)
     centers = ("centers", "center_values", "center_valid", "candidates")
     slots = ("candidates", "heat", "center_valid")
     return (
@@ -139,7 +140,8 @@ def _fuse(
     scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array]:
     """Heatmaps in input px, the mean of all scales."""
-    size = tuple(STRIDE * side for side in heatmaps.shape[1:3])
+    height, width = heatmaps.shape[1:3]
+    size = (STRIDE * height, STRIDE * width)
 
     def up(maps: Array, valid_size: Array | None, scale: float) -> Array:
         cells = None if valid_size is None else valid_size // STRIDE
