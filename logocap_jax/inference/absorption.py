@@ -70,7 +70,7 @@ def absorb(
     *,
     reach: float = 75.0,
     threshold: float = 0.0,
-    quirks: bool = True,
+    quirks: str = "reference",
 ) -> Absorbed:
     """Move keypoints to their nearest candidates (specification, 8.3).
 
@@ -83,21 +83,21 @@ def absorb(
       valid_size: height and width of the image in the heatmaps; None: all.
       reach: a keypoint moves if its candidate is nearer than this, px.
       threshold: candidates of no larger value are weak.
-      quirks: a weak candidate counts, with value 0, and the heatmap is read with x and
-        y exchanged (reference behaviour). Otherwise a weak candidate is left out, and
-        the heatmap is read at the keypoint.
+      quirks: `reference`: a weak candidate counts, with value 0, and the heatmap is read
+        with x and y exchanged; `fixed`: a weak candidate is left out, and the heatmap
+        is read at the keypoint.
     """
     weak = candidates.values <= threshold
     difference = keypoints[:, :, None] - candidates.points  # [N, K, C, 2]
     distance = jnp.sqrt(jnp.sum(difference**2, axis=-1))
-    if not quirks:
+    if quirks == "fixed":
         distance = jnp.where(weak, jnp.inf, distance)
     nearest = jnp.argmin(distance, axis=-1)  # [N, K]
     moved = jnp.min(distance, axis=-1) < reach
 
     size = jnp.asarray(heatmaps.shape[:2] if valid_size is None else valid_size)
     column_row = keypoints.astype(jnp.int32)
-    row_column = column_row if quirks else column_row[..., ::-1]
+    row_column = column_row if quirks == "reference" else column_row[..., ::-1]
     row, column = jnp.moveaxis(jnp.clip(row_column, 0, size - 1), -1, 0)
     kind = jnp.arange(keypoints.shape[1])
     return Absorbed(

@@ -57,7 +57,7 @@ def fit_gaussian(
     *,
     valid_size: Int[Array, "2"] | None = None,
     clip: bool = False,
-    scrambled: bool = True,
+    quirks: str = "reference",
 ) -> Fit:
     """Fit a Gaussian to a heatmap around a point (specification, 8.4 and 18).
 
@@ -71,14 +71,15 @@ def fit_gaussian(
       point: `(x, y)`, input px; its pixel is `int(x + 0.5), int(y + 0.5)`, truncated.
       wanted: False: no fit, at no cost.
       valid_size: height and width of the image in the heatmaps; None: all.
-      clip: a pixel outside is moved inside, and those at the border are fitted.
-        Otherwise those at the border are not, and of one up to 6 px before the map's
-        first row or column the value at the start is read at the opposite side
-        (reference behaviour).
-      scrambled: in a window cut to `R` rows and `C` columns pixel number `n` counts as
-        that at row `n // R`, column `n % R` (reference behaviour), not at row `n // C`,
-        column `n % C`. A pixel outside is not fitted where this is off.
+      clip: a pixel outside is moved inside, and those at the border are fitted;
+        otherwise neither is.
+      quirks: `reference`: in a window cut to `R` rows and `C` columns pixel number `n`
+        counts as that at row `n // R`, column `n % R`, not at row `n // C`, column
+        `n % C`; and without `clip` a pixel up to 6 px before the map's first row or
+        column is fitted, with the value at the opposite side as the start. `fixed`: not
+        so.
     """
+    scrambled = quirks == "reference"
     size = jnp.asarray(heatmaps.shape[:2] if valid_size is None else valid_size)
     pixel = jnp.trunc(point[::-1] + 0.5).astype(jnp.int32)
     if clip:

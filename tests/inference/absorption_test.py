@@ -54,7 +54,7 @@ def test_candidates_lie_within_the_image(heatmaps):
     jax.tree.map(np.testing.assert_array_equal, canvas, alone)
 
 
-@pytest.mark.parametrize("quirks", [True, False])
+@pytest.mark.parametrize("quirks", ["reference", "fixed"])
 @pytest.mark.parametrize("threshold", [0.0, 0.01])
 def test_keypoints_are_absorbed_as_by_the_loop(heatmaps, keypoints, quirks, threshold):
     # Of the first map few candidates, so that some keypoints are out of reach.
@@ -86,7 +86,7 @@ def test_a_keypoint_out_of_reach_reads_x_and_y_exchanged():
     keypoint = jnp.array([[[30.7, 150.2]]])
     # Row 30 and, cut at the border, column 119.
     assert absorb(keypoint, heatmaps, far).values == 30 * 120 + 119
-    assert absorb(keypoint, heatmaps, far, quirks=False).values == 150 * 120 + 30
+    assert absorb(keypoint, heatmaps, far, quirks="fixed").values == 150 * 120 + 30
     # On a canvas the border is the image's.
     size = jnp.array([25, 60])
     assert absorb(keypoint, heatmaps, far, size).values == 24 * 120 + 59

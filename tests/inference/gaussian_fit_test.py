@@ -12,7 +12,7 @@ HEIGHT, WIDTH = 60, 75
 POINTS = 60
 RULES = [
     pytest.param({}, id="reference"),
-    pytest.param({"scrambled": False}, id="in order"),
+    pytest.param({"quirks": "fixed"}, id="fixed"),
     pytest.param({"clip": True}, id="clipped"),
 ]
 
@@ -76,7 +76,7 @@ def test_windows_cut_at_one_border_are_scrambled():
     bell = np.exp(-((y - 30) ** 2 + (x - 4.0) ** 2) / (2 * 5**2)).astype(np.float32)
     corner = np.exp(-((y - 3) ** 2 + (x - 4.0) ** 2) / (2 * 5**2)).astype(np.float32)
     side = np.array([[3.0, 30.0]], np.float32)
-    in_order = _fit_all(bell, side, scrambled=False)
+    in_order = _fit_all(bell, side, quirks="fixed")
     np.testing.assert_allclose(in_order.center, [[4, 30]], atol=1e-4)
     np.testing.assert_allclose(in_order.amplitude, 1, atol=1e-5)
     scrambled = _fit_all(bell, side)
@@ -111,7 +111,7 @@ def test_before_the_first_row_the_fit_starts_at_the_opposite_side():
         if end is not None:
             np.testing.assert_allclose(fits.amplitude[i], end[0], rtol=1e-3)
     assert fits.converged.any()
-    assert not _fit_all(bell, points, scrambled=False).converged.any()
+    assert not _fit_all(bell, points, quirks="fixed").converged.any()
 
 
 def test_on_a_canvas_the_border_is_the_images():

@@ -15,12 +15,12 @@ def maxima(heatmap):
     return sorted(found, key=lambda peak: -peak[0])
 
 
-def absorb(point, heatmap, candidates, *, threshold, quirks=True):
+def absorb(point, heatmap, candidates, *, threshold, quirks="reference"):
     """`(point, heat value)` of one keypoint; candidates are `(value, x, y)`."""
     best = None
     for value, x, y in candidates:
         if value <= threshold:
-            if not quirks:
+            if quirks == "fixed":
                 continue
             value = 0.0
         distance = math.dist(point, (x, y))
@@ -30,7 +30,7 @@ def absorb(point, heatmap, candidates, *, threshold, quirks=True):
         return best[1], best[2]
     height, width = heatmap.shape
     column, row = int(point[0]), int(point[1])
-    if quirks:
+    if quirks == "reference":
         column, row = row, column
     row, column = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
     return tuple(point), float(heatmap[row, column])

@@ -11,14 +11,14 @@ def _model(places, amplitude, row, column, sd):
     return amplitude * np.exp(-square / (2 * sd**2))
 
 
-def fit(heatmap, x, y, *, clip=False, scrambled=True):
+def fit(heatmap, x, y, *, clip=False, quirks="reference"):
     """`(amplitude, row, column, sd)`, or None where nothing changes."""
     height, width = heatmap.shape
     row, column = int(y + 0.5), int(x + 0.5)
     if clip:
         row, column = min(max(row, 0), height - 1), min(max(column, 0), width - 1)
     elif any(
-        place == 0 or place >= size - 1 or place < -6 * scrambled
+        place == 0 or place >= size - 1 or place < (-6 if quirks == "reference" else 0)
         for place, size in ((row, height), (column, width))
     ):
         return None
@@ -27,7 +27,7 @@ def fit(heatmap, x, y, *, clip=False, scrambled=True):
     if window.size < 4:
         return None
     number = np.arange(window.size)
-    rows = window.shape[0] if scrambled else window.shape[1]
+    rows = window.shape[0] if quirks == "reference" else window.shape[1]
     places = np.stack([top + number // rows, left + number % rows])
     start = (heatmap[row, column], row, column, 2.0)
     with warnings.catch_warnings():

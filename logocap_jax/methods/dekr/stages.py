@@ -277,7 +277,7 @@ def _absorb(
             heatmaps,
             candidates,
             size,
-            quirks=config.quirks == "reference",
+            quirks=config.quirks,
         ).keypoints
 
     keypoints = jax.vmap(move)(poses.keypoints, fused[..., :-1], sizes)
