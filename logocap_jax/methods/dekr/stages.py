@@ -296,7 +296,7 @@ def _fit(
             heatmaps,
             valid_size=size,
             clip=True,
-            scrambled=config.quirks == "reference",
+            quirks=config.quirks,
         )
         channels = jnp.arange(points.shape[1])
         found = jax.vmap(lambda *pose: jax.vmap(run)(channels, *pose))(points, fitted)
