@@ -15,7 +15,10 @@ _WIDEST = 10  # times as much, where the model amplifies noise
 class CenterFinder(Protocol):
     """The part of `InferenceStages` that finds centers."""
 
-    config: Any  # with `num_slots` and `center_threshold`
+    @property
+    def config(self) -> Any:
+        """Settings, `num_slots` and `center_threshold` among them."""
+        ...
 
     def centers(
         self, center_map: Float[np.ndarray, "H W"]
@@ -46,7 +49,7 @@ def check_centers(
     center_map: Float[np.ndarray, "H W"],
     noisy: Float[np.ndarray, "H W"],
     *,
-    reference: Float[np.ndarray, "H W"],
+    reference: Float[np.ndarray, "H W"] | None,
     fed_with: str,
 ) -> Float[np.ndarray, "N 2"]:
     """Compare the centers that a map holds, and their values.
@@ -60,7 +63,7 @@ def check_centers(
       stages: of the model.
       center_map: centre heatmap in input px.
       noisy: that map from an input that was changed by one rounding step.
-      reference: the reference's own map.
+      reference: the reference's own map, if there.
       fed_with: as in `StageResult`.
 
     Returns:
