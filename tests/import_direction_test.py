@@ -25,9 +25,11 @@ ORDER = (
     *("methods.base", "methods.stages", "methods.targets", "methods.initial_poses"),
     *(
         "methods.dense_loss",
+        "methods.scorer",
         "methods.pose_map",
         "methods.pose_map_loss",
         "methods.dense_weights",
+        "methods.scorer_weights",
         "methods.scene",
         "methods.ONE",
         "methods",

@@ -348,7 +348,8 @@ def upsample(
       scale: of the input.
     """
     rows, columns = (jnp.arange(side) * (scale / STRIDE) for side in size)
-    sides = maps.shape[:2] if valid_cells is None else valid_cells
+    height, width, _ = maps.shape
+    sides = (height, width) if valid_cells is None else valid_cells
     return sample_grid(maps, rows, columns, sides)
 
 

@@ -7,7 +7,7 @@ and `STAGE_SETTINGS`; rows and file of its weights are in `methods/scorer_weight
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -48,12 +48,21 @@ STAGE_SETTINGS: dict[str, dict[str, Any]] = {
 """`MethodSpec.stage_settings`: the reference's (specification, 4)."""
 
 
+@runtime_checkable
 class ScorerConfig(Protocol):
     """The settings of a method that a scorer needs."""
 
-    skeleton: Skeleton
-    scorer: bool
-    quirks: str
+    @property
+    def skeleton(self) -> Skeleton:
+        """Keypoints of the data set."""
+
+    @property
+    def scorer(self) -> bool:
+        """True if there is one."""
+
+    @property
+    def quirks(self) -> str:
+        """`reference`: slips of the release are kept; `fixed`: they are not."""
 
 
 def check_sticks(skeleton: Skeleton) -> None:
@@ -140,8 +149,13 @@ def predict_oks(
     variables: Variables, features: Float[Array, "*B F"]
 ) -> Float[Array, "*B"]:
     """The OKS that the net predicts; NaN counts 0 (reference behaviour)."""
-    oks = Scorer().apply({"params": variables["params"]["scorer"]}, features)
+    oks = _run_net(variables, features)
     return jnp.where(jnp.isnan(oks), 0.0, oks)
+
+
+def _run_net(variables: Variables, features: Float[Array, "*B F"]) -> Array:
+    net: Any = Scorer()
+    return net.apply({"params": variables["params"]["scorer"]}, features)
 
 
 def labels(oks: Float[Array, "*B"], *, quirks: str) -> Float[Array, "*B"]:
@@ -159,7 +173,7 @@ def scorer_loss(config: ScorerConfig) -> LossFn:
     def loss(variables: Variables, batch: LabelledPoses, key: Array) -> LossOutput:
         del key
         features = _describe(batch.keypoints, batch.keypoint_scores, config)
-        found = Scorer().apply({"params": variables["params"]["scorer"]}, features)
+        found = _run_net(variables, features)
         error = jnp.mean(jnp.square(found - labels(batch.oks, quirks=config.quirks)))
         return LossOutput(error, {"scorer": error}, {}, variables["batch_stats"])
 

@@ -29,12 +29,14 @@ class Head(nn.Module):
       outputs: channels of the output convolution, if any.
       dtype: dtype of the computation.
       kernel_init: start of the kernels.
+      momentum: share of the norm's running statistics that a step keeps.
     """
 
     hidden: int
     outputs: int | None = None
     dtype: Dtype = jnp.float32
     kernel_init: nn.initializers.Initializer = torch_default_init
+    momentum: float = 0.9
 
     @nn.compact
     def __call__(
@@ -45,7 +47,8 @@ class Head(nn.Module):
             conv, kernel=1, dtype=self.dtype, kernel_init=self.kernel_init
         )
         x = convolve(self.hidden, name="conv")(x)
-        x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, train=train))
+        norm = BatchNorm(momentum=self.momentum, dtype=self.dtype, name="norm")
+        x = nn.relu(norm(x, train=train))
         if self.outputs is not None:
             x = convolve(self.outputs, use_bias=True, name="output")(x)
         return x.astype(jnp.float32)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from logocap_jax.methods import scorer_weights
 from logocap_jax.torch_rows import (
     BIASED_CONV,
     CONV,
@@ -117,18 +118,23 @@ _ROWS = (
     *conv_norm("transition_offset", "dense/offset_head/input"),
     Row("offset_units.{u}", "dense/offset_head/unit{u}", tuple(_unit_leaves())),
     Row("offset_final", "dense/offset_head/output", BIASED_CONV),
+    *scorer_weights.ROWS,
 )
 
 
 def _recognise(shapes: Shapes) -> Settings | None:
     if _UNIT not in shapes or f"{_HEATMAPS}/input/conv/kernel" not in shapes:
         return None
+    count = num_outputs(shapes, f"{_HEATMAPS}/output") - 1
     return {
         "backbone": hrnet_settings(shapes, "dense/backbone"),
         "heatmap_hidden": num_outputs(shapes, f"{_HEATMAPS}/input/conv"),
         "keypoint_channels": shapes[_UNIT][2],
-        "num_keypoints": num_outputs(shapes, f"{_HEATMAPS}/output") - 1,
+        "num_keypoints": count,
+        **scorer_weights.scorer_settings(shapes, count),
     }
 
 
-FORMAT = WeightFormat(_ROWS, _recognise, merge=_merge, split=_split)
+FORMAT = WeightFormat(
+    _ROWS, _recognise, merge=_merge, split=_split, files=scorer_weights.FILES
+)
