@@ -11,6 +11,7 @@ from logocap_jax.geometry import STRIDE
 from logocap_jax.inference import pose_nms
 from logocap_jax.methods import initial_poses, pose_map
 from logocap_jax.methods.base import Explanation, Stage, Variables, subtree
+from logocap_jax.methods.candidates import find_candidates, fuse
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.network import DekrNetwork
 from logocap_jax.methods.pose_map import Maps
@@ -97,21 +98,16 @@ def _find_centers(
     scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array, ...]:
     """Centres of all scales, and the poses that the pose map has there."""
-
-    def find(center_map: Array, poses: Array, size: Array | None) -> tuple[Array, ...]:
-        cells, values, valid = pose_map.find_centers(
-            center_map,
-            None if size is None else size // STRIDE,
-            count=config.num_slots,
-            threshold=config.center_threshold,
-        )
-        x, y = cells.astype(jnp.int32).T
-        return cells, values, valid, poses[y, x]
-
+    find = partial(
+        find_candidates,
+        count=config.num_slots,
+        threshold=config.center_threshold,
+    )
     found = []
     for scale, maps in pose_map.by_scale(config, heatmaps, poses, scaled).items():
         size = pose_map.scale_size(sizes, scale)
-        *centers, candidates = jax.vmap(find)(maps[0][..., -1], maps[1], size)
+        cells = None if size is None else size // STRIDE
+        *centers, candidates = jax.vmap(find)(maps[0][..., -1], maps[1], cells)
         found.append((*centers, candidates * (STRIDE / scale)))
     return tuple(jnp.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
 
@@ -140,19 +136,8 @@ def _fuse(
     scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array]:
     """Heatmaps in input px, the mean of all scales."""
-    height, width = heatmaps.shape[1:3]
-    size = (STRIDE * height, STRIDE * width)
-
-    def up(maps: Array, valid_size: Array | None, scale: float) -> Array:
-        cells = None if valid_size is None else valid_size // STRIDE
-        return pose_map.upsample(maps, size, cells, scale=scale)
-
     by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
-    maps = [
-        jax.vmap(partial(up, scale=scale))(maps, pose_map.scale_size(sizes, scale))
-        for scale, (maps, _) in by_scale.items()
-    ]
-    return (sum(maps[1:], start=maps[0]) / len(maps),)
+    return (fuse({scale: maps for scale, (maps, _) in by_scale.items()}, sizes),)
 
 
 def _read_heat(
@@ -197,9 +182,7 @@ def _suppress(
         poses = Poses(candidates, heat, pose_heat, valid)
         near = pose_nms.overlaps(poses, closeness=config.closeness)
         order, kept = pose_nms.select(near, pose_heat)
-        key = jnp.where(jnp.sum(kept) > config.num_slots, -pose_heat[order], 0)
-        chosen = jnp.argsort(jnp.where(kept, key, jnp.inf))[: config.num_slots]
-        return order[chosen], kept[chosen]
+        return pose_nms.keep_best(order, kept, pose_heat, config.num_slots)
 
     return jax.vmap(suppress)(candidates, heat, valid)
 
