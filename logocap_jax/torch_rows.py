@@ -82,8 +82,9 @@ class WeightFormat:
 
     rows: tuple[Row, ...]  #: the table
     #: Shapes by path -> the method's settings that they tell, and `num_keypoints` in
-    #: place of the skeleton. None: not weights of this method. Raises `ValueError` for
-    #: weights of this method that are damaged.
+    #: place of the skeleton (and `num_sticks`, where weights depend on those). None:
+    #: not weights of this method. Raises `ValueError` for weights of this method that
+    #: are damaged.
     recognise: Callable[[Shapes], Settings | None]
     #: Pattern and replacement for keys of older or other files; applied one after the
     #: other, after `module.` (data parallelism) is dropped.

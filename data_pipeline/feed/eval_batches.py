@@ -69,9 +69,9 @@ def make_eval_batches(
     max_people: int = 30,
     multiple: int = 64,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
-    scales: tuple[int | float, ...] = (),
     person_size: str = "area",
     min_center_area: float = MIN_CENTER_AREA,
+    scales: tuple[int | float, ...] = (),
     num_threads: int = 4,
     host_index: int = 0,
     num_hosts: int = 1,
@@ -119,9 +119,9 @@ def make_eval_batches(
         max_people=max_people,
         multiple=multiple,
         mask_strides=mask_strides,
-        scales=scales,
         person_size=person_size,
         min_center_area=min_center_area,
+        scales=scales,
     )
     return EvalBatches(source, batches, load, num_threads)
 

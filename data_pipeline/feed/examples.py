@@ -233,9 +233,9 @@ def eval_example(
     max_people: int,
     multiple: int = 64,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
-    scales: tuple[int | float, ...] = (),
     person_size: str = "area",
     min_center_area: float = MIN_CENTER_AREA,
+    scales: tuple[int | float, ...] = (),
 ) -> Example:
     """Decode and pack a record at test time; arguments are as in `make_eval_batches`.
 

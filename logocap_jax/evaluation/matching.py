@@ -34,7 +34,9 @@ class ArrayEval(COCOeval):
         return pose_oks(points, people, self.params.kpt_oks_sigmas)
 
 
-def best_poses(scores: Sequence[float], count: int) -> Int[np.ndarray, " n"]:
+def best_poses(
+    scores: Sequence[float] | Float[np.ndarray, " D"], count: int
+) -> Int[np.ndarray, " n"]:
     """Positions of the `count` best poses of an image, the best first."""
     return np.argsort(-np.asarray(scores), kind="mergesort")[:count]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 from collections.abc import Collection
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import tqdm
 
+from data_pipeline.feed.eval_batches import EvalBatches
 from data_pipeline.read.images import decode_image
 from data_pipeline.read.sources import Source
 from logocap_jax.device_memory import explaining_memory
@@ -24,9 +26,15 @@ from logocap_jax.evaluation.results import (
     write_results,
     write_submission,
 )
-from logocap_jax.evaluation.runner import ResultSets, make_evaluator, run_evaluation
+from logocap_jax.evaluation.runner import (
+    Evaluator,
+    ResultSets,
+    make_evaluator,
+    run_evaluation,
+)
 from logocap_jax.experiment.run import EVALUATION_ADVICE, Run
 from logocap_jax.methods.base import Method, Variables
+from logocap_jax.processes import StopRequest
 from logocap_jax.sharding import replicated
 from logocap_jax.skeletons import Skeleton, parse_skeleton
 from logocap_jax.training.errors import MismatchError
@@ -65,18 +73,37 @@ def find_poses(run: Run, *, workdir: Path | None, weights: Path | None) -> Predi
     models = _load(run, workdir, weights)
     sets: ResultSets = {}
     for suffix, variables in models.items():
-        bar = tqdm.tqdm(total=len(batches.source), desc=f"poses{suffix}", unit="image")
-
-        def show(done: int, bar: tqdm.tqdm = bar) -> None:
-            bar.update(done - bar.n)
-
-        with explaining_memory(EVALUATION_ADVICE), bar:
-            prepared = run.inference_variables(variables)
-            images_by_set = run_evaluation(
-                evaluate, prepared, batches, run.mesh, progress=show
-            )
+        images_by_set = show_evaluation(
+            run, evaluate, variables, batches, title=f"poses{suffix}"
+        )
         sets |= {f"{name}{suffix}": images for name, images in images_by_set.items()}
     return Predictions(sets, answer_set(run.method, models))
+
+
+def show_evaluation(
+    run: Run,
+    evaluator: Evaluator,
+    variables: Variables,
+    batches: EvalBatches,
+    *,
+    title: str,
+    stop: StopRequest | None = None,
+) -> ResultSets:
+    """As `run_evaluation`, with a bar; variables are not prepared yet.
+
+    Raises:
+      ValueError: if a batch does not fit into the devices' memory.
+    """
+    until_stop = itertools.takewhile(lambda _: not (stop and stop.signal), batches)
+    bar = tqdm.tqdm(total=len(batches.source), desc=title, unit="image")
+    with explaining_memory(EVALUATION_ADVICE), bar:
+        return run_evaluation(
+            evaluator,
+            run.inference_variables(variables),
+            until_stop,
+            run.mesh,
+            progress=lambda done: bar.update(done - bar.n),
+        )
 
 
 def answer_set(method: Method, suffixes: Collection[str]) -> str:
@@ -105,7 +132,9 @@ def _load(run: Run, workdir: Path | None, weights: Path | None) -> dict[str, Var
     like = run.state_shapes()
     if weights is not None:
         _check_skeleton(weights, run.skeleton)
-        loaded = load_weights(weights, expected=like.variables)
+        parts = [part for part in run.method.parts if part.optional]
+        optional = [path for part in parts for path in part.paths]
+        loaded = load_weights(weights, expected=like.variables, optional=optional)
         return {"": jax.device_put(loaded, replicated(run.mesh))}
     assert workdir is not None
     if not workdir.is_dir():

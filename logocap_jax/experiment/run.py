@@ -92,12 +92,29 @@ class Run:
             )
         return step
 
+    def with_epochs_of(self, examples: int) -> "Run":
+        """The run with so many examples in an epoch."""
+        return dataclasses.replace(
+            self, **_epochs_of(examples, self.settings, self.method)
+        )
+
     def fresh_state(self) -> TrainState:
         """Make a new state on the mesh, from the run's seed and `init_from`.
 
         Raises:
-          ValueError: if the weights to start from do not fit.
+          ValueError: if the weights to start from do not fit, or a stage that learns
+            from a model's poses lacks some of its weights.
         """
+        stage = self.method.train_stage(self.settings.stage)
+        may_lack = None
+        if stage.learns_from is not None:
+            if not self.settings.init_from:
+                raise ValueError(
+                    f"got stage {self.settings.stage!r}, which learns from the poses "
+                    "of a trained model, without one: set --config.init_from=RUN"
+                )
+            parts = [part for part in self.method.parts if part.name in stage.trains]
+            may_lack = tuple(path for part in parts for path in part.paths)
         on_mesh = functools.partial(jax.jit, out_shardings=replicated(self.mesh))
         variables = on_mesh(self.method.init)(jax.random.key(self.settings.seed))
         if self.settings.init_from:
@@ -105,6 +122,7 @@ class Run:
                 Path(self.settings.init_from),
                 variables,
                 method=self.values["method"]["name"],
+                may_lack=may_lack,
             )
         create: Callable[..., TrainState] = on_mesh(
             functools.partial(
@@ -148,7 +166,8 @@ class Run:
                 # same.
                 "seed": self.settings.seed,
                 "batch_size": self.settings.batch_size,
-                **({} if stage == "main" else {"stage": stage}),
+                # A run of `main` does not say so, but evaluation asks for it.
+                **({} if stage == "main" and data else {"stage": stage}),
                 **({} if data is None else {"data": data}),
             },
             about={"skeleton": dataclasses.asdict(self.skeleton)},
@@ -212,9 +231,9 @@ class Run:
             max_people=self.settings.data.max_people,
             multiple=self.inputs.multiple,
             mask_strides=self.inputs.mask_strides,
-            scales=self.inputs.scales,
             person_size=self.inputs.person_size,
             min_center_area=self.settings.data.min_center_area,
+            scales=self.inputs.scales,
             host_index=jax.process_index(),
             num_hosts=jax.process_count(),
         )
@@ -255,11 +274,8 @@ def resolve(
         eval_source = _open(settings, split, skeleton=known)
     source = eval_source if train_source is None else train_source
     skeleton = source.skeleton if source else _find_skeleton(settings.data.dir)
-    images = 0 if train_source is None else len(train_source)
-    steps_per_epoch = max(images // settings.batch_size, 1)
     method = {**values["method"], "skeleton": dataclasses.asdict(skeleton)}
     name = method.pop("name")
-    rate = learning_rate(settings, steps_per_epoch)
     spec, method_config = find_method(name), build_config(name, method)
     built = spec.make(method_config)
     return Run(
@@ -273,17 +289,23 @@ def resolve(
         split=split,
         train_source=train_source,
         eval_source=eval_source,
-        steps_per_epoch=steps_per_epoch,
-        learning_rate=rate,
-        optimizer=make_optimizer(
-            rate,
-            settings.optimizer,
-            weight_decay=settings.weight_decay,
-            clip_norm=settings.clip_norm,
-            parts=parts_in_training(built, settings.stage),
-            steps_per_epoch=steps_per_epoch,
-        ),
+        **_epochs_of(len(train_source or ()), settings, built),
     )
+
+
+def _epochs_of(examples: int, settings: Settings, method: Method) -> dict[str, Any]:
+    """The fields of a `Run` that depend on the number of examples in an epoch."""
+    steps = max(examples // settings.batch_size, 1)
+    rate = learning_rate(settings, steps)
+    optimizer = make_optimizer(
+        rate,
+        settings.optimizer,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+        parts=parts_in_training(method, settings.stage),
+        steps_per_epoch=steps,
+    )
+    return {"steps_per_epoch": steps, "learning_rate": rate, "optimizer": optimizer}
 
 
 def _open(

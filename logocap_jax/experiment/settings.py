@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from ml_collections import ConfigDict
 
 from data_pipeline.feed.affine import Augmentation
-from logocap_jax.methods import default_settings
+from logocap_jax.methods import default_settings, find_method
 from logocap_jax.weights.trees import flatten, unflatten
 
 _REFERENCE = Augmentation()
@@ -142,6 +142,13 @@ def change_method(config: ConfigDict, name: str) -> None:
         config.method = ConfigDict({"name": name, **unflatten(new)})
 
 
+def change_stage(config: ConfigDict, name: str) -> None:
+    """Give a config another stage of training, and the settings that it brings."""
+    config.stage = name
+    settings = find_method(config.method.name).stage_settings.get(name, {})
+    config.update_from_flattened_dict(settings)
+
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _TRUTH = {"true": True, "false": False}
 
@@ -149,8 +156,8 @@ _TRUTH = {"true": True, "false": False}
 def load_config(name: str | Path, overrides: Sequence[str] = ()) -> ConfigDict:
     """Load a config, a new one each time, and change values in it.
 
-    `method.name=NAME` counts first: it gives the config another method, see
-    `change_method`.
+    `method.name=NAME` and `stage=NAME` count first, in this order: they give the config
+    another method or stage of training, see `change_method` and `change_stage`.
 
     Args:
       name: `NAME` of a config that comes with the package, or a Python file with
@@ -200,7 +207,10 @@ def _override(config: ConfigDict, overrides: Sequence[str]) -> None:
         if key == "method.name":
             change_method(config, text)
     for key, _, text in pairs:
-        if key == "method.name":
+        if key == "stage":
+            change_stage(config, text)
+    for key, _, text in pairs:
+        if key in ("method.name", "stage"):
             continue
         *groups, last = _check_key(config, key)
         section = config

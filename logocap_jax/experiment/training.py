@@ -4,20 +4,22 @@ import contextlib
 import itertools
 import logging
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 
 from data_pipeline.feed.examples import Example
-from data_pipeline.read.sources import Source
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.protocol import Protocol, format_table
 from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
 from logocap_jax.experiment.evaluation import Rows, answer_set, score
+from logocap_jax.experiment.pose_rows import load_or_find_rows, row_batches
 from logocap_jax.experiment.run import EVALUATION_ADVICE, TRAINING_ADVICE, Run
 from logocap_jax.processes import StopRequest, check_same, stop_on_signals
-from logocap_jax.training.errors import DataError, WorkerError
+from logocap_jax.structures import Batch, LabelledPoses
+from logocap_jax.training.errors import as_data_error
 from logocap_jax.training.loop import Evaluate, Schedule
 from logocap_jax.training.loop import train as train_loop
 from logocap_jax.training.metric_writer import MetricWriter
@@ -29,7 +31,8 @@ _LOG = logging.getLogger(__name__)
 def train(run: Run, workdir: Path) -> signal.Signals | None:
     """Train a run, from the last checkpoint in `workdir` if there is one.
 
-    The run is resolved with `train=True`; the folder is made if it is not there.
+    The run is resolved with `train=True`; the folder is made if it is not there. A
+    stage that learns from a model's poses finds them first, see `load_or_find_rows`.
 
     Returns:
       The signal that ended it early, with its state saved; None if it came to its end.
@@ -39,12 +42,9 @@ def train(run: Run, workdir: Path) -> signal.Signals | None:
         not into the devices' memory. See `training/errors.py`.
       OSError: if the disk is full, or an input worker has died.
     """
-    source = run.train_source
-    assert source is not None
     fingerprint = run.fingerprint()
     check_same("training data", fingerprint)
-    schedule = _make_schedule(run)
-    train_step = run.make_step()
+    run.make_step()  # checks settings
     with contextlib.ExitStack() as stack:
         stack.enter_context(explaining_memory(TRAINING_ADVICE))
         stop = stack.enter_context(stop_on_signals())
@@ -54,22 +54,26 @@ def train(run: Run, workdir: Path) -> signal.Signals | None:
         stack.callback(checkpoints.close)
         state = checkpoints.restore_last(run.state_shapes()) or run.fresh_state()
         start_step = int(state.step)
-        _report_start(run, state, schedule)
-        batches = _make_batches(run, source, start_step=start_step)
-        stack.callback(batches.close)
+        feed = _open_feed(run, state, workdir, stop)
+        if feed is None:
+            return _report_search_stopped(stop)
+        stack.callback(feed.batches.close)
+        schedule = _make_schedule(feed.run)
+        _report_start(feed.run, state, schedule)
         writes = jax.process_index() == 0
         writer = MetricWriter(workdir, first_step=start_step, writes=writes)
         stack.callback(writer.close)
         state = train_loop(
             state,
-            train_step,
-            batches,
+            feed.run.make_step(),
+            feed.batches,
             evaluate,
             best_by=f"eval/{answer_set(run.method, state.variables_by_suffix)}/AP",
             schedule=schedule,
             checkpoints=checkpoints,
             writer=writer,
             mesh=run.mesh,
+            make_batch=feed.make_batch,
             stop_requested=stop,
         )
     if stop.signal is not None:
@@ -97,27 +101,58 @@ def _make_schedule(run: Run) -> Schedule:
     )
 
 
-def _make_batches(
-    run: Run, source: Source, *, start_step: int
-) -> Generator[Example, None, None]:
+class _Feed(NamedTuple):
+    """Batches of a stage of training, from a state on.
+
+    Attributes:
+      run: the run with the number of steps in an epoch.
+      batches: arrays by name, without end.
+      make_batch: makes of them what the stage's loss takes.
+    """
+
+    run: Run
+    batches: Generator[Mapping[str, Any], None, None]
+    make_batch: Callable[..., Any]
+
+
+def _open_feed(
+    run: Run, state: TrainState, workdir: Path, stop: StopRequest
+) -> _Feed | None:
+    """The batches of a run's stage; None if asked to stop before they are there."""
+    stage, start_step = run.method.train_stage(run.settings.stage), int(state.step)
+    if stage.learns_from is None:
+        return _Feed(run, _image_batches(run, start_step=start_step), Batch)
+    rows = load_or_find_rows(run, stage.learns_from, state.variables, workdir, stop)
+    if rows is None:
+        return None
+    batches = row_batches(
+        rows,
+        batch_size=run.settings.batch_size,
+        seed=run.settings.seed,
+        start_step=start_step,
+    )
+    return _Feed(run.with_epochs_of(rows.oks.size), batches, LabelledPoses)
+
+
+def _image_batches(run: Run, *, start_step: int) -> Generator[Example, None, None]:
+    source = run.train_source
+    assert source is not None
     batches = run.train_batches(source, start_step=start_step)
 
     def checked() -> Generator[Example, None, None]:
-        with _as_data_error():
+        with as_data_error():
             yield from batches
 
     return checked()
 
 
-@contextlib.contextmanager
-def _as_data_error() -> Iterator[None]:
-    """Raise errors from here as faults of the data, not of the config."""
-    try:
-        yield
-    except ValueError as error:
-        raise DataError(*error.args) from error
-    except ChildProcessError as error:
-        raise WorkerError(*error.args) from error
+def _report_search_stopped(stop: StopRequest) -> signal.Signals | None:
+    if stop.signal is not None:
+        _LOG.info(
+            "%s: nothing is saved yet; the same command finds the poses anew",
+            stop.signal.name,
+        )
+    return stop.signal
 
 
 def _report_start(run: Run, state: TrainState, schedule: Schedule) -> None:
@@ -136,7 +171,7 @@ def _report_start(run: Run, state: TrainState, schedule: Schedule) -> None:
 def _make_evaluator(run: Run, stop: StopRequest) -> Evaluate:
     """State -> flat scores on the evaluated split; None if asked to stop."""
     batches = run.eval_batches()
-    with _as_data_error():
+    with as_data_error():
         truth = run.truth()
     protocol = Protocol(run.skeleton)
     evaluate = make_evaluator(run.method, run.mesh)

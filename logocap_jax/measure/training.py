@@ -124,8 +124,17 @@ def draw_example(run: Run, people: int) -> Example:
 
 
 def batch_shapes(run: Run) -> Batch:
-    """Shapes, dtypes and placement of a run's training batches."""
+    """Shapes, dtypes and placement of a run's training batches.
+
+    Raises:
+      ValueError: if its stage of training does not learn from images.
+    """
     settings = run.settings
+    if run.method.train_stage(settings.stage).learns_from is not None:
+        raise ValueError(
+            f"got stage {settings.stage!r}, which learns from poses, expected one that "
+            "learns from images"
+        )
     side, sharding = settings.data.input_size, batch_sharding(run.mesh)
     example = empty_example(
         (side, side),

@@ -54,18 +54,15 @@ class ScorerConfig(Protocol):
 
     @property
     def skeleton(self) -> Skeleton:
-        """Keypoints, and the sticks between them."""
-        ...
+        """Keypoints of the data set."""
 
     @property
     def scorer(self) -> bool:
-        """Poses are scored by a net."""
-        ...
+        """True if there is one."""
 
     @property
     def quirks(self) -> str:
-        """`reference` or `fixed`."""
-        ...
+        """`reference`: slips of the release are kept; `fixed`: they are not."""
 
 
 def check_sticks(skeleton: Skeleton) -> None:
@@ -152,8 +149,13 @@ def predict_oks(
     variables: Variables, features: Float[Array, "*B F"]
 ) -> Float[Array, "*B"]:
     """The OKS that the net predicts; NaN counts 0 (reference behaviour)."""
-    oks = Scorer().apply({"params": variables["params"]["scorer"]}, features)
+    oks = _run_net(variables, features)
     return jnp.where(jnp.isnan(oks), 0.0, oks)
+
+
+def _run_net(variables: Variables, features: Float[Array, "*B F"]) -> Array:
+    net: Any = Scorer()
+    return net.apply({"params": variables["params"]["scorer"]}, features)
 
 
 def labels(oks: Float[Array, "*B"], *, quirks: str) -> Float[Array, "*B"]:
@@ -171,7 +173,7 @@ def scorer_loss(config: ScorerConfig) -> LossFn:
     def loss(variables: Variables, batch: LabelledPoses, key: Array) -> LossOutput:
         del key
         features = _describe(batch.keypoints, batch.keypoint_scores, config)
-        found = Scorer().apply({"params": variables["params"]["scorer"]}, features)
+        found = _run_net(variables, features)
         error = jnp.mean(jnp.square(found - labels(batch.oks, quirks=config.quirks)))
         return LossOutput(error, {"scorer": error}, {}, variables["batch_stats"])
 

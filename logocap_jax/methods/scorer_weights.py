@@ -10,21 +10,24 @@ _FIRST = "params/scorer/l1/kernel"
 
 
 def scorer_settings(shapes: Shapes, num_keypoints: int) -> Settings:
-    """`scorer`: weights have one. `num_limbs`: of its skeleton, where it has one.
+    """`scorer`: weights have one; `num_sticks`: those of its skeleton.
 
     Raises:
-      ValueError: if it scores the poses of another skeleton than `num_keypoints` tells.
+      ValueError: if it scores poses of another number of keypoints.
     """
     if _FIRST not in shapes:
         return {"scorer": False}
     features = shapes[_FIRST][0]
-    skeleton = KNOWN.get(num_keypoints)
     sticks, rest = divmod(features - num_keypoints, 3)
-    expected = len(skeleton.sticks) if skeleton else sticks
-    if rest or sticks < 1 or sticks != expected:
+    others = [
+        skeleton.name
+        for count, skeleton in KNOWN.items()
+        if count != num_keypoints and features == 3 * len(skeleton.sticks) + count
+    ]
+    if others or rest or sticks < 1:
         raise ValueError(
-            f"got a scorer of {features} numbers a pose, expected "
-            f"{3 * max(expected, 1) + num_keypoints} for {num_keypoints} keypoints: it "
-            "belongs to another skeleton"
+            f"got a scorer of {features} numbers a pose, that of another skeleton"
+            f"{' (' + others[0] + ')' if others else ''}, expected one for "
+            f"{num_keypoints} keypoints"
         )
-    return {"scorer": True, "num_limbs": sticks}
+    return {"scorer": True, "num_sticks": sticks}

@@ -224,6 +224,12 @@ def finite_max(values: np.ndarray) -> float:
     return float(np.max(values, initial=0))
 
 
+def rounding_noise(shape: tuple[int, ...]) -> Float[np.ndarray, "R H W 3"]:
+    """Factors of one float32 rounding step up or down; the same ones in every run."""
+    signs = np.random.default_rng(0).choice([-1, 1], shape)
+    return (1 + signs * np.finfo(np.float32).eps).astype(np.float32)
+
+
 def _share(error: float, largest: float) -> float:
     if error == 0:
         return 0.0

@@ -1,6 +1,7 @@
 """The rows that a scorer learns from: poses, labels, features."""
 
 import pathlib
+from collections.abc import Set
 from typing import Any
 
 import jax
@@ -30,9 +31,9 @@ _LAYOUT = {
 }
 
 
-def holds_scorer_rows(arrays: Arrays) -> bool:
-    """True for a case of rows that a scorer learns from."""
-    return "row_oks" in arrays
+def holds_scorer_rows(names: Set[str]) -> bool:
+    """True for the arrays of a case of rows that a scorer learns from."""
+    return "row_oks" in names
 
 
 def check_scorer_rows(path: pathlib.Path, *, marks: bool = True) -> list[StageResult]:
@@ -50,14 +51,15 @@ def check_scorer_rows(path: pathlib.Path, *, marks: bool = True) -> list[StageRe
         arrays = from_torch(read_arrays(path), _LAYOUT, {})
         for number in arrays["image_ids"].tolist():
             arrays = from_torch(arrays, _layout_of(number), {})
-        skeleton = KNOWN.get(arrays["row_pose"].shape[1])
-        if skeleton is None:
-            raise ValueError(
-                f"got {arrays['row_pose'].shape[1]} keypoints, expected one of {[*KNOWN]}"
-            )
+        count = arrays["row_pose"].shape[1]
+        if count not in KNOWN:
+            raise ValueError(f"got {count} keypoints, expected one of {[*KNOWN]}")
+        skeleton = KNOWN[count]
         compare = Comparison(case_name(path), marks=marks)
         rows = _find_rows(arrays, skeleton.sigmas)
-        features = jax.jit(jax.vmap(lambda *pose: pose_features(*pose, skeleton)))
+        features = jax.jit(
+            jax.vmap(lambda points, scores: pose_features(points, scores, skeleton))
+        )
         found = {
             "row_pose": rows.keypoints,
             "row_keypoint_score": rows.keypoint_scores,

@@ -268,7 +268,7 @@ def check_fit(
         of_saved, settings = (
             {key: each[key] for key in shared} for each in (of_saved, settings)
         )
-    differing = _differences(of_saved, settings, free)
+    differing = differences(of_saved, settings, free)
     if differing:
         raise MismatchError(
             f"{name} was made with {', '.join(differing)}; use its settings, or "
@@ -288,8 +288,8 @@ def _leaves(state: TrainState) -> list[tuple[str, Any]]:
     ]
 
 
-def _differences(
-    saved: dict[str, Any], wanted: dict[str, Any], free: Collection[str]
+def differences(
+    saved: dict[str, Any], wanted: dict[str, Any], free: Collection[str] = ()
 ) -> list[str]:
     """The settings that differ and must not, one text each."""
     saved, wanted = _flatten(saved), _flatten(wanted)

@@ -3,6 +3,9 @@
 Any other mistake of the user's is a plain `ValueError` or `OSError`: exit code 2.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 
 class MismatchError(ValueError):
     """A checkpoint is of another config or architecture."""
@@ -44,3 +47,14 @@ class WorkerError(OSError):
     """An input worker has died or is stuck; the same command may well work again."""
 
     exit_code = 9
+
+
+@contextlib.contextmanager
+def as_data_error() -> Iterator[None]:
+    """Raise errors from here as faults of the data, not of the config."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(*error.args) from error
+    except ChildProcessError as error:
+        raise WorkerError(*error.args) from error

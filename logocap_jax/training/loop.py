@@ -79,6 +79,7 @@ def train(
     checkpoints: Checkpoints,
     writer: MetricWriter,
     mesh: Mesh,
+    make_batch: Callable[..., Any] = Batch,
     stop_requested: Callable[[int], bool] = lambda step: False,
 ) -> TrainState:
     """Train from the state's step to the end, or until asked to stop.
@@ -86,7 +87,7 @@ def train(
     Args:
       state: start; donated.
       train_step: the jitted step.
-      batches: arrays named as the fields of `Batch`, from the state's step on.
+      batches: arrays named as `make_batch` takes them, from the state's step on.
       evaluate: scores a state, e.g. `{"eval/logocap/AP": 0.5}`; None if it was
         interrupted, which ends training, too.
       best_by: the score that selects the best checkpoint.
@@ -94,6 +95,7 @@ def train(
       checkpoints: of the run.
       writer: of metrics.
       mesh: devices.
+      make_batch: makes of them what the step takes.
       stop_requested: asked after each step, with its number, if training ends there.
 
     Returns:
@@ -116,7 +118,7 @@ def train(
         began = time.perf_counter()
         arrays = next(batches)
         stopwatch.waited(time.perf_counter() - began)
-        state, metrics = train_step(state, Batch(**put_batch(arrays, mesh)))
+        state, metrics = train_step(state, make_batch(**put_batch(arrays, mesh)))
         pending.append(metrics)
         step += 1
         stops = stop_requested(step)

@@ -12,12 +12,12 @@ from jaxtyping import Array, Int, Num
 
 from logocap_jax.methods.base import LossFn, LossOutput, Part, Variables
 from logocap_jax.sharding import batch_sharding, replicated
-from logocap_jax.structures import Batch
 from logocap_jax.training.optim import drop_frozen, keep_frozen_statistics
 from logocap_jax.training.state import TrainState
 
 Metrics = dict[str, Num[Array, ""]]
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+TrainStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+"""It takes a `Batch`, or what else its loss takes."""
 
 
 def make_train_step(
@@ -65,7 +65,7 @@ def make_train_step(
     if not 0 <= ema_decay < 1:
         raise ValueError(f"got ema_decay={ema_decay}, expected 0 or more, below 1")
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         if accumulate == 1:
             grads, output = compute_gradients(loss, state.variables, batch, key)
@@ -134,7 +134,7 @@ def _advance_if(finite: Array, advanced: TrainState, state: TrainState) -> Train
 
 
 def compute_gradients(
-    loss: LossFn, variables: Variables, batch: Batch, key: Array
+    loss: LossFn, variables: Variables, batch: Any, key: Array
 ) -> tuple[Any, LossOutput]:
     """The gradient of the loss by `variables["params"]`, and the loss itself."""
 
@@ -146,7 +146,7 @@ def compute_gradients(
 
 
 def accumulate_gradients(
-    loss: LossFn, variables: Variables, batch: Batch, key: Array, *, parts: int
+    loss: LossFn, variables: Variables, batch: Any, key: Array, *, parts: int
 ) -> tuple[Any, LossOutput]:
     """As `compute_gradients`, with the memory of a part of the batch.
 
@@ -167,7 +167,7 @@ def accumulate_gradients(
     params = variables["params"]
 
     def add(
-        carry: tuple[Any, Any], part: tuple[Batch, Array]
+        carry: tuple[Any, Any], part: tuple[Any, Array]
     ) -> tuple[tuple[Any, Any], Any]:
         total, batch_stats = carry
         grads, output = compute_gradients(
@@ -186,9 +186,9 @@ def accumulate_gradients(
     return grads, LossOutput(mean, terms, counts, batch_stats)
 
 
-def _split(batch: Batch, parts: int) -> Batch:
-    """Batch of B -> arrays [parts, B / parts, ...], with every `parts`-th image."""
-    size = batch.image.shape[0]
+def _split(batch: Any, parts: int) -> Any:
+    """Batch of B -> arrays [parts, B / parts, ...], with every `parts`-th example."""
+    size = jax.tree.leaves(batch)[0].shape[0]
     if size % parts:
         raise ValueError(
             f"got a batch of {size}, expected a multiple of accumulate={parts}"

@@ -5,7 +5,7 @@ import logging
 import os
 import pathlib
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from logocap_jax.weights.trees import (
     Report,
     Variables,
     flatten,
+    is_in,
     match_arrays,
     unflatten,
 )
@@ -84,7 +85,7 @@ def to_variables(
     expected: Variables | None = None,
     partial: bool = False,
     method: str | None = None,
-    optional: Iterable[str] = (),
+    optional: Collection[str] = (),
 ) -> tuple[dict[str, Any], Report]:
     """Bring arrays into our tree and layout.
 
@@ -95,7 +96,7 @@ def to_variables(
         starts JAX, and our own arrays are taken as they are.
       partial: take what fits; the variables then hold only that.
       method: whose table of names is used; by default the arrays tell.
-      optional: parts that may be absent; as for `match_arrays`.
+      optional: as for `match_arrays`.
 
     Returns:
       The variables and what became of each array.
@@ -253,17 +254,24 @@ def to_state_dict(
     return find_format(method or find_table(arrays)).to_torch(arrays)
 
 
-def start_from(path: pathlib.Path, fresh: Variables, *, method: str) -> Variables:
+def start_from(
+    path: pathlib.Path,
+    fresh: Variables,
+    *,
+    method: str,
+    may_lack: Collection[str] | None = None,
+) -> Variables:
     """Put weights from a file or folder into fresh variables of a model.
 
     A module that the file lacks as a whole (heads, for an ImageNet backbone) stays
     fresh, and so do, of a model for another number of keypoints, the modules that
     depend on it; arrays that the model has no place for are left out. All is logged.
-    `method` tells the PyTorch keys.
+    `method` tells the PyTorch keys; `may_lack` are the parts of the model (as in
+    `match_arrays`) that the file may lack, None: any.
 
     Raises:
       ValueError: unreadable, an array of another shape, a module that the file
-        holds in part, or nothing that fits.
+        holds in part, another part that it lacks, or nothing that fits.
     """
     if not path.exists():
         raise ValueError(f"{path}: no such weights; expected a file or a folder")
@@ -280,9 +288,12 @@ def start_from(path: pathlib.Path, fresh: Variables, *, method: str) -> Variable
         wrong_shape = [text for text in wrong_shape if _module(text) not in others]
     begun = {_subtree(name) for name in taken}
     halved = [name for name in report.missing if _subtree(name) in begun]
+    lacking = [] if may_lack is None else [*(flatten(fresh).keys() - taken.keys())]
+    lacking = [name for name in lacking if not is_in(name, may_lack or ())]
     for reason, names in (
         ("arrays of the wrong shape", wrong_shape),
         ("arrays lacking in modules of which it has others", halved),
+        ("arrays lacking in parts that do not learn", sorted(lacking)),
     ):
         if names:
             raise ValueError(

@@ -101,7 +101,8 @@ def _by_path(arrays: Mapping[str, Any], method: str) -> PathArrays:
 def recognise_weights(arrays: Mapping[str, Any]) -> tuple[str, Settings]:
     """Recognise a whole model's method and settings, from names and shapes alone.
 
-    The settings are the sizes that the shapes tell, and `num_keypoints`.
+    The settings are the sizes that the shapes tell, and `num_keypoints`; also
+    `num_sticks` if they tell it.
 
     Raises:
       ValueError: as `identify`, or not of a whole model.
@@ -117,17 +118,19 @@ def recognise_weights(arrays: Mapping[str, Any]) -> tuple[str, Settings]:
 
 
 def expected_shapes(name: str, settings: Settings) -> tuple[Shapes, list[str]]:
-    """Shapes by path of a method's arrays, and the parts that weights may lack.
+    """Shapes by path of a method's arrays, and the parts that are optional.
 
     Starts JAX, but computes nothing; settings as `recognise_weights` returns them.
     """
-    others = {key: value for key, value in settings.items() if key != "num_keypoints"}
-    skeleton = _skeleton_of_size(settings["num_keypoints"])
+    others = dict(settings)
+    skeleton = _skeleton_of_size(
+        others.pop("num_keypoints"), others.pop("num_sticks", None)
+    )
     return method_shapes(build_method(name, others | {"skeleton": skeleton}))
 
 
 def method_shapes(method: "Method") -> tuple[Shapes, list[str]]:
-    """Shapes by path of a `Method`'s arrays; the parts that weights may lack."""
+    """Shapes by path of a `Method`'s arrays; the parts that are optional."""
     import jax
 
     tree = jax.eval_shape(lambda: method.init(jax.random.key(0)))
@@ -137,9 +140,11 @@ def method_shapes(method: "Method") -> tuple[Shapes, list[str]]:
     ]
 
 
-def _skeleton_of_size(count: int) -> dict[str, Any]:
-    """Any skeleton: shapes depend on the number of keypoints alone."""
-    names = tuple(f"keypoint{i}" for i in range(count))
-    return dataclasses.asdict(
-        KNOWN.get(count) or Skeleton("unknown", names, (0.05,) * count, ())
-    )
+def _skeleton_of_size(count: int, num_sticks: int | None) -> dict[str, Any]:
+    """Any skeleton: shapes depend on the numbers of keypoints and sticks alone."""
+    skeleton = KNOWN.get(count)
+    if skeleton is None or num_sticks not in (None, len(skeleton.sticks)):
+        names = tuple(f"keypoint{i}" for i in range(count))
+        limbs = ((0, 1),) * (num_sticks or 0)
+        skeleton = Skeleton("unknown", names, (0.05,) * count, limbs)
+    return dataclasses.asdict(skeleton)

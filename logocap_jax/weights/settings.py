@@ -125,7 +125,7 @@ def read_settings(
       ValueError: not the weights of a known method, or of another skeleton.
     """
     name, settings = recognise_weights(flatten(variables))
-    count = settings.pop("num_keypoints")
+    count, num_sticks = settings.pop("num_keypoints"), settings.pop("num_sticks", None)
     skeleton = skeleton or KNOWN.get(count)
     if skeleton is None:
         counts = ", ".join(f"{size} ({known.name})" for size, known in KNOWN.items())
@@ -137,6 +137,11 @@ def read_settings(
         raise ValueError(
             f"got weights for {count} keypoints, expected the "
             f"{skeleton.num_keypoints} of skeleton {skeleton.name!r}"
+        )
+    if num_sticks not in (None, len(skeleton.sticks)):
+        raise ValueError(
+            f"got a scorer for {num_sticks} sticks, expected the "
+            f"{len(skeleton.sticks)} of skeleton {skeleton.name!r}"
         )
     return {"name": name, **settings, "skeleton": dataclasses.asdict(skeleton)}
 

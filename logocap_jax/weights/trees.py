@@ -1,7 +1,7 @@
 """Trees of variables: flat by path, and against the arrays of a file."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,9 @@ class Report:
     #: model, the modules of its method that it lacks.
     missing: list[str]
     wrong_shape: list[str]  #: path, shape in the file (our layout), shape expected
+    #: Optional parts of the model that the file lacks as a whole; their paths are
+    #: `missing`, too.
+    absent: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -84,6 +87,11 @@ class Report:
         """
         if self.complete:
             return
+        if self.absent:
+            raise ValueError(
+                f"got weights without {', '.join(self.absent)}, expected them with it, "
+                "as the settings ask for; train it, or turn it off"
+            )
         counts = (
             ("unused", self.unused),
             ("missing", self.missing),
@@ -98,15 +106,22 @@ class Report:
 
 
 def match_arrays(
-    source: PathArrays, shapes: Shapes, *, optional: Iterable[str] = ()
+    source: PathArrays, shapes: Shapes, *, optional: Collection[str] = ()
 ) -> tuple[dict[str, np.ndarray], Report]:
     """Split arrays into those that the model takes and the rest.
 
     `optional` are parts of the model (paths without the collection, such as `scorer`)
-    that may be absent as a whole.
+    that some settings leave out: where the model lacks one as a whole, its arrays are
+    neither taken nor unused.
     """
+    held, known = (
+        {part for part in optional for path in paths if is_in(path, [part])}
+        for paths in (source.arrays, shapes)
+    )
     taken, report = {}, Report([], list(source.unknown), [], [])
     for path, array in source.arrays.items():
+        if is_in(path, held - known):
+            continue
         if path not in shapes:
             report.unused.append(source.names[path])
         elif array.shape != shapes[path]:
@@ -116,14 +131,12 @@ def match_arrays(
         else:
             taken[path] = array
             report.used.append(source.names[path])
-    absent = [part for part in optional if not any(_below(source.arrays, part))]
-    left_out = {path for part in absent for path in _below(shapes, part)}
-    report.missing.extend(
-        path for path in shapes if path not in source.arrays and path not in left_out
-    )
+    report.missing.extend(path for path in shapes if path not in source.arrays)
+    report.absent.extend(sorted(known - held))
     return taken, report
 
 
-def _below(paths: Mapping[str, object], part: str) -> Iterable[str]:
-    """The paths in a part, whatever their collection."""
-    return (path for path in paths if path.partition("/")[2].startswith(f"{part}/"))
+def is_in(path: str, parts: Collection[str]) -> bool:
+    """True if a path is in one of some parts of a model, whatever its collection."""
+    inner = path.partition("/")[2]
+    return any(inner.startswith(f"{part}/") for part in parts)

@@ -3,8 +3,8 @@ import types
 import numpy as np
 import pytest
 
+from logocap_jax.parity.centers import check_centers, in_order
 from logocap_jax.parity.compare import Comparison
-from logocap_jax.parity.logocap.centers import check_centers, in_order
 from logocap_jax.parity.table import format_verdict
 
 

@@ -1,5 +1,6 @@
 """DEKR at test time: its named stages, and the functions built from them."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -8,16 +9,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from logocap_jax.geometry import STRIDE
-from logocap_jax.inference import pose_nms
+from logocap_jax.inference import absorption, pose_nms
+from logocap_jax.inference.gaussian_fit import fit_gaussian
 from logocap_jax.methods import initial_poses, pose_map
 from logocap_jax.methods.base import Explanation, Stage, Variables, subtree
-from logocap_jax.methods.candidates import find_candidates, fuse
+from logocap_jax.methods.candidates import fuse
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.network import DekrNetwork
 from logocap_jax.methods.pose_map import Maps
 from logocap_jax.methods.scorer import scoring_stage
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.structures import Batch, Poses, View
+
+LEAST_FITTED = 0.05  # a Gaussian is fitted to keypoints with a score above it
 
 
 def make_stages(config: DekrConfig) -> tuple[Stage, ...]:
@@ -28,16 +32,20 @@ def make_stages(config: DekrConfig) -> tuple[Stage, ...]:
     Returns:
       Stages that write `heatmaps_raw`, `offsets_raw` and the other arrays of
       `HeadMaps`, of image and mirror image; `heatmaps` and `pose_map`, averaged;
-      `centers` (cells of their scale), `center_values`, `center_valid` and
-      `candidates` (input px), `[B, M, ...]`; `center_scores` and `heat` of candidates;
-      `kept`, `[B, N]`, the candidates after pose NMS, and `valid`; `poses`; last
-      `outputs`, poses by result set.
+      `centers` (cells of their scale), `center_values` and `center_valid`,
+      `candidates` (input px), `center_scores` and `heat`, `[B, M, ...]`; `fused`,
+      heatmaps in input px; `kept`, `[B, N]`, the candidates after pose NMS, and
+      `valid`; `poses`; last `outputs`, poses by result set.
     """
-    stages = (*_map_stages(config), *_candidate_stages(config))
-    if not config.scorer:
-        return (*stages, Stage("result sets", ("poses",), ("outputs",), _name_set))
-    named = Stage("result sets", ("poses",), ("unscored",), _name_set)
-    return (*stages, named, scoring_stage(config))
+    poses = ("matched_poses" if config.matching else "poses",)
+    named = "unscored" if config.scorer else "outputs"
+    stages = (
+        *_map_stages(config),
+        *_candidate_stages(config),
+        *_matching_stages(config),
+        Stage("result sets", poses, (named,), lambda _, poses: ({"dekr": poses},)),
+    )
+    return (*stages, scoring_stage(config)) if config.scorer else stages
 
 
 def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
@@ -62,22 +70,36 @@ def _candidate_stages(config: DekrConfig) -> tuple[Stage, ...]:
     """The stages from maps to poses."""
     scaled = ("scaled_maps",) if config.other_scales else ()
     maps = ("heatmaps", "pose_map", "valid_size", *scaled)
-    centers = ("centers", "center_values", "center_valid", "candidates")
+    values = ("center_values", "center_valid")
     slots = ("candidates", "heat", "center_valid")
+    scores = ("center_scores",)
+    kept = ("kept", "valid")
+
+    def stage(
+        name: str, reads: tuple[str, ...], writes: tuple[str, ...], run: Any
+    ) -> Stage:
+        return Stage(name, reads, writes, partial(run, config))
+
     return (
-        Stage("centres", maps, centers, partial(_find_centers, config)),
-        Stage(
-            "centre scores",
-            ("center_values", "center_valid"),
-            ("center_scores",),
-            partial(_score_centers, config),
-        ),
-        Stage("fused heatmaps", maps, ("fused",), partial(_fuse, config)),
-        Stage("heat", ("candidates", *maps), ("heat",), partial(_read_heat, config)),
-        Stage("pose NMS", slots, ("kept", "valid"), partial(_suppress, config)),
-        Stage(
-            "poses", (*slots[:2], "center_scores", "kept", "valid"), ("poses",), _score
-        ),
+        stage("centres", maps, ("centers", *values), _find_centers),
+        stage("candidates", ("centers", *maps), ("candidates",), _read_poses),
+        stage("centre scores", values, scores, _score_centers),
+        stage("fused heatmaps", maps, ("fused",), _fuse),
+        stage("heat", ("candidates", *maps), ("heat",), _read_heat),
+        stage("pose NMS", slots, kept, _suppress),
+        Stage("poses", (*slots[:2], *scores, *kept), ("poses",), _score),
+    )
+
+
+def _matching_stages(config: DekrConfig) -> tuple[Stage, ...]:
+    """The stages that move keypoints to peaks of their heatmaps, if asked for."""
+    if not config.matching:
+        return ()
+    reads = ("poses", "fused", "valid_size")
+    absorbed, matched = ("absorbed_poses",), ("matched_poses",)
+    return (
+        Stage("absorption", reads, absorbed, partial(_absorb, config)),
+        Stage("Gaussian fit", (*absorbed, *reads[1:]), matched, partial(_fit, config)),
     )
 
 
@@ -97,19 +119,47 @@ def _find_centers(
     sizes: Array | None,
     scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array, ...]:
-    """Centres of all scales, and the poses that the pose map has there."""
-    find = partial(
-        find_candidates,
-        count=config.num_slots,
-        threshold=config.center_threshold,
-    )
-    found = []
-    for scale, maps in pose_map.by_scale(config, heatmaps, poses, scaled).items():
-        size = pose_map.scale_size(sizes, scale)
-        cells = None if size is None else size // STRIDE
-        *centers, candidates = jax.vmap(find)(maps[0][..., -1], maps[1], cells)
-        found.append((*centers, candidates * (STRIDE / scale)))
+    """The centres of all scales."""
+
+    def find(center_map: Array, size: Array | None) -> tuple[Array, ...]:
+        return pose_map.find_centers(
+            center_map,
+            None if size is None else size // STRIDE,
+            count=config.num_slots,
+            threshold=config.center_threshold,
+        )
+
+    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
+    found = [
+        jax.vmap(find)(maps[..., -1], pose_map.scale_size(sizes, scale))
+        for scale, (maps, _) in by_scale.items()
+    ]
     return tuple(jnp.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+
+
+def _read_poses(
+    config: DekrConfig,
+    _: Variables,
+    centers: Array,
+    heatmaps: Array,
+    poses: Array,
+    sizes: Array | None,
+    scaled: tuple[Maps, ...] = (),
+) -> tuple[Array]:
+    """The poses that the pose maps hold at the centres, in input px of scale 1."""
+
+    def read(poses: Array, centers: Array) -> Array:
+        x, y = centers.astype(jnp.int32).T
+        return poses[y, x]
+
+    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
+    found = [
+        jax.vmap(read)(maps, cells) * (STRIDE / scale)
+        for (scale, (_, maps)), cells in zip(
+            by_scale.items(), jnp.split(centers, len(by_scale), axis=1), strict=True
+        )
+    ]
+    return (jnp.concatenate(found, axis=1),)
 
 
 def _score_centers(
@@ -203,8 +253,45 @@ def _score(
     return (jax.vmap(score)(candidates, scores, kept, valid),)
 
 
-def _name_set(_: Variables, poses: Poses) -> tuple[dict[str, Poses]]:
-    return ({"dekr": poses},)
+def _absorb(
+    config: DekrConfig, _: Variables, poses: Poses, fused: Array, sizes: Array | None
+) -> tuple[Poses]:
+    """Move keypoints to the nearest peak; scores stay (specification, 13)."""
+
+    def move(keypoints: Array, heatmaps: Array, size: Array | None) -> Array:
+        candidates = absorption.find_candidates(heatmaps, size)
+        return absorption.absorb(
+            keypoints,
+            heatmaps,
+            candidates,
+            size,
+            quirks=config.quirks,
+        ).keypoints
+
+    keypoints = jax.vmap(move)(poses.keypoints, fused[..., :-1], sizes)
+    return (dataclasses.replace(poses, keypoints=keypoints),)
+
+
+def _fit(
+    config: DekrConfig, _: Variables, poses: Poses, fused: Array, sizes: Array | None
+) -> tuple[Poses]:
+    """Move keypoints to the middle of a Gaussian around them; scores stay."""
+    fitted = poses.valid[..., None] & (poses.keypoint_scores > LEAST_FITTED)
+
+    def fit(points: Array, fitted: Array, heatmaps: Array, size: Array | None) -> Array:
+        run = partial(
+            fit_gaussian,
+            heatmaps,
+            valid_size=size,
+            clip=True,
+            quirks=config.quirks,
+        )
+        channels = jnp.arange(points.shape[1])
+        found = jax.vmap(lambda *pose: jax.vmap(run)(channels, *pose))(points, fitted)
+        return jnp.where(found.converged[..., None], found.center, points)
+
+    keypoints = jax.vmap(fit)(poses.keypoints, fitted, fused[..., :-1], sizes)
+    return (dataclasses.replace(poses, keypoints=keypoints),)
 
 
 def predict(config: DekrConfig, variables: Variables, view: View) -> dict[str, Poses]:

@@ -13,10 +13,10 @@ from logocap_jax.methods import initial_poses
 from logocap_jax.methods.base import Variables
 from logocap_jax.methods.logocap.assignment import Assignment
 from logocap_jax.methods.logocap.training import matched_slots
+from logocap_jax.parity.centers import in_order
 from logocap_jax.parity.compare import Comparison, StageResult
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.parity.logocap.cases import Case
-from logocap_jax.parity.logocap.centers import in_order
 from logocap_jax.parity.logocap.inference import middle
 from logocap_jax.parity.logocap.training_stages import TrainingStages, make_batch
 from logocap_jax.parity.steps import check_steps

@@ -1,7 +1,9 @@
-"""The smallest method: one pose an image, each keypoint at its heatmap's peak."""
+"""The smallest method: one pose an image, each keypoint at its heatmap's peak.
+
+A scorer may come after it.
+"""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,8 @@ from flax import linen as nn
 
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap
-from logocap_jax.methods import base
+from logocap_jax.methods import base, scorer
+from logocap_jax.methods.stages import run_stages
 from logocap_jax.skeletons import COCO, Skeleton
 from logocap_jax.structures import Batch, Poses, View
 
@@ -22,6 +25,8 @@ class PeaksConfig:
     channels: int = 4
     sigma: float = 1.5
     least_score: float = dataclasses.field(default=-1e9, metadata=base.TEST_TIME)
+    scorer: bool = False
+    quirks: str = "reference"
     dtype: str = "float32"
 
 
@@ -45,10 +50,11 @@ def make(config: PeaksConfig) -> base.Method:
 
     def init(key: jax.Array) -> base.Variables:
         variables = network.init(key, jnp.zeros((1, 64, 64, 3)))
-        return {"params": {"peaks": variables["params"]}, "batch_stats": {}}
+        fresh = {"params": {"dense": variables["params"]}, "batch_stats": {}}
+        return scorer.fresh_scorer(fresh, config, key)
 
     def maps_of(variables: base.Variables, image: jax.Array) -> jax.Array:
-        return network.apply({"params": variables["params"]["peaks"]}, image)
+        return network.apply({"params": variables["params"]["dense"]}, image)
 
     def loss(
         variables: base.Variables, batch: Batch, key: jax.Array
@@ -72,11 +78,8 @@ def make(config: PeaksConfig) -> base.Method:
         )[0]
 
     def predict(variables: base.Variables, view: View) -> dict[str, Poses]:
-        arrays: dict[str, Any] = {"image": view.image}
-        for stage in stages(config):
-            found = stage.run(variables, *(arrays[name] for name in stage.reads))
-            arrays |= dict(zip(stage.writes, found, strict=True))
-        return {"peaks": arrays["poses"]}
+        given = {"image": view.image, "input_to_image": view.input_to_image}
+        return run_stages(stages(config), variables, given, ["outputs"])["outputs"]
 
     def explain(variables: base.Variables, view: View) -> base.Explanation:
         layer = base.MapLayer(
@@ -86,14 +89,20 @@ def make(config: PeaksConfig) -> base.Method:
         )
         return base.Explanation(predict(variables, view), {"peak_maps": layer})
 
+    def evaluate(variables: base.Variables, batch: Batch) -> dict[str, Poses]:
+        view = View(batch.image, input_to_image=batch.input_to_image)
+        return predict(variables, view)
+
     return base.Method(
         init=init,
         prepare=lambda variables: variables,
         loss=loss,
         predict=predict,
-        evaluate=lambda variables, batch: predict(variables, View(batch.image)),
+        evaluate=evaluate,
         explain=explain,
         answer="peaks",
+        parts=scorer.PARTS,
+        stages=scorer.train_stages(config, loss, make),
     )
 
 
@@ -101,15 +110,20 @@ def stages(config: PeaksConfig) -> tuple[base.Stage, ...]:
     network = Network(config.channels, config.skeleton.num_keypoints)
 
     def dense(variables: base.Variables, image: jax.Array) -> tuple[jax.Array]:
-        return (network.apply({"params": variables["params"]["peaks"]}, image),)
+        return (network.apply({"params": variables["params"]["dense"]}, image),)
 
-    def decode(variables: base.Variables, maps: jax.Array) -> tuple[Poses]:
+    def decode(
+        variables: base.Variables, maps: jax.Array
+    ) -> tuple[dict[str, Poses], Poses]:
         del variables
-        return (jax.vmap(lambda one: read_peaks(one, config.least_score))(maps),)
+        poses = jax.vmap(lambda one: read_peaks(one, config.least_score))(maps)
+        return {"peaks": poses}, poses
 
+    writes = "unscored" if config.scorer else "outputs"
     return (
         base.Stage("maps", ("image",), ("maps",), dense),
-        base.Stage("peaks", ("maps",), ("poses",), decode),
+        base.Stage("peaks", ("maps",), (writes, "poses"), decode),
+        *([scorer.scoring_stage(config)] if config.scorer else []),
     )
 
 
@@ -134,4 +148,5 @@ SPEC = base.MethodSpec(
     tiny={"channels": 4},
     inputs=lambda config: base.InputSpec(shares_canvases=False, multiple=32),
     stages=stages,
+    stage_settings=scorer.STAGE_SETTINGS,
 )
