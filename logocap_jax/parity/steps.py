@@ -158,7 +158,7 @@ def _check_gradients(
             break
     worst = max(errors, key=errors.__getitem__)
     shape = np.empty(len(errors))
-    median = float(np.median(list(errors.values())))
+    median = float(np.median(np.array([*errors.values()])))
     for stage, error, limit, remark in (
         ("gradients, median", median, _GRADIENT_MEDIAN, note),
         ("gradients, worst", largest, _GRADIENT_WORST, worst),
