@@ -83,9 +83,9 @@ def absorb(
       valid_size: height and width of the image in the heatmaps; None: all.
       reach: a keypoint moves if its candidate is nearer than this, px.
       threshold: candidates of no larger value are weak.
-      quirks: `reference`: a weak candidate counts, with value 0, and the heatmap is read
-        with x and y exchanged; `fixed`: a weak candidate is left out, and the heatmap
-        is read at the keypoint.
+      quirks: `reference`: a weak candidate counts, with value 0, and the heatmap is
+        read with x and y exchanged; `fixed`: a weak candidate is left out, and the
+        heatmap is read at the keypoint.
     """
     weak = candidates.values <= threshold
     difference = keypoints[:, :, None] - candidates.points  # [N, K, C, 2]

@@ -4,6 +4,7 @@ Shared by the methods of `../shared/siblings/dekr/spec.md`; specification, 1 to 
 """
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -124,12 +125,18 @@ def _are_scales(value: Any) -> bool:
     return averaging.are_scales(value) and all(scale % 0.5 == 0 for scale in value)
 
 
-def input_stages(config: PoseMapConfig, *, repeat_border: bool) -> tuple[Stage, ...]:
+def input_stages(
+    config: PoseMapConfig,
+    *,
+    repeat_border: bool,
+    shifts: tuple[int, ...] = (STRIDE - 1,),
+) -> tuple[Stage, ...]:
     """The stages from images to the network's inputs: `inputs` and `input_sizes`.
 
     Args:
       config: settings.
       repeat_border: as for `moved_mirror`.
+      shifts: of the mirror images, px, one for each stride of maps.
     """
 
     def normalise_image(_: Variables, image: Array) -> tuple[Array]:
@@ -142,9 +149,10 @@ def input_stages(config: PoseMapConfig, *, repeat_border: bool) -> tuple[Stage, 
         if not config.flip_test:
             return image, sizes
         width = None if sizes is None else sizes[:, 1]
-        mirrored = moved_mirror(image, width, repeat_border=repeat_border)
-        both = None if sizes is None else jnp.tile(sizes, (2, 1))
-        return jnp.concatenate([image, mirrored]), both
+        move = partial(moved_mirror, image, width, repeat_border=repeat_border)
+        mirrored = [move(shift=shift) for shift in shifts]
+        all_sizes = None if sizes is None else jnp.tile(sizes, (1 + len(shifts), 1))
+        return jnp.concatenate([image, *mirrored]), all_sizes
 
     inputs = ("inputs", "input_sizes")
     return (

@@ -13,6 +13,7 @@ from logocap_jax.inference import absorption, pose_nms
 from logocap_jax.inference.gaussian_fit import fit_gaussian
 from logocap_jax.methods import initial_poses, pose_map
 from logocap_jax.methods.base import Explanation, Stage, Variables, subtree
+from logocap_jax.methods.candidates import fuse
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.network import DekrNetwork
 from logocap_jax.methods.pose_map import Maps
@@ -185,19 +186,8 @@ def _fuse(
     scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array]:
     """Heatmaps in input px, the mean of all scales."""
-    height, width = heatmaps.shape[1:3]
-    size = (STRIDE * height, STRIDE * width)
-
-    def up(maps: Array, valid_size: Array | None, scale: float) -> Array:
-        cells = None if valid_size is None else valid_size // STRIDE
-        return pose_map.upsample(maps, size, cells, scale=scale)
-
     by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
-    maps = [
-        jax.vmap(partial(up, scale=scale))(maps, pose_map.scale_size(sizes, scale))
-        for scale, (maps, _) in by_scale.items()
-    ]
-    return (sum(maps[1:], start=maps[0]) / len(maps),)
+    return (fuse({scale: maps for scale, (maps, _) in by_scale.items()}, sizes),)
 
 
 def _read_heat(
@@ -242,9 +232,7 @@ def _suppress(
         poses = Poses(candidates, heat, pose_heat, valid)
         near = pose_nms.overlaps(poses, closeness=config.closeness)
         order, kept = pose_nms.select(near, pose_heat)
-        key = jnp.where(jnp.sum(kept) > config.num_slots, -pose_heat[order], 0)
-        chosen = jnp.argsort(jnp.where(kept, key, jnp.inf))[: config.num_slots]
-        return order[chosen], kept[chosen]
+        return pose_nms.keep_best(order, kept, pose_heat, config.num_slots)
 
     return jax.vmap(suppress)(candidates, heat, valid)
 
