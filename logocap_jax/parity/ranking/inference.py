@@ -1,13 +1,12 @@
 """One image through the method's test path, stage by stage, against the reference."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
-from logocap_jax.evaluation.results import to_image
 from logocap_jax.methods.base import Variables
 from logocap_jax.methods.ranking.config import RankingConfig
 from logocap_jax.methods.ranking.stages import make_stages
@@ -23,19 +22,13 @@ from logocap_jax.parity.pose_map_cases import (
     test_options,
 )
 from logocap_jax.parity.ranking.arrays import DENSE, LAYOUT, block_arrays, fine_layout
+from logocap_jax.parity.ranking.poses import PoseChecks
 from logocap_jax.parity.walk import StageWalker
 from logocap_jax.weights.containers import errors_naming
 
 _TOLERANCE = 1e-5  # of the largest value
-_CLOSE = 0.01  # input px: as near as keypoints must be
-# Input px: a fit that ends farther off than this from its start is ill-posed. It is left
-# out where it does not meet the reference's as nearly as others do.
-_NEAR, _MET = 3.0, 5e-4
-# Result sets and the names of their arrays.
-_SETS = {"ranking": ("final", ""), "regression": ("regression", "_regression")}
 
 Maps = dict[str, Any]
-Mask = Bool[np.ndarray, "n K"]
 
 
 def check_inference(
@@ -72,6 +65,8 @@ class _Check:
     ) -> None:
         self._case, self._arrays, self._config = case, case.arrays, config
         self._compare = Comparison(case.name, marks=marks)
+        self._relative = functools.partial(self._compare.relative, tolerance=_TOLERANCE)
+        self._pose_checks = PoseChecks(case, self._compare)
         self._walk = StageWalker(make_stages(config), variables)
         # More than the reference has, so that a tie that they cut in two is whole.
         many = dataclasses.replace(
@@ -136,37 +131,40 @@ class _Check:
             width = self._arrays[edge].shape[2]
             mirrored = np.asarray(found["inputs"])[1:, :, -width:]
             expected = self._arrays[edge]
-            self._relative("mirror image, right edge", mirrored, expected, "input")
+            self._relative(
+                "mirror image, right edge", mirrored, expected, fed_with="input"
+            )
         ours, theirs = block_arrays(found), block_arrays(noisy)
         for name in ours:
             if name in self._arrays:
                 expected = self._arrays[name]
                 rows = slice(len(expected))
-                arrays = (ours[name][rows], expected, "input", theirs[name][rows])
-                self._relative(name, *arrays)
+                arrays = (ours[name][rows], expected)
+                noise = theirs[name][rows]
+                self._relative(name, *arrays, fed_with="input", noisy=noise)
         for which, (label, maps) in enumerate(
             (("heatmaps", self._case.heatmaps), ("pose map", self._case.pose_maps))
         ):
             by_scale = self._by_scale(found, which), self._by_scale(noisy, which)
             for scale, expected in maps.items():
                 name = label if scale == 1 else f"{label}, scale {scale:g}"
+                ours_at, theirs_at = (arrays[scale] for arrays in by_scale)
                 self._relative(
-                    name, by_scale[0][scale], expected, "input", by_scale[1][scale]
+                    name, ours_at, expected, fed_with="input", noisy=theirs_at
                 )
-        self._fused(found, "input", noisy)
+        self._fused(found, noisy, "input")
 
-    def _fused(self, found: Maps, fed_with: str, noisy: Maps | None = None) -> None:
+    def _fused(self, found: Maps, noisy: Maps, fed_with: str) -> None:
         """Compare the shown fused heatmaps; decoding fuses those of keypoints."""
         if "fused" not in self._arrays:
             return
         shown = self._arrays["shown_fused"]
         rows = shown < self._config.skeleton.num_keypoints
         ours, theirs = (
-            None if maps is None else np.asarray(maps["fused"])[..., shown[rows]]
-            for maps in (found, noisy)
+            np.asarray(maps["fused"])[..., shown[rows]] for maps in (found, noisy)
         )
         expected = self._arrays["fused"][..., rows]
-        self._relative("fused", ours, expected, fed_with, theirs)
+        self._relative("fused", ours, expected, fed_with=fed_with, noisy=theirs)
 
     def _centers(self, found: Maps, noisy: Maps, fed_with: str) -> Maps:
         """Compare centres, by the values of their maps; those of slots are scaled."""
@@ -174,7 +172,6 @@ class _Check:
             {scale: x[0, ..., -1] for scale, x in self._by_scale(arrays, 0).items()}
             for arrays in (found, noisy)
         )
-        factors = self._factors(maps)
         thresholds = {
             scale: self._config.center_threshold / maps[1.0].max() * maps[scale].max()
             for scale in maps
@@ -189,22 +186,10 @@ class _Check:
             thresholds=thresholds,
         )
         for scale, place, _ in self._case.scales_of_slots(self._config.num_slots):
-            factor, largest = factors[scale]
-            values = slots["center_values"][0, place]
-            slots["center_values"][0, place] = (
-                factor * values / largest * maps[1.0].max()
-            )
+            factor = np.float32(1 if scale == 1 else self._config.scale_factor)
+            share = factor * slots["center_values"][0, place] / maps[scale].max()
+            slots["center_values"][0, place] = share * maps[1.0].max()
         return slots
-
-    def _factors(
-        self, maps: dict[float, np.ndarray]
-    ) -> dict[float, tuple[np.float32, np.float32]]:
-        """For each scale its factor, and the largest centre value."""
-        other = np.float32(self._config.scale_factor)
-        return {
-            scale: (np.float32(1) if scale == 1 else other, center_map.max())
-            for scale, center_map in maps.items()
-        }
 
     def _candidates(self, given: Maps, fed_with: str) -> Maps:
         """Compare the poses at the centres."""
@@ -219,150 +204,29 @@ class _Check:
         """Compare all that follows candidates, one thing after the other."""
         slots = ("valid", "regressed", "center_scores")
         found = given | self._walk(given, *slots, "regression_scores")
-        rows, ties = self._rows(found)
-        self._slots(found, rows, ties, fed_with)
+        rows, ties = self._pose_checks.rows(found)
+        self._pose_checks.slots(found, rows, ties, fed_with)
         found |= self._walk(
             found, "peaks", "peak_values", "absorbed", "absorbed_scores"
         )
-        kept = self._absorption(found, rows, fed_with)
+        kept = self._pose_checks.absorption(found, rows, fed_with)
         found |= self._walk(found, "refined", "refined_scores")
-        kept = self._refinement(found, rows, kept, fed_with)
+        kept = self._pose_checks.refinement(found, rows, kept, fed_with)
+        found |= self._scored(found)
+        self._pose_checks.final(found, "ranking", rows, kept, fed_with)
         everything = np.ones_like(kept)
-        self._final(found, "ranking", rows, kept, fed_with)
-        self._final(found, "regression", rows, everything, fed_with)
+        self._pose_checks.final(found, "regression", rows, everything, fed_with)
 
-    def _rows(self, found: Maps) -> tuple[Int[np.ndarray, " n"], int]:
-        """Our slots in the reference's order, and how many stand elsewhere by a tie.
-
-        Poses of equal scores, as those of the best centres of other scales, come in any
-        order (specification, 8).
-        """
-        slots = np.flatnonzero(np.asarray(found["valid"])[0])
-        points = np.asarray(found["regressed"])[0][slots]
-        expected = self._arrays["poses_nms"][..., :2]
-        if points.shape != expected.shape or not len(slots):
-            return slots, 0
-        distance = np.abs(points[None] - expected[:, None]).max(axis=(2, 3))
-        order = np.argmin(distance, axis=1)
-        scores = np.asarray(found["center_scores"])[0][slots]
-        tied = np.abs(scores[order] - scores) <= 1e-6 * scores.max(initial=0)
-        if len({*order.tolist()}) < len(order) or not tied.all():
-            return slots, 0
-        return slots[order], int(np.sum(order != np.arange(len(order))))
-
-    def _slots(self, found: Maps, rows: np.ndarray, ties: int, fed_with: str) -> None:
-        note = f"{ties} ties" if ties else ""
-        ours = np.asarray(found["regressed"])[0][rows]
-        self._compare.keypoints(
-            "poses after NMS",
-            ours,
-            self._arrays["poses_nms"],
-            fed_with=fed_with,
-            note=note,
-        )
-        scores = np.asarray(found["center_scores"])[0][rows]
-        expected = self._arrays["nms_center_scores"]
-        self._relative("scores after NMS", scores, expected, fed_with)
-        regression = "poses_nms_regression_only"
-        if regression in self._arrays:
-            scores = np.asarray(found["regression_scores"])[0][rows]
-            expected = self._arrays[regression][..., 2]
-            self._relative(regression, scores, expected, fed_with)
-
-    def _absorption(self, found: Maps, rows: np.ndarray, fed_with: str) -> Mask:
-        """Compare candidates and absorbed keypoints; the mask leaves out ties."""
-        if "candidates_xy" in self._arrays:
-            self._peaks(found, fed_with)
-        expected = self._arrays["poses_absorbed"]
-        ours = np.asarray(found["absorbed"])[0][rows]
-        if ours.shape != expected[..., :2].shape:
-            self._compare.keypoints("absorbed", ours, expected, fed_with=fed_with)
-            return np.zeros(expected.shape[:2], bool)
-        tied = self._arrays.get("absorbed_tied", np.zeros(expected.shape[:2])) > 0
-        differs = np.abs(ours - expected[..., :2]).max(axis=-1) > _CLOSE
-        kept = ~(tied & differs)
-        note = f"{np.sum(~kept)} ties" if not kept.all() else ""
-        scores = np.asarray(found["absorbed_scores"])[0][rows]
-        self._keypoints("absorbed", ours, scores, expected, kept, fed_with, note)
-        return kept
-
-    def _peaks(self, found: Maps, fed_with: str) -> None:
-        """Compare absorption candidates; where values tie any pixel will do."""
-        values = np.asarray(found["peak_values"])[0]
-        expected, places = (self._arrays[f"candidates_{x}"] for x in ("value", "xy"))
-        self._relative("candidate values", values, expected, fed_with)
-        ours = np.asarray(found["peaks"])[0].astype(int)
-        if ours.shape != places.shape:
-            places = np.full_like(ours, -1)
-        fused = np.asarray(found["fused"])[0]
-        kind = np.arange(len(ours))[:, None]
-        at_ours, at_theirs = (
-            fused[xy[..., 1], xy[..., 0], kind] for xy in (ours, places)
-        )
-        differs = (ours != places).any(axis=-1)
-        # Pixels that are no peaks count as 0, so any will do there.
-        margin = _TOLERANCE * np.abs(values).max(initial=0)
-        tied = differs & ((np.abs(at_ours - at_theirs) <= margin) | (values == 0))
-        self._compare.absolute(
-            "candidates' pixels",
-            np.where(tied[..., None], places, ours),
-            places,
-            tolerance=0.0,
-            fed_with=fed_with,
-            ties=int(tied.sum()),
-        )
-
-    def _refinement(
-        self, found: Maps, rows: np.ndarray, kept: Mask, fed_with: str
-    ) -> Mask:
-        """Compare refined keypoints; the mask leaves out fits that end elsewhere."""
-        expected, start = self._arrays["poses_adjusted"], self._arrays["poses_absorbed"]
-        ours = np.asarray(found["refined"])[0][rows]
-        if ours.shape != expected[..., :2].shape:
-            self._compare.keypoints("refined", ours, expected, fed_with=fed_with)
-            return np.zeros_like(kept)
-        differs = np.abs(ours - expected[..., :2]).max(axis=-1) > _MET
-        moved = np.linalg.norm(expected[..., :2] - start[..., :2], axis=-1)
-        elsewhere = kept & differs & (moved > _NEAR)
-        kept = kept & ~elsewhere
-        note = f"{elsewhere.sum()} ill-posed fits" if elsewhere.any() else ""
-        scores = np.asarray(found["refined_scores"])[0][rows]
-        self._keypoints("refined", ours, scores, expected, kept, fed_with, note)
-        return kept
-
-    def _final(
-        self, found: Maps, name: str, rows: np.ndarray, kept: Mask, fed_with: str
-    ) -> None:
-        """Compare a result set in image px; distances count in input px."""
-        label, suffix = _SETS[name]
-        expected = self._arrays.get(f"{label}_keypoints")
-        if expected is None:
-            return
+    def _scored(self, found: Maps) -> Maps:
+        """The result sets and, with a scorer, what scores them."""
         extra = ("pose_features", "predicted_oks") if self._config.scorer else ()
-        found = self._walk(found, "outputs", *extra)
-        poses = found["outputs"][name]
-        points = to_image(np.asarray(poses.keypoints)[0][rows], self._case.to_image[0])
-        scores = np.asarray(poses.keypoint_scores)[0][rows]
-        unit = float(np.sqrt(np.linalg.det(self._arrays["affine"][:, :2])))
-        stage = f"{name} keypoints"
-        self._keypoints(stage, points, scores, expected, kept, fed_with, unit=unit)
-        whole = kept.all(axis=1) if len(kept) == len(rows) else slice(None)
-        arrays = {f"{label}_scores": poses.scores} if extra else {}
-        if extra:
-            arrays[f"rescore_feature{suffix}"] = found["pose_features"][name]
-            arrays[f"predicted_oks{suffix}"] = found["predicted_oks"][name]
-        else:
-            arrays[f"{label}_scores_before"] = poses.scores
-        for array, ours in arrays.items():
-            if array in self._arrays:
-                ours = np.asarray(ours)[0][rows][whole]
-                self._relative(array, ours, self._arrays[array][whole], fed_with)
+        return self._walk(found, "outputs", *extra)
 
     def _alone(self, maps: Maps) -> None:
         """Compare stages by themselves, from the reference's arrays."""
         arrays, slots = self._arrays, self._config.num_slots
         found = self._walk(maps, "fused")
-        self._fused(found, "heatmaps")
+        self._fused(found, found, "heatmaps")
         centers = self._centers(maps, maps, "heatmaps")
         self._candidates(maps | centers, "heatmaps, posemap")
         maps = maps | found
@@ -381,12 +245,14 @@ class _Check:
         }
         kept = np.ones(arrays["poses_absorbed"].shape[:2], bool)
         refined = self._walk(given, "refined", "refined_scores")
-        self._refinement(refined, rows, kept, "poses_absorbed")
+        self._pose_checks.refinement(refined, rows, kept, "poses_absorbed")
         given |= {
             "refined": self._padded(arrays["poses_adjusted"][..., :2]),
             "refined_scores": self._padded(arrays["poses_adjusted"][..., 2]),
         }
-        self._final(given, "ranking", rows, kept, "poses_adjusted")
+        given["regression_scores"] = np.zeros_like(given["refined_scores"])
+        found = self._scored(given)
+        self._pose_checks.final(found, "ranking", rows, kept, "poses_adjusted")
 
     def _padded(self, rows: np.ndarray) -> np.ndarray:
         """The reference's rows in all slots."""
@@ -399,38 +265,3 @@ class _Check:
         scaled = {"scaled_maps": tuple(others)} if others else {}
         maps = {"heatmaps": heatmaps[1.0], "pose_map": poses[1.0]}
         return self._start() | maps | scaled
-
-    def _keypoints(
-        self,
-        stage: str,
-        points: Float[np.ndarray, "n K 2"],
-        scores: Float[np.ndarray, "n K"],
-        expected: Float[np.ndarray, "n K 3"],
-        kept: Mask,
-        fed_with: str,
-        note: str = "",
-        unit: float = 1.0,
-    ) -> None:
-        """Compare keypoints and their scores, but for those that a mask leaves out."""
-        if points.shape == expected[..., :2].shape:
-            points, scores, expected = (
-                array[kept][:, None] for array in (points, scores, expected)
-            )
-        self._compare.keypoints(
-            stage, points, expected, fed_with=fed_with, unit=unit, note=note
-        )
-        close = np.abs(points - expected[..., :2]).max(axis=-1) * unit <= _CLOSE
-        found, scores = np.where(close, scores, expected[..., 2]), expected[..., 2]
-        self._relative(f"{stage}: scores", found, scores, fed_with)
-
-    def _relative(
-        self, stage: str, found: Any, expected: Any, fed_with: str, noisy: Any = None
-    ) -> None:
-        self._compare.relative(
-            stage,
-            np.asarray(found, np.float32),
-            expected,
-            tolerance=_TOLERANCE,
-            fed_with=fed_with,
-            noisy=None if noisy is None else np.asarray(noisy, np.float32),
-        )
