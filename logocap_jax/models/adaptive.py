@@ -7,7 +7,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from logocap_jax.models.layers import torch_default_init
-from logocap_jax.ops.adaptive_conv import TAPS, adaptive_convolution
+from logocap_jax.ops.adaptive_conv import RING, adaptive_convolution
 
 Dtype = Any
 
@@ -81,7 +81,7 @@ class GroupedConv(nn.Module):
                 weights[1 + i, 1 + j],
                 preferred_element_type=jnp.float32,
             )
-            for i, j in TAPS
+            for i, j in RING
         )
         result = result + bias.astype(jnp.float32).reshape(self.groups, -1)
         return result.reshape(batch, height, width, self.groups, *self.shape)
