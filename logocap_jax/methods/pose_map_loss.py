@@ -11,7 +11,11 @@ from logocap_jax.methods.targets import LossRules
 
 
 def loss_rules(
-    config: PoseMapConfig, *, weight_per_kind: bool, center_at_origin: bool = False
+    config: PoseMapConfig,
+    *,
+    weight_per_kind: bool,
+    center_of_box: bool = False,
+    center_at_origin: bool = False,
 ) -> LossRules:
     """The rules of targets and losses; arguments are as in `LossRules`."""
     return LossRules(
@@ -21,6 +25,7 @@ def loss_rules(
         smooth_l1_beta=config.smooth_l1_beta,
         offset_loss_weight=config.offset_loss_weight,
         weight_per_kind=weight_per_kind,
+        center_of_box=center_of_box,
         center_at_origin=center_at_origin,
     )
 

@@ -22,6 +22,8 @@ class LossRules(NamedTuple):
       smooth_l1_beta: where the offset loss turns from quadratic to linear.
       offset_loss_weight: weight of the offset loss in the total.
       weight_per_kind: the boxes of each kind of point count for its own heatmap only.
+      center_of_box: a pose's centre is the middle of the person's box; else the mean of
+        its labelled keypoints.
       center_at_origin: the centre of a person without labelled keypoints is the
         photograph's pixel (0, 0), not the middle of its box.
     """
@@ -32,6 +34,7 @@ class LossRules(NamedTuple):
     smooth_l1_beta: float
     offset_loss_weight: float
     weight_per_kind: bool = False
+    center_of_box: bool = False
     center_at_origin: bool = False
 
 
@@ -148,7 +151,8 @@ def _points(
         otherwise = _photograph_origin(example.input_to_image)
     else:
         otherwise = (example.box[:, :2] + example.box[:, 2:]) / 2
-    centers = jnp.where(count > 0, total / jnp.maximum(count, 1), otherwise)
+    uses_mean = (count > 0) & (not rules.center_of_box)
+    centers = jnp.where(uses_mean, total / jnp.maximum(count, 1), otherwise)
     points = jnp.concatenate([example.keypoints, centers[:, None]], axis=1)
     exists = jnp.concatenate([labelled, example.has_center[:, None]], axis=1)
     return geometry.input_to_cell(points, example.mirrored, stride), exists

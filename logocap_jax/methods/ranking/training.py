@@ -70,12 +70,20 @@ def _fine_loss(
     target, weight = jax.vmap(
         lambda one: targets.heatmap_targets(one, fine_rules, stride=STRIDE // 2)
     )(batch)
-    return targets.heatmap_loss(fine, target[..., :-1], weight)
+    count = fine.shape[-1]  # without the centre
+    return targets.heatmap_loss(fine, target[..., :count], weight[..., :count])
 
 
 def rules(config: RankingConfig) -> LossRules:
-    """How people become targets (specification, 9)."""
-    return loss_rules(config, weight_per_kind=False)
+    """How people become targets (specification, 9).
+
+    Reference behaviour, unlike the paper's: all heatmaps have the same weights.
+    """
+    return loss_rules(
+        config,
+        weight_per_kind=not config.is_reference,
+        center_of_box=config.center == "box",
+    )
 
 
 def mask_strides(config: RankingConfig) -> tuple[int, ...]:
