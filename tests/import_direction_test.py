@@ -27,6 +27,7 @@ ORDER = (
         "methods.dense_loss",
         "methods.scorer",
         "methods.pose_map",
+        "methods.candidates",
         "methods.pose_map_loss",
         "methods.dense_weights",
         "methods.scorer_weights",

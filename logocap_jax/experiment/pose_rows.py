@@ -169,7 +169,7 @@ def _write(path: Path, rows: PoseRows, made_with: dict[str, Any]) -> None:
 
 def _read(path: Path, made_with: dict[str, Any]) -> PoseRows:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             saved = json.loads(str(file[_MADE_WITH]))
             rows = PoseRows(*(file[name] for name in PoseRows._fields))
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
