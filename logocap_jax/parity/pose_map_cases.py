@@ -93,7 +93,13 @@ class Case(NamedTuple):
             first += count
 
 
-def read_case(path: pathlib.Path, layout: Layout, config: PoseMapConfig) -> Case:
+def read_case(
+    path: pathlib.Path,
+    layout: Layout,
+    config: PoseMapConfig,
+    *,
+    stride: int = STRIDE,
+) -> Case:
     """Read a case, checked and in this project's layout.
 
     Maps and inputs of several scales are told by their sizes, whatever follows their
@@ -103,6 +109,7 @@ def read_case(path: pathlib.Path, layout: Layout, config: PoseMapConfig) -> Case
       path: the file.
       layout: of the arrays beside `COMMON`.
       config: settings of the model.
+      stride: input px per cell of the averaged maps.
 
     Raises:
       ValueError: damaged file, or arrays that are missing or do not fit.
@@ -120,7 +127,7 @@ def read_case(path: pathlib.Path, layout: Layout, config: PoseMapConfig) -> Case
         pixels = converted["input_sizes"].astype(int)
         by_size, cells = (
             dict(zip(map(tuple, sizes.tolist()), scales, strict=True))
-            for sizes in (pixels, pixels // STRIDE)
+            for sizes in (pixels, pixels // stride)
         )
         inputs = _by_size(arrays, _INPUT, 4, by_size, channels_last)
         if set(inputs) != set(scales):
@@ -213,6 +220,7 @@ def check_all_centers(
     noisy: Mapping[float, np.ndarray],
     *,
     fed_with: str,
+    thresholds: Mapping[float, float] | None = None,
 ) -> dict[str, np.ndarray]:
     """Compare the centres of all scales; ties may have any order.
 
@@ -223,14 +231,17 @@ def check_all_centers(
       maps: our centre maps `[h, w]` by scale.
       noisy: those maps from an input that was changed by one rounding step.
       fed_with: as in `StageResult`.
+      thresholds: of centres by scale; None: the method's one.
 
     Returns:
       `centers`, `center_values` and `center_valid` of all slots, `[1, M, ...]`, in the
       reference's order.
     """
     slots, index = finder.config.num_slots, case.arrays["centers_index"]
-    cells, values = [], []
+    cells, values, valid = [], [], []
     for scale, _, rows in case.scales_of_slots(slots):
+        threshold = (thresholds or {}).get(scale, finder.config.center_threshold)
+        config = dataclasses.replace(finder.config, center_threshold=threshold)
         y, x = np.divmod(index[rows], maps[scale].shape[1])
         expected = np.stack([x, y, case.arrays["centers_score"][rows]], axis=-1)
         reference = case.heatmaps.get(scale)
@@ -239,7 +250,7 @@ def check_all_centers(
             check_centers(
                 compare,
                 expected,
-                finder,
+                finder._replace(config=config),
                 maps[scale],
                 noisy[scale],
                 reference=None if reference is None else reference[0, ..., -1],
@@ -247,11 +258,11 @@ def check_all_centers(
             )
         )
         values.append(values_at(maps[scale], cells[-1]))
-    found = np.concatenate(values)[None]
+        valid.append(values[-1] > threshold)
     return {
         "centers": np.concatenate(cells)[None],
-        "center_values": found,
-        "center_valid": found > finder.config.center_threshold,
+        "center_values": np.concatenate(values)[None],
+        "center_valid": np.concatenate(valid)[None],
     }
 
 
