@@ -2,47 +2,41 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from logocap_jax.geometry import STRIDE
-from logocap_jax.methods.pose_map import find_centers, scale_size, upsample
+from logocap_jax.methods.pose_map import scale_size, upsample
 from logocap_jax.models.outside import valid_mask
 
 
-class Candidates(NamedTuple):
-    """Candidate poses of an image at a scale, best centre first.
+def read_poses(
+    pose_maps: Mapping[float, Float[Array, "B _ _ K 2"]],
+    centers: Float[Array, "B M 2"],
+    *,
+    stride: int = STRIDE,
+) -> Float[Array, "B M K 2"]:
+    """The poses that pose maps hold at centres, in input px of scale 1.
 
-    Attributes:
-      centers: cells `(x, y)`.
-      values: of the centres.
-      valid: which are candidates.
-      poses: in cells.
+    Args:
+      pose_maps: by scale, in cells.
+      centers: cells `(x, y)`, as many of each scale, in the order of `pose_maps`.
+      stride: input px per cell.
     """
 
-    centers: Float[Array, "N 2"]
-    values: Float[Array, " N"]
-    valid: Bool[Array, " N"]
-    poses: Float[Array, "N K 2"]
+    def read(poses: Array, centers: Array) -> Array:
+        x, y = centers.astype(jnp.int32).T
+        return poses[y, x]
 
-
-def find_candidates(
-    center_map: Float[Array, "h w"],
-    pose_map: Float[Array, "h w K 2"],
-    valid_cells: Int[Array, "2"] | None = None,
-    *,
-    count: int,
-    threshold: float,
-) -> Candidates:
-    """The poses of a pose map at the peaks of a centre map; see `find_centers`."""
-    cells, values, valid = find_centers(
-        center_map, valid_cells, count=count, threshold=threshold
-    )
-    x, y = cells.astype(jnp.int32).T
-    return Candidates(cells, values, valid, pose_map[y, x])
+    found = [
+        jax.vmap(read)(maps, cells) * (stride / scale)
+        for (scale, maps), cells in zip(
+            pose_maps.items(), jnp.split(centers, len(pose_maps), axis=1), strict=True
+        )
+    ]
+    return jnp.concatenate(found, axis=1)
 
 
 def largest_value(

@@ -119,6 +119,7 @@ def heatmap_loss(
     weight: Float[Array, "B h w C"],
 ) -> Float[Array, ""]:
     """`mean((H - T)^2 w)`."""
+    target = jnp.broadcast_to(target, heatmaps.shape)
     return jnp.mean(losses.squared_error(heatmaps, target) * weight)
 
 

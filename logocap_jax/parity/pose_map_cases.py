@@ -94,7 +94,13 @@ class Case(NamedTuple):
             first += count
 
 
-def read_case(path: pathlib.Path, layout: Layout, config: PoseMapConfig) -> Case:
+def read_case(
+    path: pathlib.Path,
+    layout: Layout,
+    config: PoseMapConfig,
+    *,
+    stride: int = STRIDE,
+) -> Case:
     """Read a case, checked and in this project's layout.
 
     Maps and inputs of several scales are told by their sizes, whatever follows their
@@ -104,6 +110,7 @@ def read_case(path: pathlib.Path, layout: Layout, config: PoseMapConfig) -> Case
       path: the file.
       layout: of the arrays beside `COMMON`.
       config: settings of the model.
+      stride: input px per cell of the averaged maps.
 
     Raises:
       ValueError: damaged file, or arrays that are missing or do not fit.
@@ -121,7 +128,7 @@ def read_case(path: pathlib.Path, layout: Layout, config: PoseMapConfig) -> Case
         pixels = converted["input_sizes"].astype(int)
         by_size, cells = (
             dict(zip(map(tuple, sizes.tolist()), scales, strict=True))
-            for sizes in (pixels, pixels // STRIDE)
+            for sizes in (pixels, pixels // stride)
         )
         inputs = _by_size(arrays, _INPUT, 4, by_size, channels_last)
         if set(inputs) != set(scales):
@@ -219,6 +226,7 @@ def check_all_centers(
     noisy: Mapping[float, np.ndarray],
     *,
     fed_with: str,
+    thresholds: Mapping[float, float] | None = None,
 ) -> dict[str, np.ndarray]:
     """Compare the centres of all scales; ties may have any order.
 
@@ -229,14 +237,16 @@ def check_all_centers(
       maps: our centre maps `[h, w]` by scale.
       noisy: those maps from an input that was changed by one rounding step.
       fed_with: as in `StageResult`.
+      thresholds: of centres by scale; None: the method's one.
 
     Returns:
       `centers`, `center_values` and `center_valid` of all slots, `[1, M, ...]`, in the
       reference's order.
     """
-    finder, index = Finder(config), case.arrays["centers_index"]
-    found = []
+    index, found, valid = case.arrays["centers_index"], [], []
     for scale, _, rows in case.scales_of_slots(config.num_slots):
+        threshold = (thresholds or {}).get(scale, config.center_threshold)
+        finder = Finder(dataclasses.replace(config, center_threshold=threshold))
         y, x = np.divmod(index[rows], maps[scale].shape[1])
         expected = np.stack([x, y, case.arrays["centers_score"][rows]], axis=-1)
         reference = case.heatmaps.get(scale)
@@ -252,11 +262,11 @@ def check_all_centers(
                 fed_with=source,
             )
         )
-    values = np.concatenate([ordered.values for ordered in found])[None]
+        valid.append(found[-1].values > threshold)
     return {
         "centers": np.concatenate([ordered.centers for ordered in found])[None],
-        "center_values": values,
-        "center_valid": values > config.center_threshold,
+        "center_values": np.concatenate([ordered.values for ordered in found])[None],
+        "center_valid": np.concatenate(valid)[None],
     }
 
 

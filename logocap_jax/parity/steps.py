@@ -184,7 +184,7 @@ def _roundings(
     for trial in range(1, _ROUNDINGS + 1):
         nudged = jax.tree.map(
             lambda leaf: np.nextafter(
-                leaf, rng.choice(np.float32([-np.inf, np.inf]), leaf.shape)
+                leaf, rng.choice([-np.inf, np.inf], leaf.shape).astype(leaf.dtype)
             ),
             jax.device_get(variables["params"]),
         )

@@ -13,7 +13,7 @@ from logocap_jax.inference import absorption, pose_nms
 from logocap_jax.inference.gaussian_fit import fit_gaussian
 from logocap_jax.methods import initial_poses, pose_map
 from logocap_jax.methods.base import Explanation, Stage, Variables, subtree
-from logocap_jax.methods.candidates import fuse
+from logocap_jax.methods.candidates import fuse, read_poses
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.network import DekrNetwork
 from logocap_jax.methods.pose_map import Maps
@@ -147,19 +147,10 @@ def _read_poses(
     scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array]:
     """The poses that the pose maps hold at the centres, in input px of scale 1."""
-
-    def read(poses: Array, centers: Array) -> Array:
-        x, y = centers.astype(jnp.int32).T
-        return poses[y, x]
-
     by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
-    found = [
-        jax.vmap(read)(maps, cells) * (STRIDE / scale)
-        for (scale, (_, maps)), cells in zip(
-            by_scale.items(), jnp.split(centers, len(by_scale), axis=1), strict=True
-        )
-    ]
-    return (jnp.concatenate(found, axis=1),)
+    return (
+        read_poses({scale: maps for scale, (_, maps) in by_scale.items()}, centers),
+    )
 
 
 def _score_centers(

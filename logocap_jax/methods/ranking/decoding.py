@@ -11,7 +11,7 @@ from logocap_jax.inference import absorption, pose_nms
 from logocap_jax.inference.gaussian_fit import Fit, fit_gaussian
 from logocap_jax.methods import pose_map
 from logocap_jax.methods.base import Stage, Variables
-from logocap_jax.methods.candidates import find_candidates, fuse, largest_value
+from logocap_jax.methods.candidates import fuse, largest_value, read_poses
 from logocap_jax.methods.pose_map import Maps
 from logocap_jax.methods.ranking.config import RankingConfig
 from logocap_jax.structures import Poses
@@ -36,14 +36,17 @@ def decode_stages(config: RankingConfig) -> tuple[Stage, ...]:
     """
     scaled = ("scaled_maps",) if config.other_scales else ()
     maps = ("heatmaps", "pose_map", "valid_size", *scaled)
-    centers = ("centers", "center_values", "center_valid", "candidates")
+    centers, candidates = ("centers", "center_values", "center_valid"), ("candidates",)
     slots = ("kept", "valid", "regressed", "center_scores")
     peaks = ("peaks", "peak_values")
     absorbed, refined = ((name, f"{name}_scores") for name in ("absorbed", "refined"))
     scored = ("regressed", "center_scores", "fused", "valid_size")
     return (
         Stage("centres", maps, centers, partial(_find_centers, config)),
-        Stage("pose NMS", centers[1:], slots, partial(_suppress, config)),
+        Stage("candidates", ("centers", *maps), candidates, partial(_read, config)),
+        Stage(
+            "pose NMS", (*centers[1:], *candidates), slots, partial(_suppress, config)
+        ),
         Stage("fused heatmaps", maps, ("fused",), partial(_fuse, config)),
         Stage("peaks", ("fused", "valid_size"), peaks, _find_peaks),
         Stage("absorption", (*scored, *peaks), absorbed, partial(_absorb, config)),
@@ -76,31 +79,43 @@ def _find_centers(
     sizes: Array | None,
     scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array, ...]:
-    """Centres of all scales by scaled values, and the pose map's poses there."""
+    """The centres of all scales, by scaled values."""
     by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
-    stride, found = config.cells.stride, []
+    center_maps = {scale: maps[..., -1] for scale, (maps, _) in by_scale.items()}
 
     def cells(scale: float) -> Array | None:
         size = pose_map.scale_size(sizes, scale)
-        return None if size is None else size // stride
+        return None if size is None else size // config.cells.stride
 
     largest = {
-        scale: jax.vmap(largest_value)(maps[..., -1], cells(scale))
-        for scale, (maps, _) in by_scale.items()
+        scale: jax.vmap(largest_value)(maps, cells(scale))[:, None, None]
+        for scale, maps in center_maps.items()
     }
-    for scale, (maps, scale_poses) in by_scale.items():
+    found = []
+    for scale, maps in center_maps.items():
         factor = 1.0 if scale == 1 else config.scale_factor
-        shares = factor * maps[..., -1] / largest[scale][:, None, None]
+        scaled_maps = factor * maps / largest[scale] * largest[1.0]
         find = partial(
-            find_candidates,
+            pose_map.find_centers,
             count=config.num_slots,
             threshold=factor * config.center_threshold,
         )
-        *centers, candidates = jax.vmap(find)(
-            shares * largest[1.0][:, None, None], scale_poses, cells(scale)
-        )
-        found.append((*centers, candidates * (stride / scale)))
+        found.append(jax.vmap(find)(scaled_maps, cells(scale)))
     return tuple(jnp.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+
+
+def _read(
+    config: RankingConfig,
+    _: Variables,
+    centers: Array,
+    heatmaps: Array,
+    poses: Array,
+    sizes: Array | None,
+    scaled: tuple[Maps, ...] = (),
+) -> tuple[Array]:
+    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
+    maps = {scale: maps for scale, (_, maps) in by_scale.items()}
+    return (read_poses(maps, centers, stride=config.cells.stride),)
 
 
 def _suppress(
