@@ -111,11 +111,14 @@ class DenseNetwork(nn.Module):
         """
         features = image
         if part != "heads":
-            backbone = HRNet(self.backbone, self.dtype, name="backbone")
-            features = backbone_features(
-                backbone, image, train=train, valid_size=valid_size
-            )
+            features = self._features(image, train=train, valid_size=valid_size)
         return features if part == "backbone" else self._maps(features, train=train)
+
+    def _features(
+        self, image: Array, *, train: bool, valid_size: Array | None
+    ) -> Float[Array, "B h w C"]:
+        backbone = HRNet(self.backbone, self.dtype, name="backbone")
+        return backbone_features(backbone, image, train=train, valid_size=valid_size)
 
     def _maps(self, features: Float[Array, "B h w C"], *, train: bool) -> Maps:
         def head(hidden: int, outputs: int | None, name: str) -> Array:

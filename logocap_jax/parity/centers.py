@@ -51,7 +51,7 @@ def check_centers(
     *,
     reference: Float[np.ndarray, "H W"] | None,
     fed_with: str,
-) -> Float[np.ndarray, "N 2"]:
+) -> Ordered:
     """Compare the centers that a map holds, and their values.
 
     Where a peak ties, the reference's cell is taken in place of ours; the table notes
@@ -67,10 +67,10 @@ def check_centers(
       fed_with: as in `StageResult`.
 
     Returns:
-      Centers of all slots, in the reference's order.
+      Our centers of all slots, in the reference's order.
     """
     config = stages.config
-    centers, values, ties = in_order(
+    found = in_order(
         *stages.centers(center_map),
         expected,
         center_map,
@@ -78,6 +78,7 @@ def check_centers(
         slots=config.num_slots,
         noise=float(np.abs(noisy - center_map).max()),
     )
+    centers, values, ties = found
     # The reference's list ends where values fall below the threshold.
     count = int(np.sum(values >= config.center_threshold))
     compare.absolute(
@@ -96,7 +97,7 @@ def check_centers(
         fed_with=fed_with,
         noisy=values_at(noisy, centers)[:count],
     )
-    return centers
+    return found
 
 
 def in_order(

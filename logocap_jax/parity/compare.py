@@ -128,7 +128,7 @@ class Comparison:
         self,
         stage: str,
         found: Float[np.ndarray, "M K 2"],
-        expected: Float[np.ndarray, "M1 K1 3"],
+        expected: Float[np.ndarray, "M1 K1 C"],
         *,
         fed_with: str,
         unit: float = 1.0,

@@ -11,13 +11,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from logocap_jax.geometry import STRIDE
-from logocap_jax.methods.pose_map import PoseMapConfig
+from logocap_jax.methods.pose_map import PoseMapConfig, find_centers
 from logocap_jax.parity.cases import case_name, read_arrays
-from logocap_jax.parity.centers import check_centers, values_at
+from logocap_jax.parity.centers import check_centers
 from logocap_jax.parity.compare import Comparison
 from logocap_jax.parity.layout import (
     Arrays,
@@ -197,25 +198,30 @@ def test_options(
 
 
 class Finder(NamedTuple):
-    """Finds the centres of a map in cells, more than there are slots.
+    """Finds more centres than there are slots.
+
+    So a tie that the reference's number of slots cuts in two is whole.
 
     Attributes:
       config: of the method.
-      find: centre map `[h, w]` -> cells and values.
     """
 
     config: PoseMapConfig
-    find: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
     def centers(self, center_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions and values, highest first."""
-        return self.find(center_map)
+        """Cells and values, highest first."""
+        cells, values, _ = find_centers(
+            jnp.asarray(center_map),
+            count=2 * self.config.num_slots,
+            threshold=self.config.center_threshold,
+        )
+        return np.asarray(cells), np.asarray(values)
 
 
 def check_all_centers(
     compare: Comparison,
     case: Case,
-    finder: Finder,
+    config: PoseMapConfig,
     maps: Mapping[float, np.ndarray],
     noisy: Mapping[float, np.ndarray],
     *,
@@ -227,7 +233,7 @@ def check_all_centers(
     Args:
       compare: takes the results.
       case: the case.
-      finder: of the method.
+      config: settings.
       maps: our centre maps `[h, w]` by scale.
       noisy: those maps from an input that was changed by one rounding step.
       fed_with: as in `StageResult`.
@@ -237,31 +243,30 @@ def check_all_centers(
       `centers`, `center_values` and `center_valid` of all slots, `[1, M, ...]`, in the
       reference's order.
     """
-    slots, index = finder.config.num_slots, case.arrays["centers_index"]
-    cells, values, valid = [], [], []
-    for scale, _, rows in case.scales_of_slots(slots):
-        threshold = (thresholds or {}).get(scale, finder.config.center_threshold)
-        config = dataclasses.replace(finder.config, center_threshold=threshold)
+    index, found, valid = case.arrays["centers_index"], [], []
+    for scale, _, rows in case.scales_of_slots(config.num_slots):
+        threshold = (thresholds or {}).get(scale, config.center_threshold)
+        finder = Finder(dataclasses.replace(config, center_threshold=threshold))
         y, x = np.divmod(index[rows], maps[scale].shape[1])
         expected = np.stack([x, y, case.arrays["centers_score"][rows]], axis=-1)
         reference = case.heatmaps.get(scale)
         source = fed_with if len(case.scales) == 1 else f"{fed_with}, scale {scale:g}"
-        cells.append(
+        found.append(
             check_centers(
                 compare,
                 expected,
-                finder._replace(config=config),
+                finder,
                 maps[scale],
                 noisy[scale],
                 reference=None if reference is None else reference[0, ..., -1],
                 fed_with=source,
             )
         )
-        values.append(values_at(maps[scale], cells[-1]))
-        valid.append(values[-1] > threshold)
+        valid.append(found[-1].values > threshold)
+    values = np.concatenate([ordered.values for ordered in found])[None]
     return {
-        "centers": np.concatenate(cells)[None],
-        "center_values": np.concatenate(values)[None],
+        "centers": np.concatenate([ordered.centers for ordered in found])[None],
+        "center_values": values,
         "center_valid": np.concatenate(valid)[None],
     }
 

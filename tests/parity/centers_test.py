@@ -74,7 +74,7 @@ def _check(ours, reference):
     found = check_centers(
         compare, expected, stages, ours, ours, reference=reference, fed_with="image"
     )
-    return compare.results, found[: len(expected)], expected
+    return compare.results, found.centers[: len(expected)], expected
 
 
 TIED = {

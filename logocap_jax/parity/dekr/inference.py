@@ -17,7 +17,6 @@ from logocap_jax.parity.compare import Comparison, StageResult, rounding_noise
 from logocap_jax.parity.layout import Entry, Layout, channels_last
 from logocap_jax.parity.pose_map_cases import (
     Case,
-    Finder,
     check_all_centers,
     map_last,
     pad_slots,
@@ -98,20 +97,6 @@ class _Check:
         self._case, self._arrays, self._config = case, case.arrays, config
         self._compare = Comparison(case.name, marks=marks)
         self._walk = StageWalker(make_stages(config), variables)
-        # More than the reference has, so that a tie that they cut in two is whole.
-        many = dataclasses.replace(
-            config, num_slots=2 * config.num_slots, test_scales=(1.0,)
-        )
-        finder = StageWalker(make_stages(many), variables)
-
-        def find(center_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            given = {"heatmaps": center_map[None, ..., None], **_NO_MAPS}
-            found = finder(given, "centers", "center_values")
-            return np.asarray(found["centers"][0]), np.asarray(
-                found["center_values"][0]
-            )
-
-        self._finder = Finder(config, find)
 
     def run(self) -> list[StageResult]:
         found, noisy = self._dense(1.0), self._dense(rounding_noise)
@@ -207,7 +192,7 @@ class _Check:
         maps = {scale: x[0, ..., -1] for scale, x in self._by_scale(found, 0).items()}
         noise = {scale: x[0, ..., -1] for scale, x in self._by_scale(noisy, 0).items()}
         return check_all_centers(
-            self._compare, self._case, self._finder, maps, noise, fed_with=fed_with
+            self._compare, self._case, self._config, maps, noise, fed_with=fed_with
         )
 
     def _slots(self, given: Maps, fed_with: str) -> Maps:
@@ -293,12 +278,11 @@ class _Check:
             self._fused(self._walk(maps, "fused"), "heatmaps")
             centers = self._centers(maps, maps, "heatmaps")
             self._slots(maps | centers, "heatmaps, posemap")
+            values = pad_slots(case, self._arrays["centers_score"], slots)
             rows = {
                 "candidates": pad_slots(case, self._arrays["poses_regressed"], slots),
-                "center_values": pad_slots(case, self._arrays["centers_score"], slots),
-                "center_valid": pad_slots(
-                    case, self._arrays["centers_score"] > 0, slots
-                ),
+                "center_values": values,
+                "center_valid": values > 0,
             }
             self._poses(maps | rows, "heatmaps, poses_regressed")
         if not self._config.matching:
@@ -336,7 +320,3 @@ class _Check:
             fed_with=fed_with,
             noisy=None if noisy is None else np.asarray(noisy, np.float32),
         )
-
-
-# The stage of centres reads no more than the heatmaps.
-_NO_MAPS: Maps = {"pose_map": None, "valid_size": None}

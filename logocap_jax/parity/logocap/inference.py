@@ -260,7 +260,7 @@ class _InferenceCheck:
             self._stages,
             reference=reference,
         )
-        centers = check(*maps, fed_with="image")
+        centers: np.ndarray = check(*maps, fed_with="image").centers
         check(reference, reference, fed_with=source)
         return centers
 

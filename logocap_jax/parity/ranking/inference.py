@@ -15,7 +15,6 @@ from logocap_jax.parity.compare import Comparison, StageResult, rounding_noise
 from logocap_jax.parity.layout import Layout
 from logocap_jax.parity.pose_map_cases import (
     Case,
-    Finder,
     check_all_centers,
     pad_slots,
     read_case,
@@ -68,24 +67,6 @@ class _Check:
         self._relative = functools.partial(self._compare.relative, tolerance=_TOLERANCE)
         self._pose_checks = PoseChecks(case, self._compare)
         self._walk = StageWalker(make_stages(config), variables)
-        # More than the reference has, so that a tie that they cut in two is whole.
-        many = dataclasses.replace(
-            config, num_slots=2 * config.num_slots, test_scales=(1.0,)
-        )
-        finder = StageWalker(make_stages(many), variables)
-
-        def find(center_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            given = {
-                "heatmaps": center_map[None, ..., None],
-                "pose_map": None,
-                "valid_size": None,
-            }
-            found = finder(given, "centers", "center_values")
-            return np.asarray(found["centers"])[0], np.asarray(found["center_values"])[
-                0
-            ]
-
-        self._finder = Finder(config, find)
 
     def run(self) -> list[StageResult]:
         found, noisy = self._dense(1.0), self._dense(rounding_noise)
@@ -173,13 +154,14 @@ class _Check:
             for arrays in (found, noisy)
         )
         thresholds = {
-            scale: self._config.center_threshold / maps[1.0].max() * maps[scale].max()
+            scale: float(maps[scale].max() / maps[1.0].max())
+            * self._config.center_threshold
             for scale in maps
         }
         slots = check_all_centers(
             self._compare,
             self._case,
-            self._finder,
+            self._config,
             maps,
             noise,
             fed_with=fed_with,
