@@ -1,6 +1,7 @@
 """Training of the methods with pose maps (their specification, 9, 10, 14, 15)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -31,7 +32,7 @@ def loss_rules(
 
 
 def loss_output(
-    terms: dict[str, Array], variables: Variables, dense_stats: Mapping[str, Array]
+    terms: dict[str, Array], variables: Variables, dense_stats: Mapping[str, Any]
 ) -> LossOutput:
     """The sum of loss terms, and batch statistics with new ones of the maps' net."""
     return LossOutput(

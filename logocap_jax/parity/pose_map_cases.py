@@ -263,9 +263,10 @@ def check_all_centers(
             )
         )
         valid.append(found[-1].values > threshold)
+    values = np.concatenate([ordered.values for ordered in found])[None]
     return {
         "centers": np.concatenate([ordered.centers for ordered in found])[None],
-        "center_values": np.concatenate([ordered.values for ordered in found])[None],
+        "center_values": values,
         "center_valid": np.concatenate(valid)[None],
     }
 

@@ -154,7 +154,8 @@ class _Check:
             for arrays in (found, noisy)
         )
         thresholds = {
-            scale: self._config.center_threshold / maps[1.0].max() * maps[scale].max()
+            scale: float(maps[scale].max() / maps[1.0].max())
+            * self._config.center_threshold
             for scale in maps
         }
         slots = check_all_centers(

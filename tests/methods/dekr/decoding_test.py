@@ -10,59 +10,31 @@ from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.stages import make_stages
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.skeletons import COCO, CROWDPOSE
+from tests.reference import pose_map
 
 SLOTS = 6
 FAR = 1e3
 
 
-def _up(maps, size, stride):
-    """Cell `i` at pixel `stride * i`; edges are repeated."""
-    out = np.zeros((*size, maps.shape[2]))
-    for y in range(size[0]):
-        for x in range(size[1]):
-            py = min(y / stride, maps.shape[0] - 1)
-            px = min(x / stride, maps.shape[1] - 1)
-            y0, x0 = int(py), int(px)
-            y1, x1 = min(y0 + 1, maps.shape[0] - 1), min(x0 + 1, maps.shape[1] - 1)
-            fy, fx = py - y0, px - x0
-            top = (1 - fx) * maps[y0, x0] + fx * maps[y0, x1]
-            bottom = (1 - fx) * maps[y1, x0] + fx * maps[y1, x1]
-            out[y, x] = (1 - fy) * top + fy * bottom
-    return out
-
-
-def _peaks(center_map, count, threshold):
-    height, width = center_map.shape
-    mean = (height + width) / 2
-    reach = 3 if mean > 300 else 2 if mean > 200 else 1
-    found = []
-    for y in range(height):
-        for x in range(width):
-            window = center_map[
-                max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1
-            ]
-            if center_map[y, x] == window.max():
-                found.append((-center_map[y, x], y * width + x))
-    found = [(-value, index) for value, index in sorted(found)][:count]
-    return [(value, index) for value, index in found if value > threshold]
-
-
 def oracle(maps, config, size):
     """Poses (keypoints, keypoint scores) of maps by scale, as the text says them."""
     factor = 0.8 if config.skeleton is CROWDPOSE else 0.9
-    at_one = _peaks(maps[1.0][0][..., -1], config.num_slots, config.center_threshold)
+    at_one = pose_map.peaks(
+        maps[1.0][0][..., -1], config.num_slots, config.center_threshold
+    )
     largest = at_one[0][0] if at_one else 1.0
     poses, centers = [], []
     for scale in sorted(maps, reverse=True):
-        heat, pose_map = maps[scale]
-        found = _peaks(heat[..., -1], config.num_slots, config.center_threshold)
+        heat, pose_of = maps[scale]
+        found = pose_map.peaks(heat[..., -1], config.num_slots, config.center_threshold)
         for value, index in found:
             y, x = divmod(index, heat.shape[1])
-            poses.append(pose_map[y, x] * 4 / scale)
+            poses.append(pose_of[y, x] * 4 / scale)
             other = value / found[0][0] * largest * factor
             centers.append(value if scale == 1 else other)
     fused = np.mean(
-        [_up(maps[s][0], size, 4 / s) for s in sorted(maps, reverse=True)], axis=0
+        [pose_map.up(maps[s][0], size, 4 / s) for s in sorted(maps, reverse=True)],
+        axis=0,
     )
     heats = []
     for pose in poses:
@@ -260,7 +232,7 @@ def test_the_window_of_peaks_grows_with_the_map(height, width):
         heat[row, 100 + 20 * steps - steps, -1] = 0.2 + 0.1 * steps
     found = run({1.0: (heat, poses)}, DekrConfig(), "centers", "center_valid")
     valid = np.asarray(found["center_valid"][0])
-    expected = _peaks(heat[..., -1], 30, 0.01)
+    expected = pose_map.peaks(heat[..., -1], 30, 0.01)
     columns = sorted(found["centers"][0][valid][:, 0].astype(int).tolist())
     assert columns == sorted(index % width for _, index in expected)
     reach = 3 if height + width > 600 else 2
