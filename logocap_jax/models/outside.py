@@ -15,12 +15,12 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from logocap_jax.models.adaptive import AdaptiveConv, GroupedConv
-from logocap_jax.models.layers import BatchNorm
+from logocap_jax.models.layers import BatchNorm, Bias
 
 # Of the maps in a network with four branches, the image itself among them.
 _STRIDES = (1, 2, 4, 8, 16, 32)
 # At test time the result of a position depends on that position alone.
-_POINTWISE = (BatchNorm, nn.Dense)
+_POINTWISE = (BatchNorm, Bias, nn.Dense)
 
 
 def zeros_outside(
