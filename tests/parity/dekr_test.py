@@ -116,10 +116,9 @@ def make_case(config, variables, **options):
 
 CASES = {
     "infer_1": {},
-    "infer_1_no_flip": {"flip_test": False},
-    "infer_1_matching": {"matching": True},
+    "infer_1_no_flip": {"flip_test": False, "center_threshold": 0.05},
+    "infer_1_no_flip_matching": {"flip_test": False, "matching": True},
     "infer_1_multi_scale": {"test_scales": (0.5, 1.0, 2.0)},
-    "infer_1_threshold": {"center_threshold": 0.05},
 }
 
 
