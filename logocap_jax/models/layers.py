@@ -100,6 +100,15 @@ def _masked_moments(
     return mean, var, count
 
 
+class Bias(nn.Module):
+    """A learned bias, which starts at 0, of each channel."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch C"]) -> Float[Array, "*batch C"]:
+        """Add it."""
+        return x + self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+
+
 class ConvNorm(nn.Module):
     """Bias-free convolution (odd `kernel`, same padding), then batch norm."""
 

@@ -14,6 +14,7 @@ from logocap_jax.models.hrnet import HRNet, HRNetConfig
 from logocap_jax.models.layers import (
     BasicBlock,
     BatchNorm,
+    Bias,
     Dtype,
     conv,
     run_part,
@@ -266,9 +267,8 @@ class AdaptiveBlock(nn.Module):
         for n, convolve in enumerate(convolutions, start=1):
             transform = jnp.broadcast_to(jnp.eye(2), (*x.shape[:3], 1, 2, 2))
             if matrices:
-                zeros = nn.initializers.zeros
-                bias = self.param(f"transform{n}_bias", zeros, (4,))
-                transform = (matrices[n - 1] + bias).reshape(transform.shape)
+                entries = Bias(name=f"transform{n}")(matrices[n - 1])
+                transform = entries.reshape(transform.shape)
             transforms.append(transform)
             # The ring that a dilation adds is one more matrix.
             y = convolve(y, transform + (self.dilation - 1) * jnp.eye(2))

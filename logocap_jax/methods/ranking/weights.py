@@ -88,8 +88,7 @@ def _norm(n: int) -> tuple[Leaf, ...]:
 
 def _bias(n: int) -> Leaf:
     grid = Constant("regular_matrix", _GRID.astype(np.float32))
-    path = f"transform{n}_bias"
-    name = f"transform_matrix_conv{n}.bias"
+    name, path = f"transform_matrix_conv{n}.bias", f"transform{n}/bias"
     return Leaf(name, "params", path, SAME, (grid,) if n == 1 else ())
 
 
