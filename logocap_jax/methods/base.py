@@ -77,6 +77,24 @@ class PatchLayer:
     radius: tuple[float, ...] = dataclasses.field(metadata={"static": True})
 
 
+@typing.no_type_check
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PointLayer:
+    """Places that keypoints of poses were computed from, to draw on the image.
+
+    Attributes:
+      points: input px, in the order of the answer's slots.
+      middles: of the poses, whose features the points lie around, input px.
+    """
+
+    points: Float[Array, "B N K S 2"]
+    middles: Float[Array, "B N 2"]
+
+
+Layer = MapLayer | PatchLayer | PointLayer
+
+
 class Explanation(NamedTuple):
     """A method's answer to a batch, and the maps behind it.
 
@@ -86,7 +104,7 @@ class Explanation(NamedTuple):
     """
 
     outputs: Outputs
-    layers: Mapping[str, MapLayer | PatchLayer]
+    layers: Mapping[str, Layer]
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from logocap_jax import structures
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.results import poses_of
-from logocap_jax.methods.base import Explanation, MapLayer, PatchLayer
+from logocap_jax.methods.base import Explanation, Layer, MapLayer
 from logocap_jax.predictor import exported
 from logocap_jax.predictor.compiled import Model, compile_weights, keep_compiled
 from logocap_jax.predictor.inputs import (
@@ -55,7 +55,7 @@ class Explained(NamedTuple):
     """
 
     poses: Poses
-    layers: dict[str, MapLayer | PatchLayer]
+    layers: dict[str, Layer]
     input_to_image: Float[np.ndarray, "2 3"]
 
 
@@ -238,7 +238,7 @@ class Predictor:
 
     @functools.cached_property
     def layers(self) -> dict[str, type]:
-        """The kinds of the layers that `explain` keeps: `MapLayer` or `PatchLayer`."""
+        """The kinds of the layers that `explain` keeps, classes of `Layer`."""
         return {name: type(x) for name, x in self._shapes.layers.items()}
 
     @functools.cached_property
@@ -309,11 +309,9 @@ class Predictor:
         return Poses(*arrays, skeleton=self.skeleton)
 
 
-def _of_one_image(
-    layer: MapLayer | PatchLayer, valid_size: tuple[int, int], kept: np.ndarray
-) -> MapLayer | PatchLayer:
-    if isinstance(layer, PatchLayer):
-        return dataclasses.replace(layer, values=layer.values[0][kept])
+def _of_one_image(layer: Layer, valid_size: tuple[int, int], kept: np.ndarray) -> Layer:
+    if not isinstance(layer, MapLayer):
+        return jax.tree.map(lambda x: x[0][kept], layer)
     height, width = (side // layer.cells.stride for side in valid_size)
     return dataclasses.replace(layer, values=layer.values[0, :height, :width])
 

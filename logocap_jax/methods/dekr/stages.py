@@ -12,13 +12,20 @@ from logocap_jax.geometry import STRIDE
 from logocap_jax.inference import absorption, pose_nms
 from logocap_jax.inference.gaussian_fit import fit_gaussian
 from logocap_jax.methods import initial_poses, pose_map
-from logocap_jax.methods.base import Explanation, Stage, Variables, subtree
+from logocap_jax.methods.base import (
+    Explanation,
+    PointLayer,
+    Stage,
+    Variables,
+    subtree,
+)
 from logocap_jax.methods.candidates import fuse, read_poses
 from logocap_jax.methods.dekr.config import DekrConfig
-from logocap_jax.methods.dekr.network import DekrNetwork
+from logocap_jax.methods.dekr.network import DekrNetwork, UnitMaps
 from logocap_jax.methods.pose_map import Maps
 from logocap_jax.methods.scorer import scoring_stage
 from logocap_jax.methods.stages import run_stages
+from logocap_jax.ops.adaptive_conv import sampled_positions
 from logocap_jax.structures import Batch, Poses, View
 
 LEAST_FITTED = 0.05  # a Gaussian is fitted to keypoints with a score above it
@@ -307,12 +314,52 @@ def evaluate(
 
 
 def explain(config: DekrConfig, variables: Variables, view: View) -> Explanation:
-    """Find poses as `predict` does, and keep the heatmaps behind them."""
-    arrays = _run(config, variables, view, "outputs", "heatmaps")
+    """Find poses as `predict` does, and keep heatmaps and sampled positions.
+
+    Layers `unit0` and `unit1` hold what the adaptive units read for each pose, at scale
+    1: the second the 9 positions around the pose's centre, the first the 9 around each
+    of those.
+    """
+    wanted = ("outputs", "heatmaps", "units", "centers", "kept")
+    arrays = _run(config, variables, view, *wanted)
     layers = initial_poses.heatmap_layers(
         arrays["heatmaps"], config.skeleton, pose_map.CELLS
     )
-    return Explanation(arrays["outputs"], layers)
+    cells = _cells_at_one(config, arrays["centers"], arrays["kept"])
+    units = jax.tree.map(lambda x: x[: len(cells)], arrays["units"])
+    return Explanation(arrays["outputs"], {**layers, **_sampled_points(units, cells)})
+
+
+def _cells_at_one(
+    config: DekrConfig, centers: Float[Array, "B M 2"], kept: Int[Array, "B N"]
+) -> Float[Array, "B N 2"]:
+    """The centres of kept candidates, in cells of scale 1."""
+    scales = sorted({1.0, *config.other_scales}, reverse=True)
+    per_slot = jnp.repeat(jnp.asarray(scales), config.num_slots)[:, None]
+    return jnp.take_along_axis(centers / per_slot, kept[..., None], axis=1)
+
+
+def _sampled_points(
+    units: tuple[UnitMaps, ...], cells: Float[Array, "B N 2"]
+) -> dict[str, PointLayer]:
+    """Positions that each unit reads, the last unit's around the cells, as layers."""
+
+    def around(unit: UnitMaps, points: Float[Array, "N K S 2"]) -> Array:
+        height, width = unit.shift.shape[:2]
+        cell = jnp.round(points).astype(jnp.int32)
+        x, y = jnp.moveaxis(jnp.clip(cell, 0, jnp.array([width, height]) - 1), -1, 0)
+        branch = jnp.arange(points.shape[1])[:, None]
+        taps = sampled_positions(
+            unit.transform[y, x, branch], unit.shift[y, x, branch]
+        )  # [N, K, S, 9, 2]
+        return (points[..., None, :] + taps).reshape(*points.shape[:2], -1, 2)
+
+    count, layers = units[0].shift.shape[3], {}
+    points = jnp.repeat(cells[:, :, None, None], count, axis=2)
+    for number, unit in reversed(tuple(enumerate(units))):
+        points = jax.vmap(around)(unit, points)
+        layers[f"unit{number}"] = PointLayer(STRIDE * points, STRIDE * cells)
+    return layers
 
 
 def _run(

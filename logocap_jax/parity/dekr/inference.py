@@ -263,7 +263,7 @@ class _Check:
         if self._config.matching and points.shape == expected[..., :2].shape:
             kept = self._well_posed(given, points, unit)
         note = f"{np.sum(~kept)} ties or ill-posed fits" if not kept.all() else ""
-        whole = slice(None)
+        whole: Any = slice(None)
         if note:
             points, expected = points[kept][:, None], expected[kept][:, None]
             whole = kept.all(axis=1)
