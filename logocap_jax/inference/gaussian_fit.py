@@ -173,7 +173,7 @@ def _minimise(
         converged=no,
         running=wanted & solvable,
     )
-    shift = jnp.zeros(4).at[1:3].set(middle.astype(jnp.float32))
+    shift = jnp.pad(middle.astype(jnp.float32), 1)
 
     def step(state: _State) -> _State:
         return _step(window, shift, state)
@@ -356,7 +356,8 @@ def _triangle(
         length = _norm(columns[:, i])
         direction = columns[:, i] / jnp.where(length > 0, length, 1)
         row = jnp.sum(direction[:, None] * columns, axis=0)
-        row = jnp.where(jnp.arange(5) < i, 0, row).at[i].set(length)
+        place = jnp.arange(5)
+        row = jnp.where(place == i, length, jnp.where(place < i, 0, row))
         columns = columns - direction[:, None] * row
         rows.append(row)
     result = jnp.stack(rows)

@@ -1,4 +1,4 @@
-"""Candidate poses of a pose map, and heatmaps of all scales as one."""
+"""Candidate poses of a pose map, and what they are made from; fused heatmaps."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from logocap_jax.geometry import STRIDE
-from logocap_jax.methods.pose_map import scale_size, upsample
+from logocap_jax.methods.base import PointLayer
+from logocap_jax.methods.pose_map import PoseMapConfig, scale_size, upsample
 from logocap_jax.models.outside import valid_mask
+from logocap_jax.ops.adaptive_conv import sampled_positions
 
 
 def read_poses(
@@ -75,3 +77,44 @@ def fuse(
         for scale, maps in heatmaps.items()
     ]
     return sum(maps[1:], start=maps[0]) / len(maps)
+
+
+def cells_at_one(
+    config: PoseMapConfig, centers: Float[Array, "B M 2"], kept: Int[Array, "B N"]
+) -> Float[Array, "B N 2"]:
+    """The centres of kept candidates of all scales, in cells of scale 1."""
+    scales = sorted({1.0, *config.other_scales}, reverse=True)
+    per_slot = jnp.repeat(jnp.asarray(scales), config.num_slots)[:, None]
+    return jnp.take_along_axis(centers / per_slot, kept[..., None], axis=1)
+
+
+def point_layers(
+    units: Mapping[str, tuple[Array, Array | None]],
+    cells: Float[Array, "B N 2"],
+    num_keypoints: int,
+) -> dict[str, PointLayer]:
+    """Positions that adaptive units read, one unit after the other, as layers.
+
+    Args:
+      units: matrices `[B, h, w, G, 2, 2]` and translations of each unit by its name, in
+        the order in which they run; `G` is 1 or the number of keypoints.
+      cells: of the poses; the last unit reads around them, each other one around what
+        the unit behind it reads.
+      num_keypoints: K.
+    """
+
+    def around(unit: tuple[Array, Array | None], points: Array) -> Array:
+        height, width, groups = unit[0].shape[:3]
+        cell = jnp.round(points).astype(jnp.int32)
+        x, y = jnp.moveaxis(jnp.clip(cell, 0, jnp.array([width, height]) - 1), -1, 0)
+        group = jnp.arange(num_keypoints)[:, None] % groups
+        at_points = jax.tree.map(lambda maps: maps[y, x, group], unit)
+        taps = sampled_positions(*at_points)  # [N, K, S, 9, 2]
+        return (points[..., None, :] + taps).reshape(*points.shape[:2], -1, 2)
+
+    layers = {}
+    points = jnp.repeat(cells[:, :, None, None], num_keypoints, axis=2)
+    for name, unit in reversed([*units.items()]):
+        points = jax.vmap(around)(unit, points)
+        layers[name] = PointLayer(STRIDE * points, STRIDE * cells)
+    return layers

@@ -14,18 +14,16 @@ from logocap_jax.inference.gaussian_fit import fit_gaussian
 from logocap_jax.methods import initial_poses, pose_map
 from logocap_jax.methods.base import (
     Explanation,
-    PointLayer,
     Stage,
     Variables,
     subtree,
 )
-from logocap_jax.methods.candidates import fuse, read_poses
+from logocap_jax.methods.candidates import cells_at_one, fuse, point_layers, read_poses
 from logocap_jax.methods.dekr.config import DekrConfig
-from logocap_jax.methods.dekr.network import DekrNetwork, UnitMaps
+from logocap_jax.methods.dekr.network import DekrNetwork
 from logocap_jax.methods.pose_map import Maps
 from logocap_jax.methods.scorer import scoring_stage
 from logocap_jax.methods.stages import run_stages
-from logocap_jax.ops.adaptive_conv import sampled_positions
 from logocap_jax.structures import Batch, Poses, View
 
 LEAST_FITTED = 0.05  # a Gaussian is fitted to keypoints with a score above it
@@ -325,41 +323,17 @@ def explain(config: DekrConfig, variables: Variables, view: View) -> Explanation
     layers = initial_poses.heatmap_layers(
         arrays["heatmaps"], config.skeleton, pose_map.CELLS
     )
-    cells = _cells_at_one(config, arrays["centers"], arrays["kept"])
-    units = jax.tree.map(lambda x: x[: cells.shape[0]], arrays["units"])
-    return Explanation(arrays["outputs"], {**layers, **_sampled_points(units, cells)})
-
-
-def _cells_at_one(
-    config: DekrConfig, centers: Float[Array, "B M 2"], kept: Int[Array, "B N"]
-) -> Float[Array, "B N 2"]:
-    """The centres of kept candidates, in cells of scale 1."""
-    scales = sorted({1.0, *config.other_scales}, reverse=True)
-    per_slot = jnp.repeat(jnp.asarray(scales), config.num_slots)[:, None]
-    return jnp.take_along_axis(centers / per_slot, kept[..., None], axis=1)
-
-
-def _sampled_points(
-    units: tuple[UnitMaps, ...], cells: Float[Array, "B N 2"]
-) -> dict[str, PointLayer]:
-    """Positions that each unit reads, the last unit's around the cells, as layers."""
-
-    def around(unit: UnitMaps, points: Float[Array, "N K S 2"]) -> Array:
-        height, width = unit.shift.shape[:2]
-        cell = jnp.round(points).astype(jnp.int32)
-        x, y = jnp.moveaxis(jnp.clip(cell, 0, jnp.array([width, height]) - 1), -1, 0)
-        branch = jnp.arange(points.shape[1])[:, None]
-        taps = sampled_positions(
-            unit.transform[y, x, branch], unit.shift[y, x, branch]
-        )  # [N, K, S, 9, 2]
-        return (points[..., None, :] + taps).reshape(*points.shape[:2], -1, 2)
-
-    count, layers = units[0].shift.shape[3], {}
-    points = jnp.repeat(cells[:, :, None, None], count, axis=2)
-    for number, unit in reversed(tuple(enumerate(units))):
-        points = jax.vmap(around)(unit, points)
-        layers[f"unit{number}"] = PointLayer(STRIDE * points, STRIDE * cells)
-    return layers
+    cells = cells_at_one(config, arrays["centers"], arrays["kept"])
+    units = {
+        f"unit{i}": jax.tree.map(
+            lambda x: x[: cells.shape[0]], (unit.transform, unit.shift)
+        )
+        for i, unit in enumerate(arrays["units"])
+    }
+    count = config.skeleton.num_keypoints
+    return Explanation(
+        arrays["outputs"], {**layers, **point_layers(units, cells, count)}
+    )
 
 
 def _run(

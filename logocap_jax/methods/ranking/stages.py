@@ -11,6 +11,7 @@ from logocap_jax.geometry import STRIDE
 from logocap_jax.inference import averaging
 from logocap_jax.methods import initial_poses, pose_map
 from logocap_jax.methods.base import Explanation, Stage, Variables, subtree
+from logocap_jax.methods.candidates import cells_at_one, point_layers
 from logocap_jax.methods.ranking.config import RankingConfig
 from logocap_jax.methods.ranking.decoding import decode_stages
 from logocap_jax.methods.ranking.network import RankingNetwork
@@ -157,12 +158,26 @@ def evaluate(
 
 
 def explain(config: RankingConfig, variables: Variables, view: View) -> Explanation:
-    """Find poses as `predict` does, and keep the heatmaps behind them."""
-    arrays = _run(config, variables, view, "outputs", "heatmaps")
+    """Find poses as `predict` does, and keep heatmaps and sampled positions.
+
+    Layers `unit0` and `unit1` hold what the regression head's adaptive convolutions
+    read for each pose, at scale 1: the second the 9 positions around the pose's centre,
+    the first the 9 around each of those. All keypoints share them.
+    """
+    wanted = ("outputs", "heatmaps", "offset_block", "centers", "kept")
+    arrays = _run(config, variables, view, *wanted)
     layers = initial_poses.heatmap_layers(
         arrays["heatmaps"], config.skeleton, config.cells
     )
-    return Explanation({"ranking": arrays["outputs"]["ranking"]}, layers)
+    cells = cells_at_one(config, arrays["centers"], arrays["kept"])
+    cells = jnp.floor(cells * (config.cells.stride / STRIDE))  # of the head
+    units = {
+        f"unit{i}": (transform[: len(cells)], None)
+        for i, transform in enumerate(arrays["offset_block"].transforms)
+    }
+    points = point_layers(units, cells, config.skeleton.num_keypoints)
+    answer = {"ranking": arrays["outputs"]["ranking"]}
+    return Explanation(answer, {**layers, **points})
 
 
 def _run(

@@ -71,9 +71,12 @@ class _Check:
     def run(self) -> list[StageResult]:
         found, noisy = self._dense(1.0), self._dense(rounding_noise)
         self._check_dense(found, noisy)
-        given = found | self._centers(found, noisy, "input")
+        centers = self._centers(found, noisy, "input")
+        given = found | centers
         given |= self._candidates(given, "input")
-        self._poses(given, "input")
+        noisy |= centers
+        noisy |= self._walk(noisy, "candidates")
+        self._poses(given, "input", noisy)
         if (
             set(self._case.heatmaps)
             == set(self._case.pose_maps)
@@ -182,12 +185,13 @@ class _Check:
         self._compare.keypoints("candidates", ours, expected, fed_with=fed_with)
         return found
 
-    def _poses(self, given: Maps, fed_with: str) -> None:
+    def _poses(self, given: Maps, fed_with: str, noisy: Maps | None = None) -> None:
         """Compare all that follows candidates, one thing after the other."""
-        slots = ("valid", "regressed", "center_scores")
-        found = given | self._walk(given, *slots, "regression_scores")
+        slots = ("valid", "regressed", "center_scores", "regression_scores")
+        found = given | self._walk(given, *slots)
+        noisy = found if noisy is None else self._walk(noisy, *slots)
         rows, ties = self._pose_checks.rows(found)
-        self._pose_checks.slots(found, rows, ties, fed_with)
+        self._pose_checks.slots(found, noisy, rows, ties, fed_with)
         found |= self._walk(
             found, "peaks", "peak_values", "absorbed", "absorbed_scores"
         )
@@ -197,7 +201,7 @@ class _Check:
         found |= self._scored(found)
         self._pose_checks.final(found, "ranking", rows, kept, fed_with)
         everything = np.ones_like(kept)
-        self._pose_checks.final(found, "regression", rows, everything, fed_with)
+        self._pose_checks.final(found, "regression", rows, everything, fed_with, noisy)
 
     def _scored(self, found: Maps) -> Maps:
         """The result sets and, with a scorer, what scores them."""

@@ -54,8 +54,14 @@ class PoseChecks:
             return slots, 0
         return slots[order], int(np.sum(order != np.arange(len(order))))
 
-    def slots(self, found: Maps, rows: np.ndarray, ties: int, fed_with: str) -> None:
-        """Compare poses after NMS, and their scores as an answer by themselves."""
+    def slots(
+        self, found: Maps, noisy: Maps, rows: np.ndarray, ties: int, fed_with: str
+    ) -> None:
+        """Compare poses after NMS, and their scores as an answer by themselves.
+
+        Heat values there follow the slope of a heatmap: `noisy` are the arrays from an
+        input that was changed by one rounding step.
+        """
         note = f"{ties} ties" if ties else ""
         ours = np.asarray(found["regressed"])[0][rows]
         self._compare.keypoints(
@@ -72,7 +78,8 @@ class PoseChecks:
         if regression in self._arrays:
             scores = np.asarray(found["regression_scores"])[0][rows]
             expected = self._arrays[regression][..., 2]
-            self._relative(regression, scores, expected, fed_with=fed_with)
+            noise = np.asarray(noisy["regression_scores"])[0][rows]
+            self._relative(regression, scores, expected, fed_with=fed_with, noisy=noise)
 
     def absorption(self, found: Maps, rows: np.ndarray, fed_with: str) -> Mask:
         """Compare candidates and absorbed keypoints; the mask leaves out ties."""
@@ -136,9 +143,18 @@ class PoseChecks:
         return kept
 
     def final(
-        self, found: Maps, name: str, rows: np.ndarray, kept: Mask, fed_with: str
+        self,
+        found: Maps,
+        name: str,
+        rows: np.ndarray,
+        kept: Mask,
+        fed_with: str,
+        noisy: Maps | None = None,
     ) -> None:
-        """Compare a result set in image px; distances count in input px."""
+        """Compare a result set in image px; distances count in input px.
+
+        `noisy`: of regressed poses, as for `slots`.
+        """
         label, suffix = _SETS[name]
         expected = self._arrays.get(f"{label}_keypoints")
         if expected is None:
@@ -148,7 +164,11 @@ class PoseChecks:
         scores = np.asarray(poses.keypoint_scores)[0][rows]
         unit = float(np.sqrt(np.linalg.det(self._arrays["affine"][:, :2])))
         stage = f"{name} keypoints"
-        self._keypoints(stage, points, scores, expected, kept, fed_with, unit=unit)
+        noise = None if noisy is None else np.asarray(noisy["regression_scores"])
+        arguments = (stage, points, scores, expected, kept, fed_with)
+        self._keypoints(
+            *arguments, unit=unit, noisy=None if noise is None else noise[0][rows]
+        )
         whole = kept.all(axis=1) if len(kept) == len(rows) else slice(None)
         arrays = {}
         if "pose_features" in found:
@@ -174,12 +194,19 @@ class PoseChecks:
         fed_with: str,
         note: str = "",
         unit: float = 1.0,
+        noisy: Float[np.ndarray, "n K"] | None = None,
     ) -> None:
         """Compare keypoints and their scores, but for those that a mask leaves out."""
         same_shape = points.shape == expected[..., :2].shape
         if same_shape:
-            points, scores, expected = (
-                array[kept][:, None] for array in (points, scores, expected)
+            points, scores, expected, noise = (
+                array[kept][:, None]
+                for array in (
+                    points,
+                    scores,
+                    expected,
+                    scores if noisy is None else noisy,
+                )
             )
         self._compare.keypoints(
             stage, points, expected, fed_with=fed_with, unit=unit, note=note
@@ -187,5 +214,6 @@ class PoseChecks:
         if not same_shape:
             return
         close = np.abs(points - expected[..., :2]).max(axis=-1) * unit <= _CLOSE
-        found, scores = np.where(close, scores, expected[..., 2]), expected[..., 2]
-        self._relative(f"{stage}: scores", found, scores, fed_with=fed_with)
+        found, noise = (np.where(close, x, expected[..., 2]) for x in (scores, noise))
+        stage, scores = f"{stage}: scores", expected[..., 2]
+        self._relative(stage, found, scores, fed_with=fed_with, noisy=noise)
