@@ -4,6 +4,7 @@ import pathlib
 import jax
 import pytest
 
+from configs import ranking_steps
 from logocap_jax.experiment.run import learning_rate, resolve
 from logocap_jax.experiment.settings import load_config, read_settings
 from logocap_jax.methods.initial_poses import InitialPosesConfig
@@ -63,8 +64,8 @@ def test_a_method_initialises_and_has_a_result(name):
     assert shapes.keys() == {"params", "batch_stats"}
     leaves = jax.tree.leaves(shapes)
     assert {str(leaf.dtype) for leaf in leaves} == {"float32"}
-    expected = "initial" if config.method.name == "center_offset" else "logocap"
-    assert method.answer == expected
+    expected = {"center_offset": "initial"}
+    assert method.answer == expected.get(config.method.name, config.method.name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,6 +114,32 @@ def test_training_is_that_of_the_paper(name):
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "batch", "epochs", "milestones", "least_area"),
+    [
+        ("dekr_w32_coco", 512, 40, 140, (90, 120), 32**2),
+        ("dekr_w48_coco", 640, 40, 140, (90, 120), 32**2),
+        ("dekr_w32_crowdpose", 512, 40, 300, (200, 260), 0),
+        ("dekr_w48_crowdpose", 640, 40, 300, (200, 260), 0),
+        # Its rate falls as the epoch begins.
+        ("ranking_w32_coco", 512, 48, 140, (89, 119), 32**2),
+        ("ranking_w48_coco", 640, 32, 140, (89, 119), 32**2),
+        ("ranking_higher_w48_coco", 640, 32, 140, (89, 119), 32**2),
+    ],
+)
+def test_training_of_a_sibling_is_that_of_its_paper(
+    name, size, batch, epochs, milestones, least_area
+):
+    config = load_config(name)
+    assert config.data.input_size == config.eval.short_side == size
+    assert config.method.heatmap_hidden == config.method.backbone.channels
+    assert config.batch_size == batch
+    assert config.epochs == epochs
+    assert config.lr_milestones == milestones
+    assert config.data.min_center_area == least_area
+    assert config.method.quirks == "reference"
+
+
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_settings_that_configs_leave_out_are_those_of_the_paper(name):
     settings = load_config(name).method.to_dict()
@@ -123,3 +150,19 @@ def test_settings_that_configs_leave_out_are_those_of_the_paper(name):
     assert {key: used[key] for key in expected} == expected
     channels = settings["backbone"]["channels"]
     assert used["heatmap_hidden"] == channels
+
+
+@pytest.mark.parametrize("base", ranking_steps.BASES)
+@pytest.mark.parametrize("step", ranking_steps.STEPS)
+def test_a_step_of_the_ranking_ablation_has_its_settings(step, base):
+    config = load_config(f"ranking_steps:{step},{base}")
+    settings = ranking_steps.STEPS[step].settings
+    assert {key: config.method[key] for key in settings} == settings
+    assert resolve(config).method.answer == "ranking"
+
+
+@pytest.mark.parametrize("choice", ["nothing", "plain,nothing"])
+def test_an_unknown_step_is_refused_in_one_line(choice):
+    with pytest.raises(ValueError, match="expected one of") as error:
+        ranking_steps.get_config(choice)
+    assert "\n" not in str(error.value)

@@ -211,6 +211,8 @@ class Run:
             augmentation=data.augmentation,
             max_people=data.max_people,
             mask_strides=self.inputs.mask_strides,
+            person_size=self.inputs.person_size,
+            min_center_area=data.min_center_area,
             start_step=start_step,
             num_workers=data.num_workers if num_workers is None else num_workers,
             host_index=jax.process_index(),
@@ -229,6 +231,9 @@ class Run:
             max_people=self.settings.data.max_people,
             multiple=self.inputs.multiple,
             mask_strides=self.inputs.mask_strides,
+            person_size=self.inputs.person_size,
+            min_center_area=self.settings.data.min_center_area,
+            scales=self.inputs.scales,
             host_index=jax.process_index(),
             num_hosts=jax.process_count(),
         )

@@ -5,11 +5,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from logocap_jax.methods.base import MapLayer, PatchLayer
+from logocap_jax.evaluation.results import to_image
+from logocap_jax.methods.base import MapLayer, PatchLayer, PointLayer
 from logocap_jax.predictor.poses import Poses
 from logocap_jax.predictor.predictor import Explained
 from logocap_jax.visualization.maps import draw_maps
 from logocap_jax.visualization.patches import Patches, draw_patch_rows
+from logocap_jax.visualization.samples import Samples
 
 # Views of poses; all others are names of layers.
 POSE_VIEWS = ("refined", "initial")
@@ -68,9 +70,15 @@ def draw_views(
             yield name, _draw_patches(pixels, explained, name, labels, film)
 
 
-def patches_of(explained: Explained, name: str, person: int) -> Patches:
-    """The patches of one of the people; their layer's name must be one of patches."""
+def patches_of(explained: Explained, name: str, person: int) -> Patches | Samples:
+    """What a layer holds of one of the people; it must not be one of maps."""
     layer, poses = explained.layers[name], explained.poses
+    if isinstance(layer, PointLayer):
+        points, middle = (
+            to_image(np.asarray(places[person]), explained.input_to_image)
+            for places in (layer.points, layer.middles)
+        )
+        return Samples(points, middle, poses.keypoints[person])
     assert isinstance(layer, PatchLayer)
     return Patches(
         np.asarray(layer.values[person]),

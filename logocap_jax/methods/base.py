@@ -77,6 +77,24 @@ class PatchLayer:
     radius: tuple[float, ...] = dataclasses.field(metadata={"static": True})
 
 
+@typing.no_type_check
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PointLayer:
+    """Places that keypoints of poses were computed from, to draw on the image.
+
+    Attributes:
+      points: input px, in the order of the answer's slots.
+      middles: of the poses, whose features the points lie around, input px.
+    """
+
+    points: Float[Array, "B N K S 2"]
+    middles: Float[Array, "B N 2"]
+
+
+Layer = MapLayer | PatchLayer | PointLayer
+
+
 class Explanation(NamedTuple):
     """A method's answer to a batch, and the maps behind it.
 
@@ -86,7 +104,7 @@ class Explanation(NamedTuple):
     """
 
     outputs: Outputs
-    layers: Mapping[str, MapLayer | PatchLayer]
+    layers: Mapping[str, Layer]
 
 
 @runtime_checkable
@@ -182,13 +200,20 @@ class InputSpec(NamedTuple):
 
     Attributes:
       mask_strides: strides of the loss masks of a batch, input px.
+      person_size: how people are measured for `Batch.size`: `area`, as annotated; `box`
+        (its area); `extent` (squared diagonal of the labelled keypoints' box); `origin`
+        (squared distance of that box's far corner from the image's origin).
       multiple: both sides of an input at test time are multiples of it, px.
       shares_canvases: `predict` takes images smaller than their array.
+      scales: further scales of the input at test time, each warped from the photograph;
+        `multiple` times each is whole.
     """
 
     mask_strides: tuple[int, ...] = (4,)
+    person_size: str = "area"
     multiple: int = 64
     shares_canvases: bool = True
+    scales: tuple[int | float, ...] = ()
 
 
 class Stage(NamedTuple):

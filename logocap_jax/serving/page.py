@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from logocap_jax.methods.base import PatchLayer, PointLayer
 from logocap_jax.serving.callbacks import NOBODY, Callbacks
 from logocap_jax.serving.session import MAX_UPLOAD_BYTES, STATED, TimedPredictor
 
@@ -17,10 +18,12 @@ _CLICK = "; click a person to see the small maps around its keypoints"
 _NO_PATCHES = (
     "These weights keep no small maps around keypoints: there is nothing to click."
 )
-_PATCHES = (
-    "{layer}: around each rough keypoint (ring) a map, brighter where the true one is "
-    "expected; the dot is the refined keypoint."
-)
+_PATCHES = {
+    PatchLayer: "{layer}: around each rough keypoint (ring) a map, brighter where the "
+    "true one is expected; the dot is the refined keypoint.",
+    PointLayer: "{layer}: white dots are the places that a keypoint was computed from, "
+    "around the middle of the person (ring); the colored dot is the keypoint.",
+}
 _CSS = ".logocap-help {opacity: 0.75}"
 
 # A session's photograph is forgotten after this time, s.
@@ -77,9 +80,10 @@ def build_page(predictor: TimedPredictor, folder: Path) -> gr.Blocks:
                 )
         with gr.Column(visible=False) as patches:
             chosen = [gr.Markdown(NOBODY, elem_id="whose")]
-            for layer in predictor.patches:
+            for layer, kind in predictor.patches.items():
                 chosen.append(_patch_image(layer))
-                gr.Markdown(_PATCHES.format(layer=layer), elem_classes="logocap-help")
+                help_text = _PATCHES[kind].format(layer=layer)
+                gr.Markdown(help_text, elem_classes="logocap-help")
 
         # Not preprocessed: Pillow would decode any file, before any limit.
         photo.change(

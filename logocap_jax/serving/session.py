@@ -59,7 +59,7 @@ class TimedPredictor:
 
     Attributes:
       pictures: name on the page -> views of `draw_views`.
-      patches: names of the layers that are drawn person by person.
+      patches: kinds of the layers that are drawn person by person, by name.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -67,7 +67,7 @@ class TimedPredictor:
         layers = predictor.layers.items()
         maps = {name: (name,) for name, kind in layers if kind is MapLayer}
         self.pictures = (_REFINED_POSES if predictor.refines else _POSES) | maps
-        self.patches = tuple(name for name, kind in layers if kind is not MapLayer)
+        self.patches = {name: kind for name, kind in layers if kind is not MapLayer}
         self._predictor = predictor
         self._compiled: set[tuple[int, ...]] = set()
         self._at_work = threading.Lock()

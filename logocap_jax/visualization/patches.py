@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.visualization.canvas import Color, blank, measure_text, write_text
 from logocap_jax.visualization.overlay import side_color
+from logocap_jax.visualization.samples import Samples, draw_samples
 
 _WHITE = (255, 255, 255)
 _BLACK = (0, 0, 0)
@@ -33,7 +34,7 @@ class Patches(NamedTuple):
 
 def draw_patches(
     image: UInt8[np.ndarray, "H W 3"],
-    person: Patches,
+    person: Patches | Samples,
     *,
     skeleton: Skeleton,
     columns: int = 6,
@@ -42,12 +43,16 @@ def draw_patches(
     """Draw a tile of `side` px for each keypoint: the image there, its map over it.
 
     A ring is where the initial keypoint was, a dot in the color of its side the refined
-    one. The brighter, the larger the value; the number is the largest.
+    one. The brighter, the larger the value; the number is the largest. Of `Samples` the
+    tiles are those of `draw_samples`.
 
     Raises:
       ValueError: if there are other than K maps.
     """
-    count = person.values.shape[2]
+    if isinstance(person, Samples):
+        count = len(person.points)
+    else:
+        count = person.values.shape[2]
     if count != skeleton.num_keypoints:
         raise ValueError(
             f"got {count} maps, expected those of the "
@@ -56,7 +61,13 @@ def draw_patches(
     gap = _gap(side)
     sheet = blank(*_sheet_size(count, columns, side))
     for index in range(count):
-        tile = _tile(image, person, skeleton, index, side)
+        color = side_color(skeleton, index)
+        if isinstance(person, Samples):
+            picture = draw_samples(image, person, index, color=color, side=side)
+        else:
+            picture = _draw_patch(image, person, index, color, side)
+        title = _title(skeleton.keypoints[index], side, color)
+        tile = np.concatenate([title, picture])
         row, column = divmod(index, columns)
         y, x = gap + row * (len(tile) + gap), gap + column * (side + gap)
         sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
@@ -66,7 +77,7 @@ def draw_patches(
 def draw_patch_rows(
     overlay: UInt8[np.ndarray, "H W 3"],
     image: UInt8[np.ndarray, "H0 W0 3"],
-    people: Sequence[Patches],
+    people: Sequence[Patches | Samples],
     *,
     labels: Sequence[str],
     skeleton: Skeleton,
@@ -134,11 +145,11 @@ def _letters(side: int) -> int:
     return max(7, side // 13)
 
 
-def _tile(
+def _draw_patch(
     image: UInt8[np.ndarray, "H W 3"],
     person: Patches,
-    skeleton: Skeleton,
     index: int,
+    color: Color,
     side: int,
     *,
     context: float = 1.6,
@@ -166,10 +177,9 @@ def _tile(
     mixed = 0.7 * photo * (1 - opacity) + layer[..., :3] * opacity
     tile = mixed.astype(np.uint8)
     refined = to_tile[:, :2] @ person.refined[index] + to_tile[:, 2]
-    color = side_color(skeleton, index)
     _mark(tile, np.full(2, middle), refined, color)
     _number(tile, f"{values.max():.2f}")
-    return np.concatenate([_title(skeleton.keypoints[index], side, color), tile])
+    return tile
 
 
 def _mark(

@@ -39,8 +39,8 @@ def test_what_lies_outside_changes_nothing(name, images, canvases, fill):
         found = predict(variables, View(canvases, np.array(SIZES, np.int32)))
         for row, image in enumerate(images):
             expected = predict(variables, View(image[None]))
-            for poses, others in zip(found.values(), expected.values(), strict=True):
-                valid = np.asarray(others.valid[0])
+            for set_name, others in expected.items():
+                poses, valid = found[set_name], np.asarray(others.valid[0])
                 assert valid.sum() > 2
                 np.testing.assert_array_equal(poses.valid[row], valid)
                 np.testing.assert_allclose(
@@ -52,6 +52,6 @@ def test_what_lies_outside_changes_nothing(name, images, canvases, fill):
                 height, width = SIZES[row]
                 inside = (expected_points >= 0) & (expected_points < (width, height))
                 inside = inside.all(axis=-1)
-                assert inside.mean() > 0.2
+                assert set_name != method.answer or inside.mean() > 0.2
                 distance = np.abs(distance).max(axis=-1)[inside]
-                assert np.mean(distance > 0.01) < 0.01
+                assert np.sum(distance > 0.01) <= 0.01 * distance.size

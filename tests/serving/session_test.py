@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from logocap_jax.methods.base import PatchLayer
 from logocap_jax.predictor import Poses, Predictor
 from logocap_jax.serving import session
 from logocap_jax.serving.session import (
@@ -87,7 +88,7 @@ def test_a_click_on_a_shown_picture_is_a_point_of_the_photograph(predictor, stat
     width = state.pixels.shape[1]
     point = session.image_point(state, np.array([width - 0.5, 0.0]), 2 * width)
     np.testing.assert_allclose(point, [width / 2 - 0.5, -0.25])
-    assert predictor.patches == ("kam",)
+    assert predictor.patches == {"kam": PatchLayer}
     for person in range(len(state.explained.poses)):
         sheet = session.draw_person(state, "kam", person)
         assert sheet.shape[2] == 3
