@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from data_pipeline.feed import affine
 from logocap_jax.geometry import STRIDE
+from logocap_jax.methods.initial_poses import normalise
 from logocap_jax.methods.pose_map import PoseMapConfig, find_centers
 from logocap_jax.parity.cases import case_name, read_arrays
 from logocap_jax.parity.centers import check_centers
@@ -44,7 +46,7 @@ def pose_map_last(array: np.ndarray) -> np.ndarray:
 COMMON: Layout = {
     "input": Entry("1 3 H W", channels_last),
     "image": Entry("H0 W0 3"),
-    "input_mirror_right_edge": Entry("3 H E", map_last),
+    "input_mirror_right_edge": Entry("3 H1 E", map_last),
     "affine": Entry("2 3", required=True),
     "base_size": Entry("2", required=True),
     "input_sizes": Entry("S 2", required=True),
@@ -69,6 +71,7 @@ class Case(NamedTuple):
       inputs: normalised images `[1, H, W, 3]` by scale.
       heatmaps: averaged, `[1, h, w, K + 1]`, by scale; of those that the case holds.
       pose_maps: averaged, `[1, h, w, K, 2]`, likewise.
+      warped: inputs made from the photograph, if the case holds it.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Case(NamedTuple):
     inputs: dict[float, np.ndarray]
     heatmaps: dict[float, np.ndarray]
     pose_maps: dict[float, np.ndarray]
+    warped: Mapping[float, np.ndarray] = {}
 
     @property
     def to_image(self) -> Float[np.ndarray, "1 2 3"]:
@@ -130,17 +134,19 @@ def read_case(
             dict(zip(map(tuple, sizes.tolist()), scales, strict=True))
             for sizes in (pixels, pixels // stride)
         )
-        inputs = _by_size(arrays, _INPUT, 4, by_size, channels_last)
+        given = _by_size(arrays, _INPUT, 4, by_size, channels_last)
+        warped = _warp_image(arrays, by_size)
+        inputs = {**warped, **given}
         if set(inputs) != set(scales):
             raise ValueError(
-                f"got inputs at scales {sorted(inputs)}, expected `input*` of each of "
-                f"{converted['input_sizes'].tolist()}"
+                f"got inputs at scales {sorted(inputs)}, expected `image`, or `input*` "
+                f"of each of {converted['input_sizes'].tolist()}"
             )
         maps = (
             _by_size(arrays, rf"{name}(_\w+)?", 3, cells, convert)
             for name, convert in _MAPS.items()
         )
-        return Case(case_name(path), converted, scales, inputs, *maps)
+        return Case(case_name(path), converted, scales, inputs, *maps, warped)
 
 
 def _find_scales(arrays: Arrays) -> tuple[float, ...]:
@@ -152,6 +158,34 @@ def _find_scales(arrays: Arrays) -> tuple[float, ...]:
             f"different scales, largest first, {base.tolist()} among them"
         )
     return scales
+
+
+def _warp_image(
+    arrays: Arrays, sizes: Mapping[tuple[int, ...], float]
+) -> dict[float, np.ndarray]:
+    """The network's inputs from the photograph (specification, 1), if it is there."""
+    image = arrays.get("image")
+    if image is None:
+        return {}
+    if image.dtype != np.uint8:
+        raise ValueError(f"'image': got {image.dtype}, expected uint8")
+    inputs = {}
+    for (height, width), scale in sizes.items():
+        transform = affine.eval_affine(
+            (image.shape[1], image.shape[0]), (width, height)
+        )
+        pixels = affine.warp_image(image, transform, size=(width, height))
+        inputs[scale] = np.asarray(normalise(jnp.asarray(pixels)[None]))
+    return inputs
+
+
+def check_inputs(compare: Comparison, case: Case) -> None:
+    """Compare the inputs that are made from the photograph."""
+    for scale, image in case.warped.items():
+        name = "input" if scale == 1 else f"input, scale {scale:g}"
+        compare.absolute(
+            name, image, case.inputs[scale], tolerance=1e-6, fed_with="image"
+        )
 
 
 def _by_size(

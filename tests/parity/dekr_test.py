@@ -171,6 +171,18 @@ def case_arrays(model):
     return {**arrays, "center_threshold": np.float64(1e-3), "flip_test": np.False_}
 
 
+def test_inputs_are_made_from_the_photograph(model, case_arrays):
+    *_, folder = model
+    image = np.random.default_rng(2).integers(0, 255, (32, 64, 3), np.uint8)
+    path = folder / "infer_1.npz"
+    np.savez(path, **case_arrays, image=image)
+    (results,) = run_cases(folder)
+    path.unlink()
+    assert (results[0].stage, results[0].fed_with) == ("input", "image")
+    assert not results[0].passed  # the case has drawn inputs
+    assert all(result.passed for result in results[1:])
+
+
 def test_a_case_without_an_input_is_refused(model, case_arrays):
     *_, folder = model
     path = folder / "infer_1.npz"

@@ -19,6 +19,7 @@ from logocap_jax.parity.layout import Entry, Layout, channels_last
 from logocap_jax.parity.pose_map_cases import (
     Case,
     check_all_centers,
+    check_inputs,
     map_last,
     pad_slots,
     read_case,
@@ -30,9 +31,9 @@ from logocap_jax.structures import Poses
 from logocap_jax.weights.containers import errors_naming
 
 LAYOUT: Layout = {
-    "heatmaps_raw": Entry("R K1 h w", channels_last),
-    "heatmap_in": Entry("C h w", map_last),
-    "heatmap_block": Entry("C h w", map_last),
+    "heatmaps_raw": Entry("R K1 h1 w1", channels_last),
+    "heatmap_in": Entry("C h1 w1", map_last),
+    "heatmap_block": Entry("C h1 w1", map_last),
     "pose_heat_score": Entry("n", required=True),
     "nms_keep": Entry("m", required=True),
     "poses_nms": Entry("f K 3", required=True),
@@ -85,7 +86,7 @@ def check_inference(
 def _unit_layout(config: DekrConfig) -> Layout:
     """The arrays of any adaptive unit that a case may hold."""
     return {
-        f"kpt{k}_block{unit}_{name}": Entry(f"{channels} h w", map_last)
+        f"kpt{k}_block{unit}_{name}": Entry(f"{channels} h1 w1", map_last)
         for k in range(config.skeleton.num_keypoints)
         for unit in range(UNITS)
         for name, (_, channels) in _UNIT.items()
@@ -103,6 +104,7 @@ class _Check:
         self._walk = StageWalker(make_stages(config), variables)
 
     def run(self) -> list[StageResult]:
+        check_inputs(self._compare, self._case)
         found, noisy = self._dense(1.0), self._dense(rounding_noise)
         self._check_dense(found, noisy)
         centers = self._centers(found, noisy, "input")
@@ -138,13 +140,8 @@ class _Check:
         """Compare the arrays of the network, and the averaged ones."""
         edge = "input_mirror_right_edge"
         if edge in self._arrays and self._config.flip_test:
-            width = self._arrays[edge].shape[2]
-            self._relative(
-                "mirror image, right edge",
-                found["inputs"][1:, :, -width:],
-                self._arrays[edge],
-                "input",
-            )
+            ours = found["inputs"][1:, :, -self._arrays[edge].shape[2] :]
+            self._raw(edge, ours)
         for name, stage in (
             ("heatmaps_raw", "heatmaps_raw"),
             ("heatmap_in", "heatmap_input"),
@@ -152,8 +149,7 @@ class _Check:
         ):
             if name in self._arrays:
                 rows = slice(len(self._arrays[name]))
-                arrays = (found[stage][rows], self._arrays[name])
-                self._relative(name, *arrays, "input", noisy[stage][rows])
+                self._raw(name, found[stage][rows], noisy[stage][rows])
         self._check_units(found, noisy)
         for which, (label, expected) in enumerate(
             (("heatmaps", self._case.heatmaps), ("pose map", self._case.pose_maps))
@@ -175,7 +171,13 @@ class _Check:
                 self._branch(getattr(maps["units"][unit], _UNIT[field][0]), k)
                 for maps in (found, noisy)
             )
-            self._relative(name, ours, self._arrays[name], "input", theirs)
+            self._raw(name, ours, theirs)
+
+    def _raw(self, name: str, ours: Any, noisy: Any = None) -> None:
+        """Compare an array that of several scales is known at scale 1 alone."""
+        expected = self._arrays[name]
+        if len(self._case.scales) == 1 or ours.shape == expected.shape:
+            self._relative(name, ours, expected, "input", noisy)
 
     def _branch(self, array: Any, k: int) -> np.ndarray:
         """The image's array of one branch, `[1, h, w, C]`."""

@@ -16,6 +16,7 @@ from logocap_jax.parity.layout import Layout
 from logocap_jax.parity.pose_map_cases import (
     Case,
     check_all_centers,
+    check_inputs,
     pad_slots,
     read_case,
     test_options,
@@ -69,6 +70,7 @@ class _Check:
         self._walk = StageWalker(make_stages(config), variables)
 
     def run(self) -> list[StageResult]:
+        check_inputs(self._compare, self._case)
         found, noisy = self._dense(1.0), self._dense(rounding_noise)
         self._check_dense(found, noisy)
         centers = self._centers(found, noisy, "input")
