@@ -142,11 +142,13 @@ def read_case(
                 f"got inputs at scales {sorted(inputs)}, expected `image`, or `input*` "
                 f"of each of {converted['input_sizes'].tolist()}"
             )
-        maps = (
+        heatmaps, pose_maps = (
             _by_size(arrays, rf"{name}(_\w+)?", 3, cells, convert)
             for name, convert in _MAPS.items()
         )
-        return Case(case_name(path), converted, scales, inputs, *maps, warped)
+        return Case(
+            case_name(path), converted, scales, inputs, heatmaps, pose_maps, warped
+        )
 
 
 def _find_scales(arrays: Arrays) -> tuple[float, ...]:
