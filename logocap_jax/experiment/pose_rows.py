@@ -119,7 +119,12 @@ def _variables_of(method: Method, variables: Variables) -> Variables:
 def _find(
     run: Run, finder: Method, variables: Variables, stop: StopRequest
 ) -> PoseRows | None:
-    finding = dataclasses.replace(run, method=finder, eval_source=run.train_source)
+    finding = dataclasses.replace(
+        run,
+        method=finder,
+        eval_source=run.train_source,
+        inputs=run.inputs._replace(scales=()),
+    )
     with as_data_error():
         truth = finding.truth()
     evaluator = make_evaluator(finder, run.mesh)

@@ -80,7 +80,7 @@ class PoseMapConfig:
     test_scales: tuple[int | float, ...] = dataclasses.field(
         default=(1.0,), metadata=TEST_TIME
     )
-    scorer: bool = dataclasses.field(default=False, metadata=TEST_TIME)
+    scorer: bool = False
     quirks: str = "reference"
     dtype: str = "float32"
 

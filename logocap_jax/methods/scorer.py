@@ -83,7 +83,6 @@ def fresh_scorer(variables: Variables, config: ScorerConfig, key: Array) -> Vari
     """Add a scorer to fresh variables, if the settings ask for one."""
     if not config.scorer:
         return variables
-    check_sticks(config.skeleton)
     features = jnp.zeros((1, num_pose_features(config.skeleton)))
     scorer = Scorer().init(key, features)["params"]
     return {**variables, "params": {**variables["params"], "scorer": scorer}}
@@ -190,9 +189,13 @@ def train_stages(
       loss: that of `main`, which leaves the scorer as it is.
       make: builds the method.
       finding: further settings to find the poses with that the scorer learns from.
+
+    Raises:
+      ValueError: if the skeleton has no sticks.
     """
     if not config.scorer:
         return {}
+    check_sticks(config.skeleton)
     finder = make(dataclasses.replace(config, scorer=False, **finding))
     return {
         "main": TrainStage(loss, ("dense",)),

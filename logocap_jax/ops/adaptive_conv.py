@@ -68,7 +68,8 @@ def adaptive_convolution(
       dilation: of the fixed ring that transform and shift are added to.
       zero_at_border: derivatives with respect to a position at exactly -1 are 0.
     """
-    rules = _Rules(*x.shape[1:3], dilation, zero_at_border)
+    height, width = x.shape[1:3]
+    rules = _Rules(height, width, dilation, zero_at_border)
     return _convolve(rules, x, kernel, transform, shift)
 
 
@@ -165,15 +166,20 @@ def _arrange_frames(
     matrix = jnp.transpose(transform, (4, 5, 3, 0, 1, 2))
     vector = None if shift is None else jnp.transpose(shift, (4, 3, 0, 1, 2))
     frame = _frame(matrix, vector, rules.dilation)  # [3 2 G B h w]
-    pixels = jnp.mgrid[:height, :width].astype(frame.dtype)
-    frame = frame.at[0].add(pixels[:, None, None])
-    rows = max(n for n in range(1, height + 1) if _is_block(n, height, width))
-    frame = frame.reshape(3, 2, groups, batch, -1, rows * width)
+    places = (jnp.arange(side, dtype=frame.dtype) for side in (height, width))
+    pixels = jnp.stack(jnp.meshgrid(*places, indexing="ij"))
+    frame = jnp.concatenate([frame[:1] + pixels[:, None, None], frame[1:]])
+    rows = _rows_of_block(height, width)
+    frame = frame.reshape(3, 2, groups, batch, height // rows, rows * width)
     return jnp.transpose(frame, (2, 3, 4, 0, 1, 5))
 
 
-def _is_block(rows: int, height: int, width: int) -> bool:
-    return height % rows == 0 and (rows == 1 or rows * width <= _BLOCK)
+def _rows_of_block(height: int, width: int) -> int:
+    """As many rows as divide the map evenly and fit a block; at least one."""
+    if not isinstance(height * width, int):  # of an exported program of any size
+        return 1
+    most = max(_BLOCK // width, 1)
+    return max(n for n in range(1, height + 1) if height % n == 0 and n <= most)
 
 
 def _convolve_image(
@@ -242,7 +248,8 @@ class _Samples(NamedTuple):
 
 
 def _locate(rules: _Rules, position: Float[Array, "2 n"]) -> _Samples:
-    size = jnp.asarray([[rules.height], [rules.width]], position.dtype)
+    sides = (rules.height, rules.width)
+    size = jnp.stack([jnp.asarray(side, position.dtype) for side in sides])[:, None]
     before = position <= -1 if rules.zero_at_border else position < -1
     outside = jnp.any(before | (position >= size), axis=0)
     position = jnp.where(outside, size, position)  # there are only zeros
@@ -266,7 +273,9 @@ def _read(samples: _Samples, rows: Float[Array, "R c"]) -> list[Float[Array, "n 
 def _blend(samples: _Samples, near: list[Array], dtype: Any) -> Float[Array, "n c"]:
     """Samples, apart from the product that reads each of them many times."""
     pairs = zip(samples.weights, near, strict=True)
-    sample = sum(weight[:, None] * values for weight, values in pairs)
+    sample = functools.reduce(
+        jnp.add, [weight[:, None] * values for weight, values in pairs]
+    )
     return lax.optimization_barrier(sample.astype(dtype))
 
 

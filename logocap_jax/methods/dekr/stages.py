@@ -163,14 +163,14 @@ def _score_centers(
 ) -> tuple[Array]:
     """Bring the values of other scales to those of scale 1 (specification, 13)."""
     scales = sorted({1.0, *config.other_scales}, reverse=True)
-    shape = (len(values), len(scales), config.num_slots)
+    shape = (values.shape[0], len(scales), config.num_slots)
     values, valid = values.reshape(shape), valid.reshape(shape)
     largest = jnp.max(jnp.where(valid, values, 0), axis=-1, keepdims=True)
     largest = jnp.where(largest > 0, largest, 1)
     base = scales.index(1.0)
     other = values / largest * largest[:, base : base + 1] * config.factor
     at_one = jnp.arange(len(scales))[:, None] == base
-    return (jnp.where(at_one, values, other).reshape(len(values), -1),)
+    return (jnp.where(at_one, values, other).reshape(values.shape[0], -1),)
 
 
 def _fuse(
@@ -197,7 +197,7 @@ def _read_heat(
 ) -> tuple[Array]:
     """The fused heatmaps at each keypoint, rounded down (reference behaviour)."""
     limits = jnp.asarray(heatmaps.shape[1:3]) * STRIDE if sizes is None else sizes
-    last = jnp.broadcast_to(limits, (len(heatmaps), 2))[:, None, None, ::-1] - 1
+    last = jnp.broadcast_to(limits, (heatmaps.shape[0], 2))[:, None, None, ::-1] - 1
     pixels = jnp.clip(jnp.floor(candidates), 0, last)
 
     def read(maps: Array, pixels: Array, size: Array | None, scale: float) -> Array:
@@ -326,7 +326,7 @@ def explain(config: DekrConfig, variables: Variables, view: View) -> Explanation
     cells = cells_at_one(config, arrays["centers"], arrays["kept"])
     units = {
         f"unit{i}": jax.tree.map(
-            lambda x: x[: len(cells)], (unit.transform, unit.shift)
+            lambda x: x[: cells.shape[0]], (unit.transform, unit.shift)
         )
         for i, unit in enumerate(arrays["units"])
     }
