@@ -133,12 +133,14 @@ class PoseChecks:
         if ours.shape != expected[..., :2].shape:
             self._compare.keypoints("refined", ours, expected, fed_with=fed_with)
             return np.zeros_like(kept)
-        differs = np.abs(ours - expected[..., :2]).max(axis=-1) > _MET
+        scores = np.asarray(found["refined_scores"])[0][rows]
+        error = np.abs(scores - expected[..., 2])
+        differs = error > _TOLERANCE * np.abs(expected[..., 2]).max(initial=0)
+        differs |= np.abs(ours - expected[..., :2]).max(axis=-1) > _MET
         moved = np.linalg.norm(expected[..., :2] - start[..., :2], axis=-1)
         elsewhere = kept & differs & (moved > _NEAR)
         kept = kept & ~elsewhere
         note = f"{elsewhere.sum()} ill-posed fits" if elsewhere.any() else ""
-        scores = np.asarray(found["refined_scores"])[0][rows]
         self._keypoints("refined", ours, scores, expected, kept, fed_with, note)
         return kept
 
