@@ -36,15 +36,15 @@ class Fit(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The pixels around a middle, one row each.
+    """The pixels around a middle.
 
     Attributes:
-      places: `(row, column)` of each, from the middle.
+      places: rows and columns, from the middle.
       values: of each.
       inside: pixels to fit; the others are beyond the map's border.
     """
 
-    places: Float[Array, "M 2"]
+    places: Float[Array, "2 M"]
     values: Float[Array, " M"]
     inside: Bool[Array, " M"]
 
@@ -116,10 +116,9 @@ def _read_window(
         number = (row - origin[0]) * columns + column - origin[1]
         rows = jnp.maximum(rows, 1)  # none: no pixel is inside
         row, column = origin[0] + number // rows, origin[1] + number % rows
-    places = jnp.stack(jnp.broadcast_arrays(row, column), axis=-1) - pixel
-    return Window(
-        places.reshape(-1, 2).astype(jnp.float32), values.ravel(), inside.ravel()
-    )
+    places = jnp.stack(jnp.broadcast_arrays(row, column)).reshape(2, -1)
+    places = (places - pixel[:, None]).astype(jnp.float32)
+    return Window(places, values.ravel(), inside.ravel())
 
 
 # Count, parameter, its bounds, step, how much it is too long, end of the search.
@@ -184,7 +183,7 @@ def _minimise(
 def _step(window: Window, shift: Float[Array, "4"], state: _State) -> _State:
     """One trial step: MINPACK's inner loop, with the outer's work when it is due."""
     residual, slopes = _linearise(window, state.parameters)
-    norms = _norm(slopes, axis=0)
+    norms = _norm(slopes, axis=1)
     first = ~jnp.any(state.diag > 0)
     diag = jnp.maximum(state.diag, jnp.where(first & (norms == 0), 1, norms))
     diag = jnp.where(state.fresh, diag, state.diag)
@@ -232,19 +231,16 @@ def _step(window: Window, shift: Float[Array, "4"], state: _State) -> _State:
 
 def _linearise(
     window: Window, parameters: Float[Array, "4"]
-) -> tuple[Float[Array, " M"], Float[Array, "M 4"]]:
+) -> tuple[Float[Array, " M"], Float[Array, "4 M"]]:
     """Residuals of the model, and their derivatives."""
     amplitude, center, sd = parameters[0], parameters[1:3], parameters[3]
-    offset = window.places - center
-    square = jnp.sum(offset**2, axis=-1)
+    offset = window.places - center[:, None]
+    square = jnp.sum(offset**2, axis=0)
     bell = jnp.exp(-square / (2 * sd**2))
-    slope = (amplitude * bell / sd**2)[:, None]
-    slopes = jnp.concatenate(
-        [bell[:, None], slope * offset, slope * square[:, None] / sd], axis=-1
-    )
+    slope = amplitude * bell / sd**2
+    slopes = jnp.stack([bell, *(slope * offset), slope * square / sd])
     residual = amplitude * bell - window.values
-    inside = window.inside
-    return jnp.where(inside, residual, 0), jnp.where(inside[:, None], slopes, 0)
+    return jnp.where(window.inside, residual, 0), jnp.where(window.inside, slopes, 0)
 
 
 def _model_change(
@@ -255,10 +251,11 @@ def _model_change(
     As the difference of two models in float32 it would be noise long before a fit ends.
     """
     amplitude, center, sd = parameters[0], parameters[1:3], parameters[3]
-    offset, new_sd = window.places - center, sd + move[3]
-    square = jnp.sum(offset**2, axis=-1)
+    offset, new_sd = window.places - center[:, None], sd + move[3]
+    square = jnp.sum(offset**2, axis=0)
     exponent = square / (2 * sd**2)
-    growth = jnp.sum(move[1:3] * (move[1:3] - 2 * offset), axis=-1) / (2 * new_sd**2)
+    step = move[1:3, None]
+    growth = jnp.sum(step * (step - 2 * offset), axis=0) / (2 * new_sd**2)
     growth -= exponent * move[3] * (sd + new_sd) / new_sd**2
     near = jnp.abs(growth) < 1
     small = jnp.expm1(-jnp.where(near, growth, 0)) * (amplitude + move[0]) + move[0]
@@ -323,7 +320,7 @@ def _bounded_step(
     def search(state: _Search) -> _Search:
         count, par, lower, upper, _, before, _ = state
         par = jnp.where(par == 0, jnp.maximum(_DWARF, 0.001 * upper), par)
-        damped = jnp.concatenate([triangle, jnp.diag(jnp.sqrt(par) * diag)])
+        damped = jnp.concatenate([triangle.T, jnp.diag(jnp.sqrt(par) * diag)], axis=1)
         both = _triangle(damped, jnp.concatenate([target, jnp.zeros(4)]))
         move, over, newton = excess(*both)
         done = jnp.abs(over) <= 0.1 * delta
@@ -347,18 +344,17 @@ def _norm(values: Array, axis: int | None = None) -> Array:
 
 
 def _triangle(
-    matrix: Float[Array, "M 4"], target: Float[Array, " M"]
+    columns: Float[Array, "4 M"], target: Float[Array, " M"]
 ) -> tuple[Float[Array, "4 4"], Float[Array, "4"]]:
-    """QR by modified Gram-Schmidt: `R` and `Q^T target`."""
-    columns = jnp.concatenate([matrix, target[:, None]], axis=1)
-    rows = []
+    """QR by modified Gram-Schmidt: `R` and `Q^T target` of a matrix's columns."""
+    columns = jnp.concatenate([columns, target[None]])
+    rows, place = [], jnp.arange(5)
     for i in range(4):
-        length = _norm(columns[:, i])
-        direction = columns[:, i] / jnp.where(length > 0, length, 1)
-        row = jnp.sum(direction[:, None] * columns, axis=0)
-        place = jnp.arange(5)
+        length = _norm(columns[i])
+        direction = columns[i] / jnp.where(length > 0, length, 1)
+        row = jnp.sum(direction * columns, axis=1)
         row = jnp.where(place == i, length, jnp.where(place < i, 0, row))
-        columns = columns - direction[:, None] * row
+        columns = columns - row[:, None] * direction
         rows.append(row)
     result = jnp.stack(rows)
     return result[:, :4], result[:, 4]

@@ -133,12 +133,14 @@ class PoseChecks:
         if ours.shape != expected[..., :2].shape:
             self._compare.keypoints("refined", ours, expected, fed_with=fed_with)
             return np.zeros_like(kept)
-        differs = np.abs(ours - expected[..., :2]).max(axis=-1) > _MET
+        scores = np.asarray(found["refined_scores"])[0][rows]
+        error = np.abs(scores - expected[..., 2])
+        differs = error > _TOLERANCE * np.abs(expected[..., 2]).max(initial=0)
+        differs |= np.abs(ours - expected[..., :2]).max(axis=-1) > _MET
         moved = np.linalg.norm(expected[..., :2] - start[..., :2], axis=-1)
         elsewhere = kept & differs & (moved > _NEAR)
         kept = kept & ~elsewhere
         note = f"{elsewhere.sum()} ill-posed fits" if elsewhere.any() else ""
-        scores = np.asarray(found["refined_scores"])[0][rows]
         self._keypoints("refined", ours, scores, expected, kept, fed_with, note)
         return kept
 
@@ -164,24 +166,34 @@ class PoseChecks:
         scores = np.asarray(poses.keypoint_scores)[0][rows]
         unit = float(np.sqrt(np.linalg.det(self._arrays["affine"][:, :2])))
         stage = f"{name} keypoints"
-        noise = None if noisy is None else np.asarray(noisy["regression_scores"])
+        noise = scores
+        if noisy is not None:
+            noise = np.asarray(noisy["regression_scores"])[0][rows]
         arguments = (stage, points, scores, expected, kept, fed_with)
-        self._keypoints(
-            *arguments, unit=unit, noisy=None if noise is None else noise[0][rows]
-        )
+        self._keypoints(*arguments, unit=unit, noisy=noise)
         whole = kept.all(axis=1) if len(kept) == len(rows) else slice(None)
         arrays = {}
         if "pose_features" in found:
-            arrays[f"{label}_scores"] = poses.scores
             arrays[f"rescore_feature{suffix}"] = found["pose_features"][name]
             arrays[f"predicted_oks{suffix}"] = found["predicted_oks"][name]
+            arrays[f"{label}_scores"] = poses.scores
         else:
             arrays[f"{label}_scores_before"] = poses.scores
+        # A pose's score changes as the mean of its keypoints' does.
+        mean = scores.mean(axis=-1)
+        growth = np.divide(
+            noise.mean(-1), mean, out=np.ones_like(mean), where=mean != 0
+        )
         for array, ours in arrays.items():
             if array in self._arrays:
-                ours = np.asarray(ours)[0][rows][whole]
+                values = np.asarray(ours)[0][rows]
+                change = growth if ours is poses.scores else 1
                 self._relative(
-                    array, ours, self._arrays[array][whole], fed_with=fed_with
+                    array,
+                    values[whole],
+                    self._arrays[array][whole],
+                    fed_with=fed_with,
+                    noisy=(values * change)[whole],
                 )
 
     def _keypoints(
