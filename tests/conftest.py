@@ -48,12 +48,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in LONG)
 
 
+def pytest_collection_finish() -> None:
+    """Keep the modules that are imported now out of each later search for garbage."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def bounded_memory() -> Iterator[None]:
     """Forget a module's programs in memory; those of all tests need over 6 GiB."""
     yield
     jax.clear_caches()
     gc.collect()
+    gc.freeze()  # What outlives a module is not looked through again.
     if sys.platform == "linux":
         # What is freed in small pieces glibc keeps otherwise.
         ctypes.CDLL(None).malloc_trim(0)

@@ -38,6 +38,7 @@ def check_data_parallel(content, *, same=("bytes", "count")):
     assert 1 < sums["bytes"] / content["expected_collectives"] < 1.1
 
 
+@pytest.mark.slow
 def test_step_on_eight_cpu_devices_sums_gradients_and_statistics_only(tmp_path):
     out = tmp_path / "plan.json"
     options = ["--set", "batch_size=16", "--set", "method.flip_test=True"]

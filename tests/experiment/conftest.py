@@ -7,12 +7,16 @@ from typing import NamedTuple
 
 import jax
 import jax.monitoring
+import numpy as np
 import pytest
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from data_pipeline.drawn import write_drawn_dataset
+from logocap_jax.experiment import run as run_module
 from logocap_jax.experiment.settings import change_method
 from logocap_jax.methods import METHODS
+from logocap_jax.sharding import make_mesh
 from tests.runs import train_from_config
 
 TINY_CONFIG = pathlib.Path(__file__).parents[1] / "tiny_config.py"
@@ -58,6 +62,15 @@ def quick_run(quick_config, tmp_path_factory) -> pathlib.Path:
     return workdir
 
 
+@pytest.fixture(scope="module")
+def one_device() -> Iterator[None]:
+    """Runs on one device, whose programs are compiled faster than those of eight."""
+    mesh = Mesh(np.asarray(jax.devices()[:1]), ("data",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "make_mesh", lambda: mesh)
+        yield
+
+
 class Run(NamedTuple):
     """A finished run.
 
@@ -94,7 +107,7 @@ class _Recorder(logging.Handler):
 
 @pytest.fixture(scope="session")
 def finished_run(tiny_config, tmp_path_factory) -> Run:
-    """Two epochs of two steps, each followed by an evaluation."""
+    """Two epochs of two steps on eight devices, each followed by an evaluation."""
     run = Run(tmp_path_factory.mktemp("run") / "run", [], [])
     recorder = _Recorder(run)
     logger = logging.getLogger("logocap_jax")
@@ -103,7 +116,9 @@ def finished_run(tiny_config, tmp_path_factory) -> Run:
     logger.addHandler(recorder)
     jax.monitoring.register_event_duration_secs_listener(recorder.on_event)
     try:
-        train_from_config(tiny_config, run.workdir)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run_module, "make_mesh", make_mesh)
+            train_from_config(tiny_config, run.workdir)
     finally:
         jax.monitoring.unregister_event_duration_listener(recorder.on_event)
         logger.removeHandler(recorder)

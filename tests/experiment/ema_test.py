@@ -14,6 +14,8 @@ from logocap_jax.weights.settings import build_fitting, load_settings
 from logocap_jax.weights.trees import flatten
 from tests.runs import evaluate_from_config, train_from_config
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 
 @pytest.fixture(scope="module")
 def averaged_config(quick_config):

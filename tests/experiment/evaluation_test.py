@@ -11,11 +11,15 @@ from pycocotools.coco import COCO
 from data_pipeline.prepare.dataset import prepare_coco
 from logocap_jax import skeletons
 from logocap_jax.evaluation.coco import METRICS, evaluate_coco
+from logocap_jax.experiment import run
 from logocap_jax.experiment.evaluation import submit_test_dev
 from logocap_jax.experiment.run import resolve
 from logocap_jax.experiment.settings import change_method
+from logocap_jax.sharding import make_mesh
 from logocap_jax.weights.files import save_safetensors, save_variables
 from tests.runs import evaluate_from_config, train_from_config
+
+pytestmark = pytest.mark.usefixtures("one_device")
 
 
 def evaluate(config, out, *, workdir=None, weights=None, **changes):
@@ -198,7 +202,8 @@ def test_a_folder_without_a_run_is_refused_and_left_alone(config, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_batch_that_devices_do_not_divide_is_refused(config, tmp_path):
+def test_a_batch_that_devices_do_not_divide_is_refused(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "make_mesh", make_mesh)
     config.eval.batch_size = 6
     with pytest.raises(ValueError, match=r"got eval\.batch_size=6, which 8 devices"):
         evaluate(config, tmp_path / "out", workdir=tmp_path)

@@ -2,11 +2,14 @@ import copy
 
 import jax
 import numpy as np
+import pytest
 
 from logocap_jax.experiment.run import resolve
 from logocap_jax.weights.files import save_safetensors, save_torch
 from logocap_jax.weights.trees import flatten
 from tests.runs import restore_last, train_from_config
+
+pytestmark = pytest.mark.usefixtures("one_device")
 
 
 def moved(config):

@@ -26,6 +26,8 @@ from logocap_jax.weights.files import save_safetensors
 from logocap_jax.weights.settings import build_fitting, config_of, load_settings
 from tests.runs import evaluate_from_config, restore_last, train_from_config
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 NAMES = ("nose", "left_ear", "right_ear", "rump", "tail")
 
 

@@ -16,6 +16,8 @@ from logocap_jax.media.films import Film, FilmWriter
 from logocap_jax.weights.files import load_variables, save_torch
 from tests.runs import evaluate_from_config
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 
 def predict(*arguments):
     return cli.main(["predict", *map(str, arguments)])

@@ -9,6 +9,8 @@ import pytest
 from logocap_jax.cli.eval import parse_thresholds
 from tests.runs import evaluate_from_config, train_from_config
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 
 @pytest.fixture(scope="module")
 def lay_out(shared_dir, tmp_path_factory):

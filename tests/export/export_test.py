@@ -117,6 +117,7 @@ def test_an_image_of_another_shape_lies_in_the_middle(from_export, predictor, im
     )
 
 
+@pytest.mark.slow
 def test_any_process_can_run_an_export(full, from_export, images, expected, tmp_path):
     inputs = [from_export.prepare(image) for image in images]
     pixels = np.stack([given.pixels for given in inputs])

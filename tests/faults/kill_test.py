@@ -14,6 +14,7 @@ KILL, STOP = signal.SIGKILL, signal.SIGTERM
 SHARED_MEMORY = pathlib.Path("/dev/shm")
 
 
+@pytest.mark.slow
 @pytest.mark.row("R3")
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
     start, outcome, tmp_path, record_property

@@ -36,14 +36,24 @@ def _change(path, name, change):
 
 @pytest.fixture(scope="module")
 def report(parity_dir, tmp_path_factory):
-    """One run over an image and a training step."""
+    """One run over an image."""
     root = tmp_path_factory.mktemp("parity")
-    folder = _copy(parity_dir, root / "tiny", IMAGE, "train_step_a")
-    return _run(folder, root)
+    return _run(_copy(parity_dir, root / "tiny", IMAGE), root)
 
 
-def test_image_and_training_step_pass(report):
-    code, content = report
+@pytest.fixture(scope="module")
+def training_report(parity_dir, tmp_path_factory):
+    """One run over a training step."""
+    root = tmp_path_factory.mktemp("parity")
+    return _run(_copy(parity_dir, root / "tiny", "train_step_a"), root)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["report", pytest.param("training_report", marks=pytest.mark.slow)],
+)
+def test_image_and_training_step_pass(request, name):
+    code, content = request.getfixturevalue(name)
     assert code == 0
     assert content["passed"] is True
     assert content["first_failure"] is None
@@ -77,12 +87,19 @@ def test_report_holds_every_stage_end_to_end_and_alone(report):
     }
 
 
-def test_trained_weights_are_held_against_the_plain_tolerances(report):
-    assert not any("noise" in result["tolerance"] for result in report[1]["results"])
+@pytest.mark.parametrize(
+    "name",
+    ["report", pytest.param("training_report", marks=pytest.mark.slow)],
+)
+def test_trained_weights_are_held_against_the_plain_tolerances(request, name):
+    results = request.getfixturevalue(name)[1]["results"]
+    assert not any("noise" in result["tolerance"] for result in results)
 
 
-def test_gradient_of_every_parameter_is_compared(report):
-    (worst,) = (r for r in report[1]["results"] if r["stage"] == "gradients, worst")
+@pytest.mark.slow
+def test_gradient_of_every_parameter_is_compared(training_report):
+    results = training_report[1]["results"]
+    (worst,) = (r for r in results if r["stage"] == "gradients, worst")
     assert worst["shape"] == [418]
     # The reference's own float noise: 2e-3 in the worst case.
     assert worst["relative_error"] < 5e-3
@@ -100,7 +117,7 @@ def test_gradient_of_every_parameter_is_compared(report):
             "centers",
             marks=pytest.mark.slow,
         ),
-        ("kam_raw", lambda a: a + 1e-4, "KAM"),
+        pytest.param("kam_raw", lambda a: a + 1e-4, "KAM", marks=pytest.mark.slow),
         ("final_scores", lambda a: a[:-1] * 1.001, "'final_scores': got shape"),
     ],
 )

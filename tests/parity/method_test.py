@@ -90,7 +90,9 @@ def loss():
     return jax.jit(make_logocap(CONFIG).loss)
 
 
-@pytest.mark.parametrize("name", ["train_step_a", "train_step_b"])
+@pytest.mark.parametrize(
+    "name", ["train_step_a", pytest.param("train_step_b", marks=pytest.mark.slow)]
+)
 def test_losses_of_the_first_step_are_the_references(name, loss, variables, parity_dir):
     with np.load(parity_dir / "tiny" / f"{name}.npz") as arrays:
         with jax.default_matmul_precision("highest"):

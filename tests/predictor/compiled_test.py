@@ -41,6 +41,7 @@ def predict(images, weights, folder):
     return [path.name for path in set(cache.glob("*-cache")) - before]
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 def test_forty_photographs_are_compiled_for_at_most_four_times_and_never_again(
     parity_dir, coco_mini_dir, tmp_path

@@ -35,7 +35,9 @@ def w32_file(tmp_path_factory, w32_state):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc for the peak memory")
-@pytest.mark.parametrize("target", ["out.safetensors", "out"])
+@pytest.mark.parametrize(
+    "target", ["out.safetensors", pytest.param("out", marks=pytest.mark.slow)]
+)
 def test_conversion_needs_less_than_a_gibibyte(tmp_path, w32_file, target):
     result = subprocess.run(
         [sys.executable, "-c", CONVERT, str(w32_file), str(tmp_path / target)],

@@ -8,6 +8,7 @@ the resizing inside HRNet.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -84,6 +85,8 @@ def _convert_equation(
     name, params = equation.primitive.name, equation.params
     if name == "scan":
         return _scan(graph, equation, inputs)
+    if name == "unstack":
+        return _unstack(graph, equation, inputs)
     if name in _WRAPPERS:
         inner = params[_WRAPPERS[name]]
         return _convert(graph, inner.jaxpr, inner.consts, inputs)
@@ -100,10 +103,8 @@ def _convert_equation(
 def _scan(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Sequence[Value]:
     """A loop of fixed length, written out."""
     params = equation.params
-    num_constants, num_carried = params["num_consts"], params["num_carry"]
-    constants = inputs[:num_constants]
-    carried = inputs[num_constants : num_constants + num_carried]
-    sequences = inputs[num_constants + num_carried :]
+    constants, carried, sequences = _parts(params, inputs)
+    num_carried = len(carried)
     turns = range(params["length"])
     collected = []
     for turn in reversed(turns) if params["reverse"] else turns:
@@ -117,3 +118,21 @@ def _scan(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Sequence
         collected.reverse()
     columns = zip(*collected, strict=True)
     return [*carried, *(operators.stack(graph, items, 0) for items in columns)]
+
+
+def _unstack(
+    graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]
+) -> Sequence[Value]:
+    """All rows of an axis; JAX before 0.12 has slices for it."""
+    axis = equation.params["axis"]
+    rows = range(len(equation.outvars))
+    return [operators.row(graph, inputs[0], index, axis) for index in rows]
+
+
+def _parts(params: dict[str, Any], inputs: Sequence[Value]) -> list[list[Value]]:
+    """The constants of a loop, what it carries, and the sequences it goes through."""
+    if "ft_in" in params:  # since JAX 0.12
+        return [list(part) for part in params["ft_in"].update(inputs).unpack()]
+    first = params["num_consts"]
+    last = first + params["num_carry"]
+    return [list(inputs[:first]), list(inputs[first:last]), list(inputs[last:])]

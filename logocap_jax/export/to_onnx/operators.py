@@ -32,11 +32,11 @@ def stack(graph: Graph, values: Sequence[Value], axis: int) -> Value:
     return graph.add("Concat", *rows, axis=axis)
 
 
-def row(graph: Graph, value: Value, index: int) -> Value:
-    """One row of the first axis."""
+def row(graph: Graph, value: Value, index: int, axis: int = 0) -> Value:
+    """One row of an axis."""
     if not isinstance(value, str):
-        return value[index]
-    return graph.add("Gather", value, np.array(index), axis=0)
+        return np.take(value, index, axis)
+    return graph.add("Gather", value, np.array(index), axis=axis)
 
 
 def cast(graph: Graph, value: Value, dtype: np.dtype) -> str:

@@ -88,7 +88,7 @@ def test_a_source_without_any_good_record_is_an_error_and_no_endless_search(writ
 
 
 @pytest.mark.row("images")
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_batches_with_bad_records_are_the_same_at_any_start_and_number_of_workers(
     write_coco, num_workers
 ):

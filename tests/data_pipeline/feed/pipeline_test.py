@@ -71,7 +71,10 @@ def test_batches_have_the_shapes_of_the_batch_structure(source):
 
 
 @pytest.mark.row("T6")
-@pytest.mark.parametrize(("num_workers", "num_threads"), [(0, 1), (1, 4), (2, 1)])
+@pytest.mark.parametrize(
+    ("num_workers", "num_threads"),
+    [(0, 1), pytest.param(1, 4, marks=pytest.mark.slow), (2, 1)],
+)
 def test_workers_and_threads_change_nothing(source, num_workers, num_threads):
     expected = batches(source, 9)
     got = batches(source, 9, num_workers=num_workers, num_threads=num_threads)
