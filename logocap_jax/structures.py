@@ -34,6 +34,7 @@ class Batch:
       content: upright box around the photograph, `x0 y0 x1 y1`, input px: from the
         outer edges of its pixels, half a pixel beyond their centres.
       input_to_image: affine transform from input px to image px.
+      scaled: as of `View`; training has none.
     """
 
     image: UInt8[Array, "*B H W 3"]
@@ -47,6 +48,12 @@ class Batch:
     box: Float[Array, "*B P 4"]
     content: Float[Array, "*B 4"]
     input_to_image: Float[Array, "*B 2 3"]
+    scaled: tuple[UInt8[Array, "*B _ _ 3"], ...] = ()
+
+    @property
+    def view(self) -> "View":
+        """The images as a method sees them at test time."""
+        return View(self.image, None, self.input_to_image, self.scaled)
 
 
 @typing.no_type_check
@@ -60,11 +67,14 @@ class View:
       valid_size: height and width of each image in its array, input px, from the first
         row and column on; the rest changes nothing. None: the whole array.
       input_to_image: affine transforms from input px to image px; None: unknown.
+      scaled: the images at the further scales that the method asks for, in its order,
+        warped from the photographs. Valid sizes and transforms are those of scale 1.
     """
 
     image: UInt8[Array, "*B H W 3"]
     valid_size: Int[Array, "*B 2"] | None = None
     input_to_image: Float[Array, "*B 2 3"] | None = None
+    scaled: tuple[UInt8[Array, "*B _ _ 3"], ...] = ()
 
 
 @typing.no_type_check

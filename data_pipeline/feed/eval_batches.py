@@ -68,6 +68,7 @@ def make_eval_batches(
     max_people: int = 30,
     multiple: int = 64,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
+    scales: tuple[int | float, ...] = (),
     num_threads: int = 4,
     host_index: int = 0,
     num_hosts: int = 1,
@@ -77,8 +78,9 @@ def make_eval_batches(
     The short side of an input is `short_side`, input px, rounded up; both sides are
     multiples of `multiple`. Sizes come in ascending order, images of a size in the
     order of the source. The last batch of a size is padded by repeating its last image.
-    Each host gets its share of every batch, so that all hosts take the same steps. All
-    else is as in `make_train_dataset`.
+    Each host gets its share of every batch, so that all hosts take the same steps.
+    Images are warped for each of the further `scales` as well; `multiple` times a scale
+    is whole. All else is as in `make_train_dataset`.
 
     Raises:
       ValueError: if the source is empty, a number makes no sense, or an image is so
@@ -114,6 +116,7 @@ def make_eval_batches(
         max_people=max_people,
         multiple=multiple,
         mask_strides=mask_strides,
+        scales=scales,
     )
     return EvalBatches(source, batches, load, num_threads)
 

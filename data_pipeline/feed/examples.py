@@ -5,7 +5,7 @@ padded to a fixed number; what a method makes of them is not decided here.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -94,6 +94,7 @@ def make_example(
         "box": padded(box, np.float32),
         "content": np.asarray(content, np.float32),
         "input_to_image": np.asarray(input_to_image, np.float32),
+        "scaled": (),
     }
 
 
@@ -129,24 +130,26 @@ def full_masks(
     }
 
 
-def map_example(
-    function: Callable[..., Any], example: dict[Any, Any], *others: dict[Any, Any]
-) -> dict[Any, Any]:
+def map_example(function: Callable[..., Any], example: Any, *others: Any) -> Any:
     """Apply a function to each array of an example, with those of others beside.
 
-    An example, or a part of it by another key, as its masks by stride.
+    An example, or a part of it: arrays in dicts and tuples.
     """
-    return {
-        name: map_example(function, value, *(other[name] for other in others))
-        if isinstance(value, dict)
-        else function(value, *(other[name] for other in others))
-        for name, value in example.items()
-    }
+    if isinstance(example, dict):
+        return {
+            name: map_example(function, value, *(other[name] for other in others))
+            for name, value in example.items()
+        }
+    if isinstance(example, tuple):
+        parts = zip(example, *others, strict=True)
+        return tuple(map_example(function, *part) for part in parts)
+    return function(example, *others)
 
 
 def stack_examples(examples: list[Example]) -> Example:
     """One batch of some examples."""
-    return map_example(lambda *arrays: np.stack(arrays), *examples)
+    batch: Example = map_example(lambda *arrays: np.stack(arrays), *examples)
+    return batch
 
 
 def train_example(
@@ -190,11 +193,13 @@ def eval_example(
     max_people: int,
     multiple: int = 64,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
+    scales: tuple[int | float, ...] = (),
 ) -> Example:
     """Decode and pack a record at test time; arguments are as in `make_eval_batches`.
 
     Returns the arrays of `make_example`, but `input_to_image` in float64; and
-    `image_id` int64 [], `image_size` int32 [2] (width, height).
+    `image_id` int64 [], `image_size` int32 [2] (width, height), and `scaled`, a tuple
+    with the image at each further scale.
 
     Raises:
       ValueError: if the image or a segmentation is unusable; names the record.
@@ -210,7 +215,22 @@ def eval_example(
         # Poses go back to the image by it, on the host.
         "input_to_image": invert_affine(affine),
         "image_size": np.asarray(image_size, np.int32),
+        "scaled": tuple(_at_scales(record, affine, size, scales)),
     }
+
+
+def _at_scales(
+    record: ImageRecord,
+    affine: Float64[np.ndarray, "2 3"],
+    size: tuple[int, int],
+    scales: tuple[int | float, ...],
+) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The image warped to inputs as many times as large as at scale 1."""
+    if scales:
+        pixels = decode_image(record)
+    for scale in scales:
+        scaled = int(size[0] * scale), int(size[1] * scale)
+        yield warp_image(pixels, scale * affine, size=scaled)
 
 
 def _warped(

@@ -229,6 +229,7 @@ class Run:
             max_people=self.settings.data.max_people,
             multiple=self.inputs.multiple,
             mask_strides=self.inputs.mask_strides,
+            scales=self.inputs.scales,
             host_index=jax.process_index(),
             num_hosts=jax.process_count(),
         )

@@ -142,7 +142,13 @@ def export_weights(
         if options.what == "dense"
         else full_function(method, variables)
     )
-    multiple = math.lcm(MULTIPLE, find_method(settings["name"]).inputs(config).multiple)
+    inputs = find_method(settings["name"]).inputs(config)
+    if inputs.scales:
+        raise ValueError(
+            f"{weights}: got test scales {inputs.scales} beside 1, whose images are "
+            "made from the photograph, expected 1 alone in an export"
+        )
+    multiple = math.lcm(MULTIPLE, inputs.multiple)
     image = options.image(multiple)
     data = _serialized(function, image, options, settings)
     info = _describe(function, image, options, settings, multiple)
@@ -195,9 +201,8 @@ def dense_function(
 
     def dense(image: UInt8[Array, "B H W 3"]) -> dict[str, Array]:
         if spec.dense:
-            given = {"image": image, "valid_size": None}
             stages = spec.stages(config_of(settings))
-            return run_stages(stages, variables, given, spec.dense)
+            return run_stages(stages, variables, vars(View(image)), spec.dense)
         layers = method.explain(variables, View(image)).layers.items()
         return {name: x.values for name, x in layers if isinstance(x, MapLayer)}
 

@@ -179,7 +179,17 @@ def _make_starts(
 
     image = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
     valid_size = stacked(np.array(size, np.int32)) if share_canvases else None
-    inputs: dict[str, Any] = {"image": stacked(image), "valid_size": valid_size}
+    transform = stacked(np.eye(2, 3, dtype=np.float32))
+    scaled = tuple(
+        stacked(np.zeros((*(int(side * scale) for side in size), 3), np.uint8))
+        for scale in run.inputs.scales
+    )
+    inputs: dict[str, Any] = {
+        "image": stacked(image),
+        "valid_size": valid_size,
+        "input_to_image": transform,
+        "scaled": scaled,
+    }
     spec, config = find_spec(run)
     scene = spec.scene(config)
     if scene is None:
@@ -261,19 +271,17 @@ def _whole_path(
 ) -> TimedCall:
     """From JPEG files to poses in image px, as `Predictor` goes."""
     arrays = jax.device_put(dict(start.arrays))
-    shares = arrays.pop("valid_size") is not None
-    del arrays["image"]
+    shares = arrays["valid_size"] is not None
 
     def predict(view: View) -> Any:
-        inputs = {"image": view.image, "valid_size": view.valid_size}
-        return programs[PREDICT].run(variables, {**arrays, **inputs})[PREDICT]
+        return programs[PREDICT].run(variables, {**arrays, **vars(view)})[PREDICT]
 
     def answer(outputs: Any) -> Poses:
         return finish(run.method, outputs)[run.method.answer]
 
     height, width = setting.size
     predictor = Predictor(
-        Model(predict, run.skeleton, answer),
+        Model(predict, run.skeleton, answer, inputs=run.inputs),
         letterbox((width, height)),
         canvas=(lambda size: size) if shares else None,
         batch_size=setting.batch,

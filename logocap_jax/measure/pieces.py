@@ -19,7 +19,7 @@ AFTER_SCENE, PREDICT = "after-scene", "predict"
 # Name of a boolean scalar: go on with the computed arrays, not with the scene's.
 COMPUTED = "computed"
 
-_INPUTS = ("image", "valid_size")
+_INPUTS = tuple(View.__dataclass_fields__)
 
 # By name: those of `Stage.reads` and `Stage.writes`.
 Arrays = Mapping[str, Any]

@@ -184,11 +184,14 @@ class InputSpec(NamedTuple):
       mask_strides: strides of the loss masks of a batch, input px.
       multiple: both sides of an input at test time are multiples of it, px.
       shares_canvases: `predict` takes images smaller than their array.
+      scales: further scales of the input at test time, each warped from the photograph;
+        `multiple` times each is whole.
     """
 
     mask_strides: tuple[int, ...] = (4,)
     multiple: int = 64
     shares_canvases: bool = True
+    scales: tuple[int | float, ...] = ()
 
 
 class Stage(NamedTuple):

@@ -1,6 +1,7 @@
 """Walk a method's named stages, from the reference's arrays or end to end."""
 
 import functools
+import itertools
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from logocap_jax.structures import Poses
 from logocap_jax.weights.containers import errors_naming
 
 _TOLERANCE = 1e-5  # of the largest value
-_START = ("image", "valid_size")
+_START = ("image", "valid_size", "input_to_image")
 
 
 class StageWalker:
@@ -57,7 +58,8 @@ def check_stages(
     Args:
       path: `.npz` with `image`, uint8 `[B, H, W, 3]`, `valid_size` if any, and arrays
         under the names of the stages' arrays in this project's layout; a field of an
-        array that is a record as `NAME/FIELD`, such as `poses/keypoints`.
+        array that is a record as `NAME/FIELD`, such as `poses/keypoints`; further
+        inputs as `input_to_image` and `scaled/0`, `scaled/1`, ...
       method: its name.
       stages: its stages.
       variables: the case's.
@@ -86,7 +88,9 @@ def check_stages(
             )
         compare = Comparison(case_name(path), marks=marks)
         walker = StageWalker(stages, variables)
-        start = {name: arrays.get(name) for name in _START}
+        start: dict[str, Any] = {name: arrays.get(name) for name in _START}
+        numbered = itertools.takewhile(arrays.__contains__, _scaled_names())
+        start["scaled"] = tuple(arrays[name] for name in numbered)
         found = walker(start, *written)
         given = {**found, **dict(_given(arrays, found))}
         for stage in stages:
@@ -102,6 +106,10 @@ def check_stages(
                 valid = np.asarray(given[VALID]) if stage.per_slot else None
                 _check_stage(compare, stage, alone, arrays, valid, ", ".join(fed))
         return compare.results
+
+
+def _scaled_names() -> Iterator[str]:
+    return (f"scaled/{number}" for number in itertools.count())
 
 
 def _fields_of(name: str, arrays: Arrays) -> list[str]:

@@ -31,15 +31,20 @@ class Input(NamedTuple):
       pixels: RGB canvas; black outside of `valid_size`.
       valid_size: height and width of the image in it, from the first row and column on.
       input_to_image: from input px to pixels of the original image.
+      scaled: canvases at further scales, made from the original image.
     """
 
     pixels: UInt8[np.ndarray, "H W 3"]
     valid_size: tuple[int, int]
     input_to_image: Float[np.ndarray, "2 3"]
+    scaled: tuple[UInt8[np.ndarray, "_ _ 3"], ...] = ()
 
 
 def make_input(
-    image: ImageLike, fit: Fit, canvas: Callable[[Size], Size] | None = None
+    image: ImageLike,
+    fit: Fit,
+    canvas: Callable[[Size], Size] | None = None,
+    scales: tuple[int | float, ...] = (),
 ) -> Input:
     """Read an image and warp it to the network's input.
 
@@ -47,6 +52,7 @@ def make_input(
       image: as `read_image` takes it.
       fit: chooses the size of the input, and the image's place in it.
       canvas: size of an input -> size of the array that holds it; None: the same.
+      scales: further scales; the sides of canvas and input times each are whole.
 
     Raises:
       ValueError: if it is no image, or none that fits.
@@ -54,10 +60,25 @@ def make_input(
     pixels = read_image(image)
     size, transform = fit((pixels.shape[1], pixels.shape[0]))
     inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
-    width, height = canvas(size) if canvas else size
-    held = np.zeros((height, width, 3), np.uint8)
+    held = canvas(size) if canvas else size
+    main, *scaled = (
+        _warp(pixels, scale * transform, _times(size, scale), _times(held, scale))
+        for scale in (1.0, *scales)
+    )
+    return Input(main, (size[1], size[0]), inverse, tuple(scaled))
+
+
+def _times(size: Size, scale: int | float) -> Size:
+    return int(size[0] * scale), int(size[1] * scale)
+
+
+def _warp(
+    pixels: UInt8[np.ndarray, "H0 W0 3"], transform: Transform, size: Size, canvas: Size
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The image warped to `size`, in the corner of a black canvas."""
+    held = np.zeros((canvas[1], canvas[0], 3), np.uint8)
     held[: size[1], : size[0]] = affine.warp_image(pixels, transform, size=size)
-    return Input(held, (size[1], size[0]), inverse)
+    return held
 
 
 def by_short_side(short_side: int, multiple: int = MULTIPLE) -> Fit:

@@ -250,10 +250,7 @@ class Predictor:
 
     @functools.cached_property
     def _shapes(self) -> Explanation:
-        width, height = self.input_size((1, 1))
-        blank = Input(
-            np.zeros((height, width, 3), np.uint8), (height, width), np.eye(3)[:2]
-        )
+        blank = self.prepare(np.zeros((1, 1, 3), np.uint8))
         return jax.eval_shape(self._explainer(), self._view([blank]))
 
     def input_size(self, image_size: Size) -> Size:
@@ -266,7 +263,8 @@ class Predictor:
 
     def prepare(self, image: ImageLike) -> Input:
         """Read an image and warp it to the network's input; raises as a call does."""
-        return make_input(image, self._fit, self._canvas)
+        scales = self._model.inputs.scales
+        return make_input(image, self._fit, self._canvas, scales)
 
     def _explainer(self) -> Callable[[View], Explanation]:
         if self._model.explain is None:
@@ -274,13 +272,17 @@ class Predictor:
         return self._model.explain
 
     def _view(self, inputs: Sequence[Input]) -> View:
-        arrays: tuple[Any, ...] = (
-            np.stack([given.pixels for given in inputs]),
-            np.array([given.valid_size for given in inputs], np.int32),
-            np.stack([given.input_to_image for given in inputs]).astype(np.float32),
-        )
-        pixels, valid_sizes, transforms = arrays
-        return View(pixels, None if self._canvas is None else valid_sizes, transforms)
+        transforms = np.stack([given.input_to_image for given in inputs])
+        by_scale = zip(*(given.scaled for given in inputs), strict=True)
+        arrays: dict[str, Any] = {
+            "image": np.stack([given.pixels for given in inputs]),
+            "input_to_image": transforms.astype(np.float32),
+            "scaled": tuple(np.stack(images) for images in by_scale),
+        }
+        if self._canvas is not None:
+            sizes = np.array([given.valid_size for given in inputs], np.int32)
+            arrays["valid_size"] = sizes
+        return View(**arrays)
 
     def _predict(self, inputs: Sequence[Input]) -> list[Poses]:
         """Run inputs in batches of one size; all are under way before one is read."""

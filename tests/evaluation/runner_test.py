@@ -50,6 +50,7 @@ def make_batch(image_ids, *, valid):
         "content": np.zeros((count, 4), np.float32),
         "image_id": ids,
         "input_to_image": np.tile(np.array([[2.0, 0, 10], [0, 2, 10]]), (count, 1, 1)),
+        "scaled": (),
         "valid": np.asarray(valid),
     }
 

@@ -37,7 +37,8 @@ def scene():
 def results(run, scene):
     """Arrays of two images by all pieces, from the scene's maps and from computed."""
     image = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
-    inputs = {"image": image, "valid_size": np.full((2, 2), 64, np.int32)}
+    view = View(image, np.full((2, 2), 64, np.int32))
+    inputs = vars(view)
     variables = jax.jit(run.method.init)(jax.random.key(0))
     prepared = run.method.prepare(variables)
     pieces = make_pieces(run, tuple(scene))
@@ -54,7 +55,7 @@ def results(run, scene):
         for computed in (False, True)
     )
     predict = jax.jit(run.method.predict)
-    poses = predict(variables, View(image, inputs["valid_size"]))
+    poses = predict(variables, view)
     return by_scene, by_maps, poses
 
 

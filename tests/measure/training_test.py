@@ -23,6 +23,7 @@ def test_shapes_are_those_of_the_batches_that_training_gets(tmp_path, subject):
     batches.close()
     shapes = vars(batch_shapes(run))
     assert set(shapes) == set(batch)
+    assert batch.pop("scaled") == shapes["scaled"] == ()
     for name, array in (batch | batch.pop("masks")).items():
         shape = (shapes | shapes["masks"])[name]
         assert (shape.shape, shape.dtype) == (array.shape, array.dtype), name

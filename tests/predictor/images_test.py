@@ -5,7 +5,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from logocap_jax.predictor.inputs import read_image
+from data_pipeline.feed import affine
+from logocap_jax import structures
+from logocap_jax.methods.base import InputSpec
+from logocap_jax.predictor.compiled import Model
+from logocap_jax.predictor.inputs import by_short_side, few_canvases, read_image
+from logocap_jax.predictor.predictor import Predictor
+from logocap_jax.skeletons import COCO
 
 # Upright: red grows to the right, green downwards.
 ACROSS, DOWN = np.meshgrid(np.linspace(0, 255, 48), np.linspace(0, 255, 32))
@@ -115,3 +121,34 @@ def test_other_files_are_refused_by_name_but_come_in_through_pillow(tmp_path, su
 def test_what_is_no_image_in_memory_is_refused(image, message):
     with pytest.raises(ValueError, match=message):
         read_image(image)
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_a_method_gets_the_further_scales_that_it_asks_for(share):
+    views = []
+
+    def predict(view):
+        views.append(view)
+        batch = len(view.image)
+        zeros = np.zeros((batch, 1, 17))
+        return structures.Poses(
+            np.zeros((batch, 1, 17, 2)), zeros, zeros[..., 0], zeros[..., 0] > 1
+        )
+
+    inputs = InputSpec(scales=(2.0, 0.5))
+    predictor = Predictor(
+        Model(predict, COCO, inputs=inputs),
+        by_short_side(64),
+        canvas=few_canvases(64) if share else None,
+    )
+    image = np.random.default_rng(0).integers(0, 255, (90, 150, 3), np.uint8)
+    predictor(image)
+    (view,) = views
+    canvas = view.image.shape[1:3]
+    (width, height), transform = by_short_side(64)((150, 90))
+    assert share or canvas == (height, width)
+    for scale, found in zip((2, 0.5), view.scaled, strict=True):
+        size = int(width * scale), int(height * scale)
+        expected = affine.warp_image(image, scale * transform, size=size)
+        assert found.shape[1:3] == tuple(int(side * scale) for side in canvas)
+        np.testing.assert_array_equal(found[0, : size[1], : size[0]], expected)

@@ -56,8 +56,7 @@ def make_center_offset(config: InitialPosesConfig) -> Method:
         )
 
     def run(variables: Variables, view: View, *wanted: str) -> dict[str, Any]:
-        given = {"image": view.image, "valid_size": view.valid_size}
-        return run_stages(make_stages(config), variables, given, wanted)
+        return run_stages(make_stages(config), variables, vars(view), wanted)
 
     def predict(variables: Variables, view: View) -> dict[str, Poses]:
         return run(variables, view, "outputs")["outputs"]
@@ -68,7 +67,7 @@ def make_center_offset(config: InitialPosesConfig) -> Method:
         return Explanation(arrays["outputs"], layers)
 
     def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:
-        return predict(variables, View(batch.image))
+        return predict(variables, batch.view)
 
     prepare = functools.partial(prepare_variables, dtype=network.dtype)
     return Method(init, prepare, loss, predict, evaluate, explain, answer="initial")

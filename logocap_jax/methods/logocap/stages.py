@@ -163,9 +163,7 @@ def evaluate(model: Model, variables: Variables, batch: Batch) -> dict[str, Pose
     most similar to the person whom the slot can reach best, and keeps the refined
     pose's scores (the paper's empirical bound, appendix C).
     """
-    arrays = _run(
-        model, variables, View(batch.image), "outputs", "initial", "refined_poses"
-    )
+    arrays = _run(model, variables, batch.view, "outputs", "initial", "refined_poses")
     best = jax.vmap(partial(_reach, model))(arrays["initial"], batch)
     bound = dataclasses.replace(arrays["refined_poses"], keypoints=best)
     return OrderedDict(arrays["outputs"], bound=jax.vmap(suppress)(bound)[0])
@@ -200,5 +198,4 @@ def explain(model: Model, variables: Variables, view: View) -> Explanation:
 def _run(
     model: Model, variables: Variables, view: View, *wanted: str
 ) -> dict[str, Any]:
-    given = {"image": view.image, "valid_size": view.valid_size}
-    return run_stages(make_stages(model), variables, given, wanted)
+    return run_stages(make_stages(model), variables, vars(view), wanted)

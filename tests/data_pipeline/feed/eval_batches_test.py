@@ -49,6 +49,7 @@ def test_batches_have_the_shapes_of_the_batch_structure_and_more(source):
         "input_to_image": ((2, 2, 3), "float64"),
         "image_size": ((2, 2), "int32"),
         "valid": ((2,), "bool"),
+        "scaled": (),
     }
 
 

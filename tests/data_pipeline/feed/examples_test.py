@@ -12,6 +12,7 @@ from data_pipeline.feed.examples import (
     map_example,
     train_example,
 )
+from data_pipeline.read.images import decode_image
 from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.sources import open_source
 from logocap_jax.skeletons import COCO
@@ -240,6 +241,7 @@ def test_any_number_of_people_gives_the_same_shapes(count):
         "box": ((5, 4), "float32"),
         "content": ((4,), "float32"),
         "input_to_image": ((2, 3), "float32"),
+        "scaled": (),
     }
 
 
@@ -281,3 +283,32 @@ def test_an_unreadable_image_is_named():
         ValueError, match=r"image 7 \('some.png'\): got a truncated PNG"
     ):
         trained(broken, augmentation=Augmentation())
+
+
+def test_further_scales_are_warped_from_the_photograph():
+    # An image larger than its input: scale 2 shows pixels that scale 1 has not.
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 150, 3), np.uint8)
+    record = dataclasses.replace(
+        record_of(np.zeros((1, 17, 2)), [100]),
+        **{
+            "width": 150,
+            "height": 90,
+            "image": cv2.imencode(".png", pixels)[1].tobytes(),
+        },
+    )
+    pixels = decode_image(record)
+    example = eval_example(record, short_side=64, max_people=1, scales=(2.0, 0.5))
+    double, half = example["scaled"]
+    height, width = example["image"].shape[:2]
+    assert double.shape == (2 * height, 2 * width, 3)
+    assert half.shape == (height // 2, width // 2, 3)
+    # Specification of the siblings, 1: one scale, the image's middle to the input's.
+    for scale, found in ((2, double), (0.5, half)):
+        factor = found.shape[0] / 90
+        middle = np.array([int(150 / 2 + 0.5), int(90 / 2 + 0.5)])
+        shift = np.array(found.shape[1::-1]) / 2 - factor * middle
+        affine = np.array([[factor, 0, shift[0]], [0, factor, shift[1]]])
+        size = (int(width * scale), int(height * scale))
+        np.testing.assert_array_equal(
+            found, cv2.warpAffine(pixels, affine, size, flags=cv2.INTER_LINEAR)
+        )

@@ -65,6 +65,7 @@ def test_batches_have_the_shapes_of_the_batch_structure(source):
         "box": ((4, 30, 4), "float32"),
         "content": ((4, 4), "float32"),
         "input_to_image": ((4, 2, 3), "float32"),
+        "scaled": (),
     }
 
 
