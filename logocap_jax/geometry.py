@@ -27,24 +27,27 @@ HALF_PIXEL = CellRule()
 
 
 def input_to_cell(
-    points_input: Float[Array, "*prefix 2"], mirrored: Bool[Array, ""]
+    points_input: Float[Array, "*prefix 2"],
+    mirrored: Bool[Array, ""],
+    stride: int = STRIDE,
 ) -> Float[Array, "*prefix 2"]:
     """Points in input px -> points in cells, as training targets have them.
 
     Reference behaviour: a point is divided by the stride with no half-pixel term,
     and a mirrored image's labels are mirrored *in cells*, `x -> w - 1 - x`, while
     its pixels are mirrored in the input, `x -> W - 1 - x`. So labels of a mirrored
-    image lie `(STRIDE - 1) / STRIDE` cells further left.
+    image lie `(stride - 1) / stride` cells further left.
 
     Args:
       points_input: points as they lie in the (possibly mirrored) input.
       mirrored: whether the input is a mirror image.
+      stride: input px per cell.
 
     Returns:
       The points in cells.
     """
-    shift = jnp.where(mirrored, (STRIDE - 1) / STRIDE, 0.0)
-    return points_input / STRIDE - jnp.stack([shift, jnp.zeros_like(shift)])
+    shift = jnp.where(mirrored, (stride - 1) / stride, 0.0)
+    return points_input / stride - jnp.stack([shift, jnp.zeros_like(shift)])
 
 
 def cell_to_input(points_cell: Float[Array, "*prefix 2"]) -> Float[Array, "*prefix 2"]:

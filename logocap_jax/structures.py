@@ -26,6 +26,9 @@ class Batch:
       keypoints: ground truth, input px; arbitrary where not `labelled`.
       labelled: keypoint is annotated (it may lie outside the input).
       area: person area, input px^2; 1 for padded slots.
+      size: the size by which offsets are weighted and people compared, input px^2, as
+        the method measures it (`InputSpec.person_size`): float32, and what rounding
+        took off; 1 and 0 for padded slots.
       person: slot holds a person with at least one labelled keypoint.
       has_center: person is large enough to own a pose centre; also without labelled
         keypoints, where the centre is the middle of the box. False for padded slots.
@@ -42,6 +45,7 @@ class Batch:
     keypoints: Float[Array, "*B P K 2"]
     labelled: Bool[Array, "*B P K"]
     area: Float[Array, "*B P"]
+    size: Float[Array, "*B P 2"]
     person: Bool[Array, "*B P"]
     has_center: Bool[Array, "*B P"]
     mirrored: Bool[Array, "*B"]

@@ -63,8 +63,8 @@ def test_a_method_initialises_and_has_a_result(name):
     assert shapes.keys() == {"params", "batch_stats"}
     leaves = jax.tree.leaves(shapes)
     assert {str(leaf.dtype) for leaf in leaves} == {"float32"}
-    expected = "initial" if config.method.name == "center_offset" else "logocap"
-    assert method.answer == expected
+    expected = {"center_offset": "initial"}
+    assert method.answer == expected.get(config.method.name, config.method.name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,6 +111,28 @@ def test_training_is_that_of_the_paper(name):
         "translation": 40,
         "mirror": 0.5,
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "batch", "epochs", "milestones", "least_area"),
+    [
+        ("dekr_w32_coco", 512, 40, 140, (90, 120), 32**2),
+        ("dekr_w48_coco", 640, 40, 140, (90, 120), 32**2),
+        ("dekr_w32_crowdpose", 512, 40, 300, (200, 260), 0),
+        ("dekr_w48_crowdpose", 640, 40, 300, (200, 260), 0),
+    ],
+)
+def test_training_of_a_sibling_is_that_of_its_paper(
+    name, size, batch, epochs, milestones, least_area
+):
+    config = load_config(name)
+    assert config.data.input_size == config.eval.short_side == size
+    assert config.method.heatmap_hidden == config.method.backbone.channels
+    assert config.batch_size == batch
+    assert config.epochs == epochs
+    assert config.lr_milestones == milestones
+    assert config.data.min_center_area == least_area
+    assert config.method.quirks == "reference"
 
 
 @pytest.mark.parametrize("name", FULL_SIZE)

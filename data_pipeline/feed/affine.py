@@ -182,7 +182,8 @@ class Augmentation:
         scale = rng.uniform(self.scale_min, self.scale_max)
         rotation = rng.uniform(-self.rotation_deg, self.rotation_deg)
         reach = int(self.translation * scale * min(image_size) / reference_crop)
-        dx, dy = rng.integers(-reach, reach, size=2, endpoint=True)
+        # Reference behaviour: without the upper end.
+        dx, dy = rng.integers(-reach, max(reach, 1), size=2)
         affine = train_affine(
             image_size=image_size,
             input_size=input_size,

@@ -11,6 +11,7 @@ import numpy as np
 from data_pipeline.feed.affine import eval_input_size
 from data_pipeline.feed.examples import (
     MASK_STRIDES,
+    MIN_CENTER_AREA,
     Example,
     eval_example,
     stack_examples,
@@ -68,6 +69,8 @@ def make_eval_batches(
     max_people: int = 30,
     multiple: int = 64,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
+    person_size: str = "area",
+    min_center_area: float = MIN_CENTER_AREA,
     scales: tuple[int | float, ...] = (),
     num_threads: int = 4,
     host_index: int = 0,
@@ -116,6 +119,8 @@ def make_eval_batches(
         max_people=max_people,
         multiple=multiple,
         mask_strides=mask_strides,
+        person_size=person_size,
+        min_center_area=min_center_area,
         scales=scales,
     )
     return EvalBatches(source, batches, load, num_threads)

@@ -34,6 +34,36 @@ MIN_CENTER_AREA = 32.0**2
 MASK_STRIDES = (4,)
 
 
+def _visible_extent(record: ImageRecord) -> Float64[np.ndarray, " n"]:
+    """Squared diagonal of the labelled keypoints' box, image px^2; at least 1."""
+    labelled = record.visibility[..., None] > 0
+    points = record.keypoints.astype(np.float64)
+    low = np.min(points, axis=1, where=labelled, initial=np.inf)
+    high = np.max(points, axis=1, where=labelled, initial=-np.inf)
+    return np.square(np.maximum(high - low, 0)).sum(axis=-1).clip(min=1)
+
+
+def _far_corner(record: ImageRecord) -> Float64[np.ndarray, " n"]:
+    """Squared distance of the labelled keypoints' far corner from the image's origin.
+
+    At least 1 image px^2. The reference means the extent, but takes it over an array
+    with rows of zeros.
+    """
+    labelled = record.visibility[..., None] > 0
+    points = record.keypoints.astype(np.float64)
+    high = np.max(points, axis=1, where=labelled, initial=0)
+    return np.square(high).sum(axis=-1).clip(min=1)
+
+
+PERSON_SIZES: Mapping[str, Callable[[ImageRecord], Float64[np.ndarray, " n"]]] = {
+    "area": lambda record: record.area.astype(np.float64),
+    "box": lambda record: np.prod(record.bbox[:, 2:], axis=1, dtype=np.float64),
+    "extent": _visible_extent,
+    "origin": _far_corner,
+}
+"""How people are measured: their sizes by a record, image px^2."""
+
+
 def make_example(
     image: UInt8[np.ndarray, "H W 3"],
     *,
@@ -44,6 +74,7 @@ def make_example(
     has_center: Bool[np.ndarray, " n"],
     box: Float[np.ndarray, "n 4"],
     max_people: int,
+    size: Float[np.ndarray, " n"] | None = None,
     mirrored: bool = False,
     content: Float[np.ndarray, "4"] | None = None,
     input_to_image: Float[np.ndarray, "2 3"] | None = None,
@@ -62,6 +93,7 @@ def make_example(
       has_center: person is large enough to own a pose centre.
       box: `x0 y0 x1 y1`.
       max_people: P, slots that people are padded to.
+      size: of the people, in float64; `area` if not given.
       mirrored: the image was mirrored.
       content: box of the photograph; the whole input if not given.
       input_to_image: transform to the image; the identity if not given.
@@ -76,6 +108,9 @@ def make_example(
         content = np.array([-0.5, -0.5, width - 0.5, height - 0.5])
     if input_to_image is None:
         input_to_image = np.eye(2, 3)
+    exact = np.ones(max_people)
+    exact[:count] = area if size is None else size
+    rounded = exact.astype(np.float32)
 
     def padded(values: np.ndarray, dtype: type, fill: float = 0.0) -> np.ndarray:
         array = np.full((max_people, *values.shape[1:]), fill, dtype)
@@ -88,6 +123,7 @@ def make_example(
         "keypoints": padded(keypoints, np.float32),
         "labelled": padded(labelled, bool),
         "area": padded(area, np.float32, fill=1.0),
+        "size": np.stack([rounded, exact - rounded], axis=-1).astype(np.float32),
         "person": padded(np.any(labelled, axis=1), bool),
         "has_center": padded(has_center, bool),
         "mirrored": np.asarray(mirrored),
@@ -161,6 +197,8 @@ def train_example(
     augmentation: Augmentation,
     max_people: int,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
+    person_size: str = "area",
+    min_center_area: float = MIN_CENTER_AREA,
 ) -> Example:
     """Decode, augment and pack a record into a square example, see `make_example`.
 
@@ -179,6 +217,8 @@ def train_example(
         size=(input_size, input_size),
         max_people=max_people,
         mask_strides=mask_strides,
+        person_size=person_size,
+        min_center_area=min_center_area,
         mirrored=mirrored,
     )
     if mirrored:
@@ -193,6 +233,8 @@ def eval_example(
     max_people: int,
     multiple: int = 64,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
+    person_size: str = "area",
+    min_center_area: float = MIN_CENTER_AREA,
     scales: tuple[int | float, ...] = (),
 ) -> Example:
     """Decode and pack a record at test time; arguments are as in `make_eval_batches`.
@@ -208,7 +250,13 @@ def eval_example(
     size = eval_input_size(image_size, short_side=short_side, multiple=multiple)
     affine = eval_affine(image_size, size)
     example = _warped(
-        record, affine, size=size, max_people=max_people, mask_strides=mask_strides
+        record,
+        affine,
+        size=size,
+        max_people=max_people,
+        mask_strides=mask_strides,
+        person_size=person_size,
+        min_center_area=min_center_area,
     )
     return example | {
         "image_id": np.asarray(record.image_id, np.int64),
@@ -240,6 +288,8 @@ def _warped(
     size: tuple[int, int],
     max_people: int,
     mask_strides: tuple[int, ...],
+    person_size: str,
+    min_center_area: float,
     mirrored: bool = False,
 ) -> Example:
     """The example of a warped record; pixels and keypoints are not mirrored yet."""
@@ -255,7 +305,8 @@ def _warped(
         keypoints=transform_points(record.keypoints[people], affine),
         labelled=record.visibility[people] > 0,
         area=record.area[people] * area_scale(affine),
-        has_center=record.area[people] >= MIN_CENTER_AREA,
+        size=PERSON_SIZES[person_size](record)[people] * area_scale(affine),
+        has_center=record.area[people] >= min_center_area,
         box=transform_boxes(boxes, to_input),
         max_people=max_people,
         mirrored=mirrored,

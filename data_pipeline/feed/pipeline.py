@@ -15,6 +15,7 @@ import numpy as np
 from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.examples import (
     MASK_STRIDES,
+    MIN_CENTER_AREA,
     Example,
     map_example,
     train_example,
@@ -39,6 +40,8 @@ def make_train_dataset(
     augmentation: Augmentation,
     max_people: int = 30,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
+    person_size: str = "area",
+    min_center_area: float = MIN_CENTER_AREA,
     start_step: int = 0,
     num_workers: int = 0,
     num_threads: int = 4,
@@ -57,6 +60,8 @@ def make_train_dataset(
       augmentation: ranges of the random similarity.
       max_people: people per image; beyond them the largest stay.
       mask_strides: input px per cell of the loss masks.
+      person_size: how people are measured, one of `examples.PERSON_SIZES`.
+      min_center_area: people with less area, image px^2, have no pose centre.
       start_step: the first batch is the one of this step.
       num_workers: processes that load; 0 loads in threads of this one.
       num_threads: threads that load, in each process.
@@ -95,6 +100,8 @@ def make_train_dataset(
         augmentation=augmentation,
         max_people=max_people,
         mask_strides=mask_strides,
+        person_size=person_size,
+        min_center_area=min_center_area,
     )
     load = SkipBadRecords(source, augment, max_bad=max_bad_records)
     # Load before the slices, so that they do not move the random numbers; batch

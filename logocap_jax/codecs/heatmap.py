@@ -19,7 +19,8 @@ def encode(
     width: int,
     sigmas: tuple[float, ...],
     background_weight: float = 0.1,
-) -> tuple[Float[Array, "h w K1"], Float[Array, "h w"]]:
+    per_kind: bool = False,
+) -> tuple[Float[Array, "h w K1"], Float[Array, "h w C"]]:
     """Render one Gaussian per labelled point, cut to a box around it.
 
     The boxes are `[floor(p - 3 s - 1), ceil(p + 3 s + 2))` in x and y. Points off
@@ -31,10 +32,12 @@ def encode(
       height: h, in cells.
       width: w, in cells.
       sigmas: one standard deviation per kind of point, in cells.
-      background_weight: weight of cells outside all boxes; inside it is 1.
+      background_weight: weight of cells outside the boxes; inside it is 1.
+      per_kind: one weight map per kind of point, with its own boxes; else one for all
+        (C = 1), with every box.
 
     Returns:
-      Target maps, and one weight map for all of them.
+      Target maps, and their weight maps.
     """
     present = labelled & geometry.contains(points_cell, height, width)
 
@@ -49,7 +52,9 @@ def encode(
     values, boxes = jax.vmap(render_kinds, in_axes=(0, 0, None))(
         points_cell, present, spread
     )  # [P, h, w, K1]
-    covered = jnp.any(boxes, axis=(0, -1))  # [h, w]
+    covered = jnp.any(boxes, axis=0)  # [h, w, K1]
+    if not per_kind:
+        covered = jnp.any(covered, axis=-1, keepdims=True)
     weight = jnp.where(covered, 1.0, background_weight)
     return jnp.max(values, axis=0, initial=0), weight
 

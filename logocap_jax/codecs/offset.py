@@ -17,7 +17,7 @@ def encode(
     labelled: Bool[Array, "P K"],
     centers_cell: Float[Array, "P 2"],
     has_center: Bool[Array, " P"],
-    area: Float[Array, " P"],
+    size: Float[Array, "P 2"],
     *,
     height: int,
     width: int,
@@ -28,21 +28,23 @@ def encode(
     The cells are `[int(c) - radius, int(c) + radius)` in x and y. Centres and
     keypoints off the map are skipped. Where people overlap (reference behaviour),
     they are written in their order, and their keypoints in theirs; each cell has one
-    size for all keypoints, the area of the person written last. A target that is not
-    0 stays if that size is smaller than the person's area, else it is overwritten.
+    size for all keypoints, that of the person written last, rounded to float32. A
+    target that is not 0 stays if that size is smaller than the person's, not rounded;
+    else it is overwritten. So a person does not overwrite itself where rounding has
+    made it smaller.
 
     Args:
       keypoints_cell: keypoints in cells.
       labelled: which of them exist.
       centers_cell: pose centres in cells.
       has_center: which people have a centre.
-      area: person areas in input px^2, compared as float32.
+      size: person sizes in input px^2, as `Batch.size` has them.
       height: h, map height in cells.
       width: w, map width in cells.
       radius: half the side of the region, in cells.
 
     Returns:
-      Targets, 0 where nobody has written, and weights `1 / sqrt(area)`.
+      Targets, 0 where nobody has written, and weights `1 / sqrt(size)`.
     """
     centered = has_center & geometry.contains(centers_cell, height, width)
     exists = labelled & geometry.contains(keypoints_cell, height, width)
@@ -55,7 +57,7 @@ def encode(
         first,
         keypoints_cell,
         exists & centered[:, None],
-        area,
+        size,
         side=2 * radius,
     )
     patches = jnp.moveaxis(written, -1, 0).reshape(*cells.shape[:3], -1)
@@ -69,32 +71,36 @@ def _write_people(
     first: Float[Array, "P 2"],
     keypoints: Float[Array, "P K 2"],
     exists: Bool[Array, "P K"],
-    area: Float[Array, " P"],
+    size: Float[Array, "P 2"],
     *,
     side: int,
 ) -> Float[Array, "3 K C"]:
     """Targets (x, y) and weights of cells after all people have been written.
 
-    Within one person the size of a cell becomes its area at the first keypoint that
-    is written; from there on it is not smaller, so that all that follow are written.
+    Within one person the size of a cell becomes its rounded size at the first keypoint
+    that is written; from there on all that follow are written, but if rounding has made
+    it smaller: then those only that nobody has written.
     """
     order = jnp.arange(keypoints.shape[1])[:, None]  # [K, 1]
 
     def write(state: tuple[Array, Array], person: Any) -> tuple[Any, None]:
-        values, size = state  # [3, K, C], [C]
-        first, keypoints, exists, area = person
+        values, owner = state  # [3, K, C], [C]
+        first, keypoints, exists, (size, rest) = person
         near = jnp.all((cells >= first) & (cells < first + side), axis=-1)
         claims = near & exists[:, None]  # [K, C]
         is_empty = claims & jnp.all(values[:2] == 0, axis=0)
-        first_empty = jnp.min(jnp.where(is_empty, order, order.size), axis=0)
-        writes = claims & (~(size < area) | (order >= first_empty))
+        is_smaller = (owner < size) | ((owner == size) & (rest > 0))
+        opens = is_empty | (claims & ~is_smaller)
+        first_open = jnp.min(jnp.where(opens, order, order.size), axis=0)
+        follows = jnp.where(rest > 0, order == first_open, order >= first_open)
+        writes = is_empty | (claims & follows)
         offset = cells.T[:, None] - keypoints.T[..., None]  # [2, K, C]
-        weight = jnp.broadcast_to(1 / jnp.sqrt(area), (1, *writes.shape))
+        weight = jnp.broadcast_to(1 / jnp.sqrt(size), (1, *writes.shape))
         values = jnp.where(writes, jnp.concatenate([offset, weight]), values)
-        return (values, jnp.where(jnp.any(writes, axis=0), area, size)), None
+        return (values, jnp.where(jnp.any(writes, axis=0), size, owner)), None
 
     start = jnp.zeros((3, order.size, len(cells))), jnp.zeros(len(cells))
-    (values, _), _ = lax.scan(write, start, (first, keypoints, exists, area))
+    (values, _), _ = lax.scan(write, start, (first, keypoints, exists, size))
     return values
 
 

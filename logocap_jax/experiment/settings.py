@@ -37,6 +37,7 @@ class DataSettings:
     eval_split: str = "val"
     input_size: int = 512  # side of the square input of training, px
     max_people: int = 30  # per image
+    min_center_area: float = 32.0**2  # of people with a pose centre, image px^2
     num_workers: int = 0  # processes that load images; 0: threads
     stall_s: float = 45.0  # without a batch from the workers: the run ends
     max_bad_records: int = 0  # unreadable ones to replace, in each process

@@ -81,3 +81,44 @@ def overlaps(
     close = distance < closeness * diagonal[:, None, None]
     overlap = jnp.sum(close, axis=-1) > int(share * points.shape[1])
     return overlap & poses.valid[:, None] & poses.valid[None, :]
+
+
+def coincide(
+    poses: Poses, *, distance: float = 10.0, matches: int = 10
+) -> Bool[Array, "N N"]:
+    """Pairs of poses of one image that are duplicates, whatever their size.
+
+    Args:
+      poses: poses of one image.
+      distance: keypoints closer than this coincide; in the poses' unit of length.
+      matches: duplicates have more coinciding keypoints than this.
+
+    Returns:
+      True where both poses are valid and coincide, as each does with itself.
+    """
+    difference = poses.keypoints[:, None] - poses.keypoints[None, :]
+    close = jnp.sqrt(jnp.sum(jnp.square(difference), axis=-1)) < distance
+    near = jnp.sum(close, axis=-1) > matches
+    return near & poses.valid[:, None] & poses.valid[None, :]
+
+
+def keep_best(
+    order: Int[Array, " M"],
+    kept: Bool[Array, " M"],
+    scores: Float[Array, " M"],
+    count: int,
+) -> tuple[Int[Array, " N"], Bool[Array, " N"]]:
+    """At most `count` of the poses that `select` keeps.
+
+    Of more than that the best, in the order of their scores; else all, in the order of
+    the walk (reference behaviour).
+
+    Args:
+      order: of `select`.
+      kept: of `select`.
+      scores: of the poses, before `select`.
+      count: N, at most M.
+    """
+    key = jnp.where(jnp.sum(kept) > count, -scores[order], 0)
+    chosen = jnp.argsort(jnp.where(kept, key, jnp.inf))[:count]
+    return order[chosen], kept[chosen]

@@ -180,6 +180,8 @@ def _make_stages(
             augmentation=data.augmentation,
             max_people=data.max_people,
             mask_strides=strides,
+            person_size=run.inputs.person_size,
+            min_center_area=data.min_center_area,
         )
 
     stages: dict[str, Callable[[int], object]] = {

@@ -16,6 +16,8 @@ if typing.TYPE_CHECKING:
 METHODS = {
     "logocap": "logocap_jax.methods.logocap",
     "center_offset": "logocap_jax.methods.center_offset",
+    "dekr": "logocap_jax.methods.dekr",
+    "ranking": "logocap_jax.methods.ranking",
 }
 """The package of each method: its module `spec` holds `SPEC`, a `MethodSpec`; its
 module `weights` holds `FORMAT`, a `WeightFormat`."""

@@ -182,6 +182,9 @@ class InputSpec(NamedTuple):
 
     Attributes:
       mask_strides: strides of the loss masks of a batch, input px.
+      person_size: how people are measured for `Batch.size`: `area`, as annotated; `box`
+        (its area); `extent` (squared diagonal of the labelled keypoints' box); `origin`
+        (squared distance of that box's far corner from the image's origin).
       multiple: both sides of an input at test time are multiples of it, px.
       shares_canvases: `predict` takes images smaller than their array.
       scales: further scales of the input at test time, each warped from the photograph;
@@ -189,6 +192,7 @@ class InputSpec(NamedTuple):
     """
 
     mask_strides: tuple[int, ...] = (4,)
+    person_size: str = "area"
     multiple: int = 64
     shares_canvases: bool = True
     scales: tuple[int | float, ...] = ()

@@ -30,7 +30,7 @@ from logocap_jax.structures import DenseMaps, Poses
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
-_DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def require(
@@ -102,7 +102,7 @@ class InitialPosesConfig:
         require(self, ("offset_radius",), lambda value: value >= 0, "0 or more")
         expected = "different numbers above 0, 1 among them, such as (0.5, 1.0, 2.0)"
         require(self, ("test_scales",), averaging.are_scales, expected)
-        require(self, ("dtype",), _DTYPES.__contains__, f"one of {_DTYPES}")
+        require(self, ("dtype",), DTYPES.__contains__, f"one of {DTYPES}")
 
     def network(self, embedding: int = 0) -> DenseNetwork:
         """The network with these sizes; see `DenseNetwork`."""
@@ -274,12 +274,13 @@ def _average_scales(
 
 
 def heatmap_layers(
-    heatmaps: Float[Array, "B h w K1"], config: InitialPosesConfig
+    heatmaps: Float[Array, "B h w K1"],
+    skeleton: Skeleton,
+    cells: geometry.CellRule = geometry.HALF_PIXEL,
 ) -> dict[str, MapLayer]:
     """The heatmaps to look at, in the cells that decoding reads them at."""
-    cells, names = geometry.CellRule(), config.skeleton.keypoints
     return {
-        "heatmaps": MapLayer(heatmaps[..., :-1], names, cells),
+        "heatmaps": MapLayer(heatmaps[..., :-1], skeleton.keypoints, cells),
         "centers": MapLayer(heatmaps[..., -1:], ("pose centre",), cells),
     }
 

@@ -1,11 +1,19 @@
 """Backbone and heads: image -> dense maps."""
 
+import functools
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from logocap_jax.models.hrnet import HRNet, HRNetConfig
-from logocap_jax.models.layers import BatchNorm, Dtype, conv, run_part
+from logocap_jax.models.layers import (
+    BatchNorm,
+    Dtype,
+    conv,
+    run_part,
+    torch_default_init,
+)
 from logocap_jax.models.outside import zeros_outside
 
 Maps = tuple[
@@ -20,25 +28,45 @@ class Head(nn.Module):
       hidden: channels of the first convolution.
       outputs: channels of the output convolution, if any.
       dtype: dtype of the computation.
+      kernel_init: start of the kernels.
+      momentum: share of the norm's running statistics that a step keeps.
     """
 
     hidden: int
     outputs: int | None = None
     dtype: Dtype = jnp.float32
+    kernel_init: nn.initializers.Initializer = torch_default_init
+    momentum: float = 0.9
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "B h w C"], *, train: bool
     ) -> Float[Array, "B h w F"]:
         """Apply the head; the result is float32, for coordinates depend on it."""
-        x = conv(self.hidden, 1, dtype=self.dtype, name="conv")(x)
-        x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, train=train))
+        convolve = functools.partial(
+            conv, kernel=1, dtype=self.dtype, kernel_init=self.kernel_init
+        )
+        x = convolve(self.hidden, name="conv")(x)
+        norm = BatchNorm(momentum=self.momentum, dtype=self.dtype, name="norm")
+        x = nn.relu(norm(x, train=train))
         if self.outputs is not None:
-            output = conv(
-                self.outputs, 1, dtype=self.dtype, use_bias=True, name="output"
-            )
-            x = output(x)
+            x = convolve(self.outputs, use_bias=True, name="output")(x)
         return x.astype(jnp.float32)
+
+
+def backbone_features(
+    backbone: HRNet,
+    image: Float[Array, "B H W 3"],
+    *,
+    train: bool,
+    valid_size: Int[Array, "B 2"] | None,
+) -> Float[Array, "B h w C"]:
+    """Run a backbone; `valid_size` as for `DenseNetwork`."""
+    if valid_size is None:
+        return backbone(image, train=train)
+    _, height, width, _ = image.shape
+    with zeros_outside(valid_size, height=height, width=width):
+        return backbone(image, train=train, valid_size=valid_size)
 
 
 class DenseNetwork(nn.Module):
@@ -90,11 +118,7 @@ class DenseNetwork(nn.Module):
         self, image: Array, *, train: bool, valid_size: Array | None
     ) -> Float[Array, "B h w C"]:
         backbone = HRNet(self.backbone, self.dtype, name="backbone")
-        if valid_size is None:
-            return backbone(image, train=train)
-        _, height, width, _ = image.shape
-        with zeros_outside(valid_size, height=height, width=width):
-            return backbone(image, train=train, valid_size=valid_size)
+        return backbone_features(backbone, image, train=train, valid_size=valid_size)
 
     def _maps(self, features: Float[Array, "B h w C"], *, train: bool) -> Maps:
         def head(hidden: int, outputs: int | None, name: str) -> Array:

@@ -14,6 +14,8 @@ Dtype = Any
 # reference keeps for every layer that ImageNet weights do not cover.
 torch_default_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
+# For heads that must start with small outputs.
+small_init = nn.initializers.normal(1e-3)
 
 # Added to variances by every batch norm (PyTorch's default).
 EPSILON = 1e-5
@@ -122,6 +124,7 @@ def conv(
     dtype: Dtype = jnp.float32,
     *,
     use_bias: bool = False,
+    kernel_init: nn.initializers.Initializer = torch_default_init,
     name: str,
 ) -> nn.Conv:
     """A square convolution with PyTorch's symmetric padding and default init."""
@@ -132,7 +135,7 @@ def conv(
         padding=kernel // 2,
         use_bias=use_bias,
         dtype=dtype,
-        kernel_init=torch_default_init,
+        kernel_init=kernel_init,
         name=name,
     )
 
@@ -152,16 +155,22 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions and the identity."""
 
     dtype: Dtype = jnp.float32
+    kernel_init: nn.initializers.Initializer = torch_default_init
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "B h w C"], *, train: bool
     ) -> Float[Array, "B h w C"]:
         """Apply the block."""
-        channels = x.shape[-1]
-        y = conv(channels, dtype=self.dtype, name="conv1")(x)
+
+        def convolve(x: Array, name: str) -> Array:
+            init = self.kernel_init
+            module = conv(x.shape[-1], dtype=self.dtype, kernel_init=init, name=name)
+            return module(x)
+
+        y = convolve(x, "conv1")
         y = nn.relu(BatchNorm(dtype=self.dtype, name="norm1")(y, train=train))
-        y = conv(channels, dtype=self.dtype, name="conv2")(y)
+        y = convolve(y, "conv2")
         y = BatchNorm(dtype=self.dtype, name="norm2")(y, train=train)
         return nn.relu(x + y)
 

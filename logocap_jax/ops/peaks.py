@@ -43,15 +43,28 @@ def top_peaks(
 ) -> tuple[Float[Array, "N 2"], Float[Array, " N"]]:
     """The highest local maxima of a map, whose values below 0 count as 0.
 
-    A maximum is no smaller than its `window x window` neighbours.
-
     Returns:
       Positions `(x, y)` and values, highest first. Where there are fewer than N
       maxima the rest has value 0.
     """
+    return top_cells(local_maxima(heatmap, window), count)
+
+
+def local_maxima(heatmap: Float[Array, "H W"], window: int) -> Float[Array, "H W"]:
+    """A map with 0 wherever it is below 0 or no maximum.
+
+    A maximum is no smaller than its `window x window` neighbours.
+    """
     clamped = jnp.maximum(heatmap, 0)
     highest = lax.reduce_window(clamped, 0.0, lax.max, (window, window), (1, 1), "SAME")
-    values, index = largest(jnp.where(clamped == highest, clamped, 0).ravel(), count)
+    return jnp.where(clamped == highest, clamped, 0)
+
+
+def top_cells(
+    heatmap: Float[Array, "H W"], count: int
+) -> tuple[Float[Array, "N 2"], Float[Array, " N"]]:
+    """Positions `(x, y)` and values of a map's largest values, largest first."""
+    values, index = largest(heatmap.ravel(), count)
     y, x = jnp.divmod(index, heatmap.shape[1])
     return jnp.stack([x, y], axis=-1).astype(jnp.float32), values
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from logocap_jax.methods import METHODS, find_format
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.weights.containers import errors_naming
 from logocap_jax.weights.files import load_weights, to_variables
@@ -16,7 +17,7 @@ _STATISTICS = "bn_stats.npz"
 
 
 def find_cases(folder: pathlib.Path) -> dict[pathlib.Path, list[pathlib.Path]]:
-    """The cases of a folder, or of the folders in it.
+    """The cases of a folder, of the folders in it, and of those in them.
 
     Args:
       folder: holds cases, `*.npz`, beside their weights, or folders that do; folders
@@ -30,28 +31,45 @@ def find_cases(folder: pathlib.Path) -> dict[pathlib.Path, list[pathlib.Path]]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    inner = sorted(path for path in folder.iterdir() if path.is_dir())
-    found = {path: _cases_in(path) for path in (folder, *inner)}
+    inner = (path for depth in ("*", "*/*") for path in folder.glob(depth))
+    folders = (folder, *sorted(path for path in inner if path.is_dir()))
+    found = {path: _cases_in(path) for path in folders}
     found = {path: cases for path, cases in found.items() if cases}
     if not found:
         raise ValueError(
-            f"{folder}: no case in it or one level below; expected *.npz beside "
+            f"{folder}: no case in it or two levels below; expected *.npz beside "
             f"weights.* or {_MANIFEST}"
         )
     return found
 
 
 def _cases_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    others = {"weights", *_file_names()}
     return [
         path
         for path in sorted(folder.glob("*.npz"))
-        if path.stem != "weights" and path.name != _STATISTICS
+        if path.stem not in others and path.name != _STATISTICS
     ]
+
+
+def _file_names() -> set[str]:
+    """Names of the parts of models that have weights in files of their own."""
+    return {name for method in METHODS for name in find_format(method).files}
 
 
 def case_name(path: pathlib.Path) -> str:
     """Folder and file name, for tables."""
     return f"{path.parent.name}/{path.stem}"
+
+
+def array_names(path: pathlib.Path) -> set[str]:
+    """Names of a case's arrays, which are not read.
+
+    Raises:
+      ValueError: a damaged file; callers name it.
+    """
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        return set(file.files)
 
 
 def read_arrays(path: pathlib.Path) -> Arrays:
@@ -68,15 +86,18 @@ def read_weights(folder: pathlib.Path) -> dict[str, Any]:
     """The variables that the folder's cases were computed with.
 
     Args:
-      folder: holds `weights.*` (any file that `logocap convert` reads), or a manifest
-        and `bn_stats.npz`, from which weights are made by rule.
+      folder: holds `weights.*` (any file that `logocap convert` reads), and beside it
+        parts in files of their own, such as `scorer.npz`; or a manifest and
+        `bn_stats.npz`, from which weights are made by rule.
 
     Raises:
       ValueError: neither is there, or it does not fit.
     """
     files = sorted(folder.glob("weights.*"))
     if files:
-        return load_weights(files[0])
+        parts = {name: sorted(folder.glob(f"{name}.*")) for name in _file_names()}
+        further = {name: paths[0] for name, paths in parts.items() if paths}
+        return load_weights(files[0], files=further)
     manifest = folder / _MANIFEST
     if not manifest.exists():
         raise ValueError(f"{folder}: cases without weights.* or {_MANIFEST}")

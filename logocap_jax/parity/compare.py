@@ -128,13 +128,14 @@ class Comparison:
         self,
         stage: str,
         found: Float[np.ndarray, "M K 2"],
-        expected: Float[np.ndarray, "M1 K1 3"],
+        expected: Float[np.ndarray, "M1 K1 C"],
         *,
         fed_with: str,
         unit: float = 1.0,
         close: float = 0.01,
         share: float = 0.995,
         limit: float = 1.0,
+        note: str = "",
     ) -> None:
         """Hold keypoints against distances in input px.
 
@@ -147,8 +148,10 @@ class Comparison:
           close: how near, in input px, ...
           share: ... at least this share of the keypoints must be;
           limit: and none farther off than this, in input px.
+          note: a remark for the reader.
         """
-        rule = f"{close} px for {share:.1%}, all {limit:g} px"
+        rule = f"{close} px for {share:.1%}"
+        rule += f", all {limit:g} px" if np.isfinite(limit) else ""
         points = expected[..., :2]
         if found.shape != points.shape:
             errors = (np.inf, np.inf)
@@ -163,7 +166,8 @@ class Comparison:
         )
         largest = finite_max(np.abs(points)) * unit
         beyond = int(np.sum(distance > close))
-        note = f"{beyond} beyond {close} px" if beyond else ""
+        remarks = [f"{beyond} beyond {close} px"] if beyond else []
+        note = ", ".join([*remarks, *filter(None, [note])])
         errors = (_share(worst, largest), worst)
         self.add(stage, expected, errors, rule, bool(passed), fed_with, note=note)
 
@@ -222,6 +226,12 @@ def finite_max(values: np.ndarray) -> float:
     if not np.isfinite(values).all():
         return np.inf
     return float(np.max(values, initial=0))
+
+
+def rounding_noise(shape: tuple[int, ...]) -> Float[np.ndarray, "R H W 3"]:
+    """Factors of one float32 rounding step up or down; the same ones in every run."""
+    signs = np.random.default_rng(0).choice([-1, 1], shape)
+    return (1 + signs * np.finfo(np.float32).eps).astype(np.float32)
 
 
 def _share(error: float, largest: float) -> float:

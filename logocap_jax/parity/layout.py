@@ -17,6 +17,12 @@ def channels_last(array: np.ndarray) -> np.ndarray:
     return np.moveaxis(array, 1, -1)
 
 
+def offset_maps(array: np.ndarray) -> np.ndarray:
+    """`[B, 2K, h, w]`, `x0 y0 x1 y1 ...` -> `[B, h, w, K, 2]`."""
+    last = channels_last(array)
+    return last.reshape(*last.shape[:-1], -1, 2)
+
+
 class Entry(NamedTuple):
     """An array that a case may hold.
 

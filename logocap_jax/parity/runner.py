@@ -1,5 +1,6 @@
 """Runs all cases of a folder."""
 
+import functools
 import importlib
 import importlib.util
 import pathlib
@@ -12,10 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from logocap_jax.methods import METHODS, build_config, find_method
-from logocap_jax.methods.base import Variables
-from logocap_jax.parity.cases import find_cases, read_weights
+from logocap_jax.parity.adaptive_conv import (
+    check_adaptive_convolutions,
+    holds_adaptive_convolutions,
+)
+from logocap_jax.parity.cases import array_names, find_cases, read_weights
 from logocap_jax.parity.compare import StageResult
+from logocap_jax.parity.scorer_rows import check_scorer_rows, holds_scorer_rows
 from logocap_jax.parity.walk import check_stages
+from logocap_jax.weights.containers import errors_naming
 from logocap_jax.weights.settings import read_settings
 
 Check = Callable[[pathlib.Path], list[StageResult]]
@@ -41,19 +47,36 @@ def run_cases(
             jax.default_device(jax.local_devices(backend="cpu")[0]),
             jax.default_matmul_precision("highest"),
         ):
-            variables = jax.tree.map(jnp.asarray, read_weights(path))
-            check = _make_check(variables, dtype)
+            model = functools.cache(lambda path=path: _model_check(path, dtype))
             for case in cases:
+                check = _check_without_weights(case, dtype) or model()
                 yield check(case)
 
 
-def _make_check(variables: Variables, dtype: str) -> Check:
-    """The check of the method that weights belong to.
+def _check_without_weights(path: pathlib.Path, dtype: str) -> Check | None:
+    """The check of a case of something that no weights belong to, told by its arrays.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    marks = dtype == "float32"
+    with errors_naming(path):
+        names = array_names(path)
+    if holds_adaptive_convolutions(names):
+        return partial(check_adaptive_convolutions, marks=marks)
+    if holds_scorer_rows(names):
+        return partial(check_scorer_rows, marks=marks)
+    return None
+
+
+def _model_check(folder: pathlib.Path, dtype: str) -> Check:
+    """The check of the method that the weights of a folder belong to.
 
     That is `make_check` of the method's parity package, if it has one: the path of its
     package with `parity` in place of `methods`. It takes the method's settings and
     variables. If it has none, the method's named stages are walked.
     """
+    variables = jax.tree.map(jnp.asarray, read_weights(folder))
     settings: dict[str, Any] = read_settings(variables) | {"dtype": dtype}
     name, marks = settings.pop("name"), dtype == "float32"
     package = _find_package(METHODS[name].replace(".methods.", ".parity."))

@@ -1,6 +1,7 @@
 """The rows that a scorer learns from: poses, labels, features."""
 
 import pathlib
+from collections.abc import Set
 from typing import Any
 
 import jax
@@ -30,9 +31,9 @@ _LAYOUT = {
 }
 
 
-def holds_scorer_rows(arrays: Arrays) -> bool:
-    """True for a case of rows that a scorer learns from."""
-    return "row_oks" in arrays
+def holds_scorer_rows(names: Set[str]) -> bool:
+    """True for the arrays of a case of rows that a scorer learns from."""
+    return "row_oks" in names
 
 
 def check_scorer_rows(path: pathlib.Path, *, marks: bool = True) -> list[StageResult]:

@@ -21,6 +21,11 @@ def encode():
     )
 
 
+@pytest.fixture(scope="module")
+def encode_per_kind(encode):
+    return jax.jit(functools.partial(encode.__wrapped__, per_kind=True))
+
+
 def _people(seed, count=4):
     """Points on the map, around its edges and far off."""
     rng = np.random.default_rng(seed)
@@ -29,11 +34,14 @@ def _people(seed, count=4):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_targets_and_weights_are_those_of_the_loop(seed, encode):
+def test_targets_and_weights_are_those_of_the_loop(seed, encode, encode_per_kind):
     points, labelled = _people(seed)
     expected = reference.heatmaps(points, labelled, HEIGHT, WIDTH, SIGMAS, 0.1)
-    for found, loop in zip(encode(points, labelled), expected, strict=True):
-        np.testing.assert_allclose(found, loop, atol=1e-6)
+    target, weight = encode(points, labelled)
+    np.testing.assert_allclose(target, expected[0], atol=1e-6)
+    np.testing.assert_allclose(weight[..., 0], expected[1].max(axis=-1), atol=1e-6)
+    _, weight = encode_per_kind(points, labelled)
+    np.testing.assert_allclose(weight, expected[1], atol=1e-6)
 
 
 def test_overlapping_people_leave_the_larger_value(encode):
@@ -64,7 +72,7 @@ def test_box_is_half_open(coordinate, first, last, encode):
     assert (columns[0], columns[-1]) == (first, last)
     assert (columns[-1] - columns[0] + 1) == len(columns)
     np.testing.assert_allclose(
-        weight[8], np.where(np.isin(np.arange(WIDTH), columns), 1, 0.1)
+        weight[8, :, 0], np.where(np.isin(np.arange(WIDTH), columns), 1, 0.1)
     )
 
 
@@ -73,8 +81,17 @@ def test_a_box_of_one_kind_counts_for_the_weight_of_all(encode):
     labelled = np.zeros((4, 3), bool)
     labelled[2, 2] = True
     target, weight = encode(points, labelled)
-    assert weight.shape == (HEIGHT, WIDTH)
-    np.testing.assert_array_equal(weight == 1, target[..., 2] > 0)
+    assert weight.shape == (HEIGHT, WIDTH, 1)
+    np.testing.assert_array_equal(weight[..., 0] == 1, target[..., 2] > 0)
+
+
+def test_a_box_counts_for_its_own_kind_where_weights_are_per_kind(encode_per_kind):
+    points = np.full((4, 3, 2), 8, np.float32)
+    labelled = np.zeros((4, 3), bool)
+    labelled[2, 2] = True
+    target, weight = encode_per_kind(points, labelled)
+    np.testing.assert_array_equal(weight == 1, target > 0)
+    np.testing.assert_allclose(weight[..., :2], 0.1)
 
 
 @pytest.mark.parametrize("point", [(-0.01, 5), (5, -0.01), (26, 5), (5, 20)])

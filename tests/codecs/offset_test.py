@@ -16,6 +16,17 @@ def encode():
     return jax.jit(functools.partial(offset.encode, height=HEIGHT, width=WIDTH))
 
 
+def _in_two(area):
+    """As `Batch.size` has it."""
+    rounded = np.asarray(area, np.float32)
+    return np.stack([rounded, area - rounded], axis=-1).astype(np.float32)
+
+
+def _arrays(people):
+    """The arguments of `encode`."""
+    return (*list(people.values())[:-1], _in_two(people["area"]))
+
+
 def _people(seed):
     rng = np.random.default_rng(seed)
     return {
@@ -25,7 +36,7 @@ def _people(seed):
         "labelled": rng.uniform(size=(PEOPLE, NUM_KEYPOINTS)) < 0.8,
         "centers_cell": rng.uniform(-2, 20, (PEOPLE, 2)).astype(np.float32),
         "has_center": rng.uniform(size=PEOPLE) < 0.8,
-        "area": rng.uniform(50, 5000, PEOPLE).astype(np.float32),
+        "area": rng.uniform(50, 5000, PEOPLE),
     }
 
 
@@ -36,7 +47,7 @@ def _person(center, *, area=100.0, keypoint=(1.0, 2.0)):
         "labelled": np.zeros((PEOPLE, NUM_KEYPOINTS), bool),
         "centers_cell": np.zeros((PEOPLE, 2), np.float32),
         "has_center": np.zeros(PEOPLE, bool),
-        "area": np.ones(PEOPLE, np.float32),
+        "area": np.ones(PEOPLE),
     }
     people["keypoints_cell"][0] = keypoint
     people["labelled"][0] = True
@@ -55,7 +66,7 @@ def _crowd(seed):
         ),
         "labelled": rng.uniform(size=(PEOPLE, NUM_KEYPOINTS)) < 0.6,
         "centers_cell": rng.uniform(5, 11, (PEOPLE, 2)).astype(np.float32),
-        "area": rng.choice([100.0, 200.0, 300.0], PEOPLE).astype(np.float32),
+        "area": rng.choice([100.0, 200.1, 200.2, 300.0], PEOPLE),
     }
 
 
@@ -64,7 +75,7 @@ def _crowd(seed):
 def test_targets_and_weights_are_those_of_the_loop(seed, draw, encode):
     people = draw(seed)
     expected = reference.offsets(*people.values(), HEIGHT, WIDTH, radius=4)
-    for found, loop in zip(encode(*people.values()), expected, strict=True):
+    for found, loop in zip(encode(*_arrays(people)), expected, strict=True):
         np.testing.assert_allclose(found, loop, atol=1e-5)
 
 
@@ -75,7 +86,7 @@ def test_offset_prefers_smaller_person_on_overlap(encode):
     people["centers_cell"][1] = (10.0, 8.0)
     people["has_center"][1] = True
     people["area"][1] = 100.0
-    target, weight = encode(*people.values())
+    target, weight = encode(*_arrays(people))
     np.testing.assert_allclose(target[8, 8, 0], [8 - 5, 8 - 3])
     np.testing.assert_allclose(target[8, 5, 0], [5 - 1, 8 - 1])
     np.testing.assert_allclose(weight[8, [5, 8], 0], [1 / 20, 1 / 10])
@@ -94,7 +105,7 @@ def test_a_keypoint_that_only_the_larger_person_has_opens_the_cell_for_the_next(
     people["centers_cell"][1] = (8.0, 8.0)
     people["has_center"][1] = True
     people["area"][1] = 400.0
-    _, weight = encode(*people.values())
+    _, weight = encode(*_arrays(people))
     np.testing.assert_allclose(weight[8, 8], [1 / 10, 1 / 20, 1 / 20])
 
 
@@ -103,7 +114,7 @@ def test_of_people_of_equal_area_the_last_one_owns_the_cell(encode):
     for values in people.values():
         values[1] = values[0]
     people["keypoints_cell"][1] = (5.0, 3.0)
-    target, _ = encode(*people.values())
+    target, _ = encode(*_arrays(people))
     np.testing.assert_allclose(target[8, 8, 0], [8 - 5, 8 - 3])
 
 
@@ -117,7 +128,7 @@ def test_of_people_of_equal_area_the_last_one_owns_the_cell(encode):
     ],
 )
 def test_region_is_half_open_around_the_truncated_center(center, columns, rows, encode):
-    _, weight = encode(*_person(center).values())
+    _, weight = encode(*_arrays(_person(center)))
     y, x = np.nonzero(np.asarray(weight[..., 0]))
     assert (x.min(), x.max()) == columns
     assert (y.min(), y.max()) == rows
@@ -126,7 +137,7 @@ def test_region_is_half_open_around_the_truncated_center(center, columns, rows, 
 
 @pytest.mark.parametrize("center", [(-0.5, 5), (5, -0.5), (22, 5), (5, 16)])
 def test_person_with_its_center_off_the_map_owns_no_cell(center, encode):
-    target, weight = encode(*_person(center).values())
+    target, weight = encode(*_arrays(_person(center)))
     np.testing.assert_array_equal(target, 0)
     np.testing.assert_array_equal(weight, 0)
 
@@ -134,7 +145,7 @@ def test_person_with_its_center_off_the_map_owns_no_cell(center, encode):
 def test_keypoint_off_the_map_owns_no_cell(encode):
     people = _person((8.0, 8.0))
     people["keypoints_cell"][0, 1] = (-1.0, 3.0)
-    _, weight = encode(*people.values())
+    _, weight = encode(*_arrays(people))
     np.testing.assert_array_equal(weight[..., 1], 0)
     assert np.asarray(weight[..., 0]).any()
 
@@ -142,7 +153,7 @@ def test_keypoint_off_the_map_owns_no_cell(encode):
 def test_small_people_without_a_center_own_no_cell(encode):
     people = _person((8.0, 8.0))
     people["has_center"][:] = False
-    _, weight = encode(*people.values())
+    _, weight = encode(*_arrays(people))
     np.testing.assert_array_equal(weight, 0)
 
 
@@ -155,7 +166,7 @@ def test_decoding_returns_the_encoded_keypoints():
         jnp.ones((2, NUM_KEYPOINTS), bool),
         jnp.asarray(centers),
         jnp.ones(2, bool),
-        jnp.ones(2),
+        jnp.ones((2, 2)),
         height=HEIGHT,
         width=WIDTH,
     )
@@ -174,10 +185,33 @@ def test_decoding_reads_whole_cells_and_keeps_the_fraction_of_the_center():
 def test_padded_people_change_nothing(encode):
     people = _people(0)
     people["has_center"][2:] = False
-    padded = encode(*people.values())
+    padded = encode(*_arrays(people))
     alone = offset.encode(
-        *(jnp.asarray(array[:2]) for array in people.values()),
+        *(jnp.asarray(array[:2]) for array in _arrays(people)),
         height=HEIGHT,
         width=WIDTH,
     )
     jax.tree.map(np.testing.assert_array_equal, padded, alone)
+
+
+@pytest.mark.parametrize(
+    ("area", "written"),
+    [
+        (200.1, [True, True, False]),  # float32(200.1) > 200.1
+        (200.2, [True, False, False]),  # float32(200.2) < 200.2
+        (200.25, [True, True, False]),  # equal
+    ],
+)
+def test_a_person_that_rounding_has_made_smaller_does_not_overwrite_itself(
+    area, written, encode
+):
+    # The larger one comes first and has all keypoints, the smaller one two of them.
+    people = _person((8.0, 8.0), area=400.0, keypoint=(1.0, 1.0))
+    people["keypoints_cell"][1] = (5.0, 3.0)
+    people["labelled"][1, :2] = True
+    people["centers_cell"][1] = (8.0, 8.0)
+    people["has_center"][1] = True
+    people["area"][1] = area
+    _, weight = encode(*_arrays(people))
+    expected = np.where(written, 1 / np.sqrt(area), 1 / 20)
+    np.testing.assert_allclose(weight[8, 8], expected)

@@ -120,12 +120,14 @@ def batch() -> Batch:
     keypoints = np.zeros((2, PEOPLE, 17, 2), np.float32)
     keypoints[:, :2] = centers[:, :, None] + spread
     person = np.tile([True, True, False, False], (2, 1))
+    area = jnp.asarray(np.where(person, [900.0, 700.0, 1, 1], 1), jnp.float32)
     return Batch(
         image=jnp.asarray(rng.integers(0, 256, (2, SIZE, SIZE, 3)), jnp.uint8),
         masks={4: jnp.ones((2, CELLS, CELLS), jnp.uint8)},
         keypoints=jnp.asarray(keypoints),
         labelled=jnp.asarray(np.repeat(person[..., None], 17, axis=-1)),
-        area=jnp.asarray(np.where(person, [900.0, 700.0, 1, 1], 1), jnp.float32),
+        area=area,
+        size=jnp.stack([area, jnp.zeros_like(area)], axis=-1),
         person=jnp.asarray(person),
         has_center=jnp.asarray(person),
         mirrored=jnp.zeros(2, bool),

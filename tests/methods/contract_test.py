@@ -148,10 +148,11 @@ def test_poses_of_an_image_do_not_depend_on_its_batch(evaluated, batch):
                 np.testing.assert_allclose(one[field], other[field], *(1e-3, 1e-3))
 
 
-def test_valid_poses_have_a_positive_score_and_finite_keypoints(evaluated):
+def test_valid_poses_have_finite_scores_and_keypoints(evaluated):
+    """A score may be 0 or less: a net may predict it."""
     for poses in evaluated[0].values():
         valid = np.asarray(poses.valid)
-        assert np.all(np.asarray(poses.scores)[valid] > 0)
+        assert np.all(np.isfinite(np.asarray(poses.scores)[valid]))
         assert np.all(np.isfinite(np.asarray(poses.keypoints)[valid]))
 
 

@@ -3,8 +3,8 @@ import types
 import numpy as np
 import pytest
 
+from logocap_jax.parity.centers import check_centers, in_order
 from logocap_jax.parity.compare import Comparison
-from logocap_jax.parity.logocap.centers import check_centers, in_order
 from logocap_jax.parity.table import format_verdict
 
 
@@ -74,7 +74,7 @@ def _check(ours, reference):
     found = check_centers(
         compare, expected, stages, ours, ours, reference=reference, fed_with="image"
     )
-    return compare.results, found[: len(expected)], expected
+    return compare.results, found.centers[: len(expected)], expected
 
 
 TIED = {

@@ -65,6 +65,8 @@ def _people(arrays, image):
         for name, array in people.items()
     }
     padded["area"][len(joints) :] = 1
+    padded["size"] = np.stack([padded["area"], np.zeros(PEOPLE)], axis=-1)
+    padded["size"] = padded["size"].astype(np.float32)
     return padded | {
         "mirrored": mirrored,
         "content": np.zeros(4, np.float32),

@@ -10,9 +10,12 @@ def _on_map(point, height, width):
 
 
 def heatmaps(points, labelled, height, width, sigmas, background):
-    """`points` [P, K1, 2] in cells -> targets [h, w, K1], weight [h, w]."""
+    """`points` [P, K1, 2] in cells -> targets, weights per kind, both [h, w, K1].
+
+    The weight of all kinds together is the largest of theirs.
+    """
     target = np.zeros((height, width, len(sigmas)))
-    weight = np.full((height, width), background)
+    weight = np.full((height, width, len(sigmas)), background)
     for person in range(len(points)):
         for k, sigma in enumerate(sigmas):
             x, y = points[person, k]
@@ -27,7 +30,7 @@ def heatmaps(points, labelled, height, width, sigmas, background):
                     squared = (column - x) ** 2 + (row - y) ** 2
                     value = math.exp(-squared / (2 * sigma**2))
                     target[row, column, k] = max(target[row, column, k], value)
-                    weight[row, column] = 1
+                    weight[row, column, k] = 1
     return target, weight
 
 
@@ -52,7 +55,7 @@ def offsets(keypoints, labelled, centers, has_center, area, height, width, radiu
                         continue
                     target[row, column, k] = (column - point[0], row - point[1])
                     weight[row, column, k] = 1 / math.sqrt(area[person])
-                    size[row, column] = area[person]
+                    size[row, column] = area[person]  # rounded
     return target, weight
 
 

@@ -63,7 +63,7 @@ def make_center_offset(config: InitialPosesConfig) -> Method:
 
     def explain(variables: Variables, view: View) -> Explanation:
         arrays = run(variables, view, "outputs", "heatmaps")
-        layers = initial_poses.heatmap_layers(arrays["heatmaps"], config)
+        layers = initial_poses.heatmap_layers(arrays["heatmaps"], config.skeleton)
         return Explanation(arrays["outputs"], layers)
 
     def evaluate(variables: Variables, batch: Batch) -> dict[str, Poses]:

@@ -189,7 +189,7 @@ def explain(model: Model, variables: Variables, view: View) -> Explanation:
     arrays = _run(model, variables, view, "outputs", "order", "kam_raw", "heatmaps")
     kam = jax.vmap(lambda kam, order: kam[order])(arrays["kam_raw"], arrays["order"])
     radius = tuple(np.abs(model.mesh_offsets[0, 0, :, 0]).tolist())
-    layers = initial_poses.heatmap_layers(arrays["heatmaps"], model.config)
+    layers = initial_poses.heatmap_layers(arrays["heatmaps"], model.config.skeleton)
     answer = {"logocap": arrays["outputs"]["logocap"]}
     kam_layer = PatchLayer(jnp.clip(kam, 0, 1), radius)
     return Explanation(answer, {**layers, "kam": kam_layer})

@@ -21,6 +21,7 @@ from logocap_jax.parity.layout import (
     Layout,
     channels_last,
     from_torch,
+    offset_maps,
 )
 from logocap_jax.skeletons import COCO
 from logocap_jax.weights.containers import errors_naming
@@ -30,12 +31,6 @@ _RESULTS = {"_initial_only": "initial", "_local_only": "local"}
 _NO_FLIP = "_no_flip"
 
 
-def _offset_maps(array: np.ndarray) -> np.ndarray:
-    """`[B, 2K, h, w]`, `x0 y0 x1 y1 ...` -> `[B, h, w, K, 2]`."""
-    last = channels_last(array)
-    return last.reshape(*last.shape[:-1], -1, 2)
-
-
 INFERENCE: Layout = {
     "image": Entry("H0 W0 3", required=True),
     "input": Entry("1 3 H W", channels_last),
@@ -43,8 +38,8 @@ INFERENCE: Layout = {
     "features": Entry("R C h w", channels_last),
     "embedding": Entry("R D h w", channels_last),
     "heatmaps_raw": Entry("R K1 h w", channels_last, required=True),
-    "offsets_raw": Entry("R K2 h w", _offset_maps),
-    "offsets": Entry("1 K2 h w", _offset_maps),
+    "offsets_raw": Entry("R K2 h w", offset_maps),
+    "offsets": Entry("1 K2 h w", offset_maps),
     "center_heatmap_fullres": Entry("1 1 H W", channels_last),
     "centers": Entry("n 3", required=True),
     "kem_grid": Entry("n E E K 2"),
@@ -63,10 +58,10 @@ TRAINING: Layout = {
     "input": Entry("B 3 H W", channels_last, required=True),
     "heatmap_target": Entry("B K1 h w", channels_last, required=True),
     "heatmap_weight": Entry("B 1 h w", channels_last, required=True),
-    "offset_target": Entry("B K2 h w", _offset_maps, required=True),
-    "offset_weight": Entry("B K2 h w", _offset_maps, required=True),
+    "offset_target": Entry("B K2 h w", offset_maps, required=True),
+    "offset_weight": Entry("B K2 h w", offset_maps, required=True),
     "heatmaps": Entry("B K1 h w", channels_last),
-    "offsets": Entry("B K2 h w", _offset_maps),
+    "offsets": Entry("B K2 h w", offset_maps),
     "centers": Entry("B N 3"),
     "kem_grid": Entry("B N E E K 2"),
     "kam": Entry("t K E E", channels_last),

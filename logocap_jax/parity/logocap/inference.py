@@ -17,10 +17,10 @@ from logocap_jax.methods.base import Variables
 from logocap_jax.methods.initial_poses import MAPS, RAW
 from logocap_jax.methods.logocap.config import LogoCapConfig, build_model
 from logocap_jax.methods.logocap.stages import make_stages
-from logocap_jax.parity.compare import Comparison, StageResult
+from logocap_jax.parity.centers import check_centers, values_at
+from logocap_jax.parity.compare import Comparison, StageResult, rounding_noise
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.parity.logocap.cases import Case
-from logocap_jax.parity.logocap.centers import check_centers, values_at
 from logocap_jax.parity.logocap.poses import check_final, check_poses, reference_poses
 from logocap_jax.parity.walk import StageWalker
 from logocap_jax.structures import Poses
@@ -260,7 +260,7 @@ class _InferenceCheck:
             self._stages,
             reference=reference,
         )
-        centers = check(*maps, fed_with="image")
+        centers: np.ndarray = check(*maps, fed_with="image").centers
         check(reference, reference, fed_with=source)
         return centers
 
@@ -386,9 +386,3 @@ def middle(
     """The keypoints that a mesh lies around."""
     center = mesh.shape[-3] // 2
     return mesh[..., center, center, :, :]
-
-
-def rounding_noise(shape: tuple[int, ...]) -> Float[np.ndarray, "R H W 3"]:
-    """Factors of one float32 rounding step up or down; the same ones in every run."""
-    signs = np.random.default_rng(0).choice([-1, 1], shape)
-    return (1 + signs * np.finfo(np.float32).eps).astype(np.float32)

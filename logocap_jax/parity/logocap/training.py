@@ -13,13 +13,13 @@ from logocap_jax.methods import initial_poses
 from logocap_jax.methods.base import Variables
 from logocap_jax.methods.logocap.assignment import Assignment
 from logocap_jax.methods.logocap.training import matched_slots
+from logocap_jax.parity.centers import in_order
 from logocap_jax.parity.compare import Comparison, StageResult
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.parity.logocap.cases import Case
-from logocap_jax.parity.logocap.centers import in_order
 from logocap_jax.parity.logocap.inference import middle
-from logocap_jax.parity.logocap.steps import check_steps
 from logocap_jax.parity.logocap.training_stages import TrainingStages, make_batch
+from logocap_jax.parity.steps import check_steps
 from logocap_jax.structures import Batch
 
 _DENSE, _SLOTS = 1e-5, 2e-5
@@ -50,7 +50,7 @@ def check_training(
     _check_dense(compare, arrays, stages, variables, batch)
     if "centers" in arrays:
         _check_slots(compare, arrays, stages, variables, batch)
-    check_steps(compare, arrays, stages, variables, batch)
+    check_steps(compare, arrays, stages.stepper, variables, batch)
     return compare.results
 
 

@@ -164,3 +164,20 @@ def test_a_dot_lands_where_its_point_lands():
     centroid = [(light * columns).sum(), (light * rows).sum()]
     moved = affine.transform_points(np.array([[140.0, 90.0]]), matrix)
     np.testing.assert_allclose([centroid], moved, atol=0.05)
+
+
+def test_shifts_are_whole_pixels_without_the_upper_end():
+    # 20 % of the crop's side, 0.2 * 52 px, cut to 10.
+    augmentation = affine.Augmentation(
+        rotation_deg=0.0, scale_min=1.0, scale_max=1.0, mirror=0.0
+    )
+    rng = np.random.default_rng(0)
+    drawn = [
+        augmentation.draw(rng, image_size=(71, 52), input_size=52)[0][:, 2]
+        for _ in range(600)
+    ]
+    shifts = -np.add(drawn, [9.5, 0])  # the middle of 71 px is at 35.5
+    assert set(np.unique(shifts[:, 0])) == set(range(-10, 10))
+    assert set(np.unique(shifts[:, 1])) == set(range(-10, 10))
+    still = affine.Augmentation(translation=0.0)
+    still.draw(rng, image_size=(71, 52), input_size=52)

@@ -40,6 +40,7 @@ def test_batches_have_the_shapes_of_the_batch_structure_and_more(source):
         "keypoints": ((2, 30, 17, 2), "float32"),
         "labelled": ((2, 30, 17), "bool"),
         "area": ((2, 30), "float32"),
+        "size": ((2, 30, 2), "float32"),
         "person": ((2, 30), "bool"),
         "has_center": ((2, 30), "bool"),
         "mirrored": ((2,), "bool"),

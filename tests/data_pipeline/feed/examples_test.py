@@ -6,6 +6,7 @@ import pytest
 
 from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.examples import (
+    PERSON_SIZES,
     empty_example,
     eval_example,
     make_example,
@@ -235,6 +236,7 @@ def test_any_number_of_people_gives_the_same_shapes(count):
         "keypoints": ((5, 17, 2), "float32"),
         "labelled": ((5, 17), "bool"),
         "area": ((5,), "float32"),
+        "size": ((5, 2), "float32"),
         "person": ((5,), "bool"),
         "has_center": ((5,), "bool"),
         "mirrored": ((), "bool"),
@@ -312,3 +314,63 @@ def test_further_scales_are_warped_from_the_photograph():
         np.testing.assert_array_equal(
             found, cv2.warpAffine(pixels, affine, size, flags=cv2.INTER_LINEAR)
         )
+
+
+def test_people_are_measured_by_the_rule_asked_for():
+    # The first has three labelled keypoints, the second one, the third none.
+    keypoints, visibility = np.zeros((3, 17, 2)), np.zeros((3, 17))
+    keypoints[0, :3], visibility[0, :3] = [[50, 20], [53, 24], [51, 23]], (1, 2, 2)
+    keypoints[0, 3] = [70, 55]  # not labelled
+    keypoints[1, 5], visibility[1, 5] = [30, 40], 2
+    record = record_of(
+        keypoints,
+        [1000.5, 10, 2000],
+        visibility=visibility,
+        bbox=[[40, 10, 20.5, 30], [0, 0, 3, 4], [1, 2, 5, 6]],
+    )
+    expected = {
+        "area": [1000.5, 10, 2000],
+        "box": [615, 12, 30],
+        "extent": [3**2 + 4**2, 1, 1],
+        "origin": [53**2 + 24**2, 30**2 + 40**2, 1],
+    }
+    assert set(expected) == set(PERSON_SIZES)
+    for rule, sizes in expected.items():
+        example = train_example(
+            record,
+            np.random.default_rng(0),
+            skeleton=COCO,
+            input_size=120,
+            augmentation=MIRRORED,
+            max_people=5,
+            person_size=rule,
+        )
+        # x' = 2 (x - 10), y' = 2 y.
+        np.testing.assert_allclose(example["size"][:, 0] / 4, [*sizes, 1 / 4, 1 / 4])
+        np.testing.assert_allclose(example["area"][:3] / 4, expected["area"])
+
+
+def test_what_rounding_takes_off_a_size_is_kept():
+    record = record_of(np.zeros((2, 17, 2)), [1500.0, 3000.0])
+    example = trained(record, augmentation=Augmentation(), seed=1)
+    factor = example["size"][0].astype(np.float64).sum() / 1500
+    assert example["size"][0, 1] != 0
+    exact = example["size"][:2].astype(np.float64).sum(axis=1)
+    np.testing.assert_allclose(exact, factor * np.array([1500, 3000]), rtol=1e-12)
+    np.testing.assert_array_equal(example["size"][2:], [[1, 0]] * 3)
+
+
+def test_people_of_any_area_have_a_center_where_no_least_area_is_set():
+    record = record_of(np.zeros((2, 17, 2)), [3.0, 2000.0])
+    for least, expected in ((0.0, [True, True]), (2000.5, [False, False])):
+        example = eval_example(
+            record, short_side=64, max_people=2, min_center_area=least
+        )
+        assert example["has_center"].tolist() == expected
+
+
+def test_people_without_outlines_leave_the_mask_whole():
+    # As in CrowdPose's files: nobody has a segmentation.
+    record = record_of(np.zeros((1, 17, 2)), [2000.0], visibility=np.zeros(17))
+    example = trained(record, augmentation=Augmentation.none())
+    assert example["masks"][4].all()

@@ -59,6 +59,7 @@ def test_batches_have_the_shapes_of_the_batch_structure(source):
         "keypoints": ((4, 30, 17, 2), "float32"),
         "labelled": ((4, 30, 17), "bool"),
         "area": ((4, 30), "float32"),
+        "size": ((4, 30, 2), "float32"),
         "person": ((4, 30), "bool"),
         "has_center": ((4, 30), "bool"),
         "mirrored": ((4,), "bool"),

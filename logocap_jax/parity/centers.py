@@ -1,11 +1,10 @@
 """Comparison of centers with the reference's; ties may have any order."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from logocap_jax.methods.logocap.config import LogoCapConfig
 from logocap_jax.parity.compare import Comparison, finite_max
 
 _VALUES = 1e-5  # of the largest
@@ -16,7 +15,10 @@ _WIDEST = 10  # times as much, where the model amplifies noise
 class CenterFinder(Protocol):
     """The part of `InferenceStages` that finds centers."""
 
-    config: LogoCapConfig
+    @property
+    def config(self) -> Any:
+        """Settings, `num_slots` and `center_threshold` among them."""
+        ...
 
     def centers(
         self, center_map: Float[np.ndarray, "H W"]
@@ -47,9 +49,9 @@ def check_centers(
     center_map: Float[np.ndarray, "H W"],
     noisy: Float[np.ndarray, "H W"],
     *,
-    reference: Float[np.ndarray, "H W"],
+    reference: Float[np.ndarray, "H W"] | None,
     fed_with: str,
-) -> Float[np.ndarray, "N 2"]:
+) -> Ordered:
     """Compare the centers that a map holds, and their values.
 
     Where a peak ties, the reference's cell is taken in place of ours; the table notes
@@ -61,14 +63,14 @@ def check_centers(
       stages: of the model.
       center_map: centre heatmap in input px.
       noisy: that map from an input that was changed by one rounding step.
-      reference: the reference's own map.
+      reference: the reference's own map, if there.
       fed_with: as in `StageResult`.
 
     Returns:
-      Centers of all slots, in the reference's order.
+      Our centers of all slots, in the reference's order.
     """
     config = stages.config
-    centers, values, ties = in_order(
+    found = in_order(
         *stages.centers(center_map),
         expected,
         center_map,
@@ -76,6 +78,7 @@ def check_centers(
         slots=config.num_slots,
         noise=float(np.abs(noisy - center_map).max()),
     )
+    centers, values, ties = found
     # The reference's list ends where values fall below the threshold.
     count = int(np.sum(values >= config.center_threshold))
     compare.absolute(
@@ -94,7 +97,7 @@ def check_centers(
         fed_with=fed_with,
         noisy=values_at(noisy, centers)[:count],
     )
-    return centers
+    return found
 
 
 def in_order(

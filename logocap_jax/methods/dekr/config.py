@@ -1,0 +1,79 @@
+"""Settings of DEKR and the network that they describe."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from logocap_jax.methods.base import TEST_TIME
+from logocap_jax.methods.dekr.network import DekrNetwork
+from logocap_jax.methods.initial_poses import TINY as TINY_BACKBONE
+from logocap_jax.methods.initial_poses import require
+from logocap_jax.methods.pose_map import PoseMapConfig
+from logocap_jax.skeletons import CROWDPOSE
+
+
+@dataclasses.dataclass(frozen=True)
+class DekrConfig(PoseMapConfig):
+    """Settings of DEKR; defaults are the reference's for W32.
+
+    Attributes:
+      keypoint_channels: channels of each keypoint's branch.
+      nms_closeness: poses are compared within this share of the diagonal of their
+        keypoints' box; None: 0.05, with several scales 0.15.
+      scale_factor: of the centre values of scales other than 1; None: 0.9, of
+        CrowdPose 0.8.
+      matching: move keypoints to the nearest peak of their heatmap.
+    """
+
+    keypoint_channels: int = 15
+    offset_loss_weight: float = 0.03
+    nms_closeness: float | None = dataclasses.field(default=None, metadata=TEST_TIME)
+    scale_factor: float | None = dataclasses.field(default=None, metadata=TEST_TIME)
+    matching: bool = dataclasses.field(default=False, metadata=TEST_TIME)
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+          ValueError: if one has no meaning.
+        """
+        super().__post_init__()
+        require(self, ("keypoint_channels",), lambda value: value > 0, "more than 0")
+        require(
+            self,
+            ("nms_closeness", "scale_factor"),
+            lambda value: value is None or value > 0,
+            "more than 0, or None",
+        )
+
+    @property
+    def closeness(self) -> float:
+        """`nms_closeness`, resolved."""
+        default = 0.05 if len(self.test_scales) == 1 else 0.15
+        return default if self.nms_closeness is None else self.nms_closeness
+
+    @property
+    def factor(self) -> float:
+        """`scale_factor`, resolved."""
+        default = 0.8 if self.skeleton == CROWDPOSE else 0.9
+        return default if self.scale_factor is None else self.scale_factor
+
+    def network(self) -> DekrNetwork:
+        """The network with these sizes."""
+        return DekrNetwork(
+            backbone=self.backbone,
+            num_keypoints=self.skeleton.num_keypoints,
+            heatmap_hidden=self.heatmap_hidden,
+            keypoint_channels=self.keypoint_channels,
+            dtype=jnp.dtype(self.dtype),
+        )
+
+
+# The smallest net, for contract tests.
+TINY = {
+    "backbone": TINY_BACKBONE["backbone"],
+    "heatmap_hidden": 4,
+    "keypoint_channels": 1,
+    "num_slots": 5,
+    "center_threshold": 1e-6,
+}

@@ -1,0 +1,321 @@
+"""DEKR at test time: its named stages, and the functions built from them."""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from logocap_jax.geometry import STRIDE
+from logocap_jax.inference import absorption, pose_nms
+from logocap_jax.inference.gaussian_fit import fit_gaussian
+from logocap_jax.methods import initial_poses, pose_map
+from logocap_jax.methods.base import Explanation, Stage, Variables, subtree
+from logocap_jax.methods.candidates import fuse, read_poses
+from logocap_jax.methods.dekr.config import DekrConfig
+from logocap_jax.methods.dekr.network import DekrNetwork
+from logocap_jax.methods.pose_map import Maps
+from logocap_jax.methods.scorer import scoring_stage
+from logocap_jax.methods.stages import run_stages
+from logocap_jax.structures import Batch, Poses, View
+
+LEAST_FITTED = 0.05  # a Gaussian is fitted to keypoints with a score above it
+
+
+def make_stages(config: DekrConfig) -> tuple[Stage, ...]:
+    """The named stages, from images to poses after pose NMS and scoring.
+
+    `M` are the candidates: `num_slots` of each scale, those of the largest scale first.
+
+    Returns:
+      Stages that write `heatmaps_raw`, `offsets_raw` and the other arrays of
+      `HeadMaps`, of image and mirror image; `heatmaps` and `pose_map`, averaged;
+      `centers` (cells of their scale), `center_values` and `center_valid`,
+      `candidates` (input px), `center_scores` and `heat`, `[B, M, ...]`; `fused`,
+      heatmaps in input px; `kept`, `[B, N]`, the candidates after pose NMS, and
+      `valid`; `poses`; last `outputs`, poses by result set.
+    """
+    poses = ("matched_poses" if config.matching else "poses",)
+    named = "unscored" if config.scorer else "outputs"
+    stages = (
+        *_map_stages(config),
+        *_candidate_stages(config),
+        *_matching_stages(config),
+        Stage("result sets", poses, (named,), lambda _, poses: ({"dekr": poses},)),
+    )
+    return (*stages, scoring_stage(config)) if config.scorer else stages
+
+
+def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
+    """The stages from images to heatmaps and pose maps of all scales."""
+    network = config.network()
+    head_maps = ("heatmaps_raw", "offsets_raw", "heatmap_input", "heatmap_block")
+    stages = (
+        *pose_map.input_stages(config, repeat_border=config.quirks == "reference"),
+        pose_map.backbone_stage(network),
+        Stage(
+            "heads",
+            ("features", "input_sizes"),
+            (*head_maps, "units"),
+            partial(_heads, network),
+        ),
+        pose_map.flip_stage(config),
+    )
+    return (*stages, *pose_map.scale_stages(stages, config))
+
+
+def _candidate_stages(config: DekrConfig) -> tuple[Stage, ...]:
+    """The stages from maps to poses."""
+    scaled = ("scaled_maps",) if config.other_scales else ()
+    maps = ("heatmaps", "pose_map", "valid_size", *scaled)
+    values = ("center_values", "center_valid")
+    slots = ("candidates", "heat", "center_valid")
+    scores = ("center_scores",)
+    kept = ("kept", "valid")
+
+    def stage(
+        name: str, reads: tuple[str, ...], writes: tuple[str, ...], run: Any
+    ) -> Stage:
+        return Stage(name, reads, writes, partial(run, config))
+
+    return (
+        stage("centres", maps, ("centers", *values), _find_centers),
+        stage("candidates", ("centers", *maps), ("candidates",), _read_poses),
+        stage("centre scores", values, scores, _score_centers),
+        stage("fused heatmaps", maps, ("fused",), _fuse),
+        stage("heat", ("candidates", *maps), ("heat",), _read_heat),
+        stage("pose NMS", slots, kept, _suppress),
+        Stage("poses", (*slots[:2], *scores, *kept), ("poses",), _score),
+    )
+
+
+def _matching_stages(config: DekrConfig) -> tuple[Stage, ...]:
+    """The stages that move keypoints to peaks of their heatmaps, if asked for."""
+    if not config.matching:
+        return ()
+    reads = ("poses", "fused", "valid_size")
+    absorbed, matched = ("absorbed_poses",), ("matched_poses",)
+    return (
+        Stage("absorption", reads, absorbed, partial(_absorb, config)),
+        Stage("Gaussian fit", (*absorbed, *reads[1:]), matched, partial(_fit, config)),
+    )
+
+
+def _heads(
+    network: DekrNetwork, variables: Variables, features: Array, sizes: Array | None
+) -> tuple[Any, ...]:
+    dense = subtree(variables, "dense")
+    maps = network.apply(dense, features, train=False, valid_size=sizes, part="heads")
+    return tuple(maps)  # type: ignore[arg-type]
+
+
+def _find_centers(
+    config: DekrConfig,
+    _: Variables,
+    heatmaps: Array,
+    poses: Array,
+    sizes: Array | None,
+    scaled: tuple[Maps, ...] = (),
+) -> tuple[Array, ...]:
+    """The centres of all scales."""
+
+    def find(center_map: Array, size: Array | None) -> tuple[Array, ...]:
+        return pose_map.find_centers(
+            center_map,
+            None if size is None else size // STRIDE,
+            count=config.num_slots,
+            threshold=config.center_threshold,
+        )
+
+    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
+    found = [
+        jax.vmap(find)(maps[..., -1], pose_map.scale_size(sizes, scale))
+        for scale, (maps, _) in by_scale.items()
+    ]
+    return tuple(jnp.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+
+
+def _read_poses(
+    config: DekrConfig,
+    _: Variables,
+    centers: Array,
+    heatmaps: Array,
+    poses: Array,
+    sizes: Array | None,
+    scaled: tuple[Maps, ...] = (),
+) -> tuple[Array]:
+    """The poses that the pose maps hold at the centres, in input px of scale 1."""
+    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
+    return (
+        read_poses({scale: maps for scale, (_, maps) in by_scale.items()}, centers),
+    )
+
+
+def _score_centers(
+    config: DekrConfig, _: Variables, values: Array, valid: Array
+) -> tuple[Array]:
+    """Bring the values of other scales to those of scale 1 (specification, 13)."""
+    scales = sorted({1.0, *config.other_scales}, reverse=True)
+    shape = (len(values), len(scales), config.num_slots)
+    values, valid = values.reshape(shape), valid.reshape(shape)
+    largest = jnp.max(jnp.where(valid, values, 0), axis=-1, keepdims=True)
+    largest = jnp.where(largest > 0, largest, 1)
+    base = scales.index(1.0)
+    other = values / largest * largest[:, base : base + 1] * config.factor
+    at_one = jnp.arange(len(scales))[:, None] == base
+    return (jnp.where(at_one, values, other).reshape(len(values), -1),)
+
+
+def _fuse(
+    config: DekrConfig,
+    _: Variables,
+    heatmaps: Array,
+    poses: Array,
+    sizes: Array | None,
+    scaled: tuple[Maps, ...] = (),
+) -> tuple[Array]:
+    """Heatmaps in input px, the mean of all scales."""
+    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
+    return (fuse({scale: maps for scale, (maps, _) in by_scale.items()}, sizes),)
+
+
+def _read_heat(
+    config: DekrConfig,
+    _: Variables,
+    candidates: Array,
+    heatmaps: Array,
+    poses: Array,
+    sizes: Array | None,
+    scaled: tuple[Maps, ...] = (),
+) -> tuple[Array]:
+    """The fused heatmaps at each keypoint, rounded down (reference behaviour)."""
+    limits = jnp.asarray(heatmaps.shape[1:3]) * STRIDE if sizes is None else sizes
+    last = jnp.broadcast_to(limits, (len(heatmaps), 2))[:, None, None, ::-1] - 1
+    pixels = jnp.clip(jnp.floor(candidates), 0, last)
+
+    def read(maps: Array, pixels: Array, size: Array | None, scale: float) -> Array:
+        cells = None if size is None else size // STRIDE
+        return pose_map.read_upsampled(maps, pixels, cells, scale=scale)
+
+    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
+    heat = [
+        jax.vmap(partial(read, scale=scale))(
+            maps, pixels, pose_map.scale_size(sizes, scale)
+        )
+        for scale, (maps, _) in by_scale.items()
+    ]
+    return (sum(heat[1:], start=heat[0]) / len(heat),)
+
+
+def _suppress(
+    config: DekrConfig, _: Variables, candidates: Array, heat: Array, valid: Array
+) -> tuple[Array, Array]:
+    """Pose NMS by pose heat; of too many poses the hottest, in that order."""
+
+    def suppress(
+        candidates: Float[Array, "M K 2"],
+        heat: Float[Array, "M K"],
+        valid: Bool[Array, " M"],
+    ) -> tuple[Int[Array, " N"], Bool[Array, " N"]]:
+        pose_heat = jnp.mean(heat, axis=-1)
+        poses = Poses(candidates, heat, pose_heat, valid)
+        near = pose_nms.overlaps(poses, closeness=config.closeness)
+        order, kept = pose_nms.select(near, pose_heat)
+        return pose_nms.keep_best(order, kept, pose_heat, config.num_slots)
+
+    return jax.vmap(suppress)(candidates, heat, valid)
+
+
+def _score(
+    _: Variables,
+    candidates: Array,
+    heat: Array,
+    center_scores: Array,
+    kept: Array,
+    valid: Array,
+) -> tuple[Poses]:
+    def score(candidates: Array, scores: Array, kept: Array, valid: Array) -> Poses:
+        scores = scores[kept]
+        return Poses(candidates[kept], scores, jnp.mean(scores, axis=-1), valid)
+
+    scores = center_scores[..., None] * heat
+    return (jax.vmap(score)(candidates, scores, kept, valid),)
+
+
+def _absorb(
+    config: DekrConfig, _: Variables, poses: Poses, fused: Array, sizes: Array | None
+) -> tuple[Poses]:
+    """Move keypoints to the nearest peak; scores stay (specification, 13)."""
+
+    def move(keypoints: Array, heatmaps: Array, size: Array | None) -> Array:
+        candidates = absorption.find_candidates(heatmaps, size)
+        return absorption.absorb(
+            keypoints,
+            heatmaps,
+            candidates,
+            size,
+            quirks=config.quirks,
+        ).keypoints
+
+    keypoints = jax.vmap(move)(poses.keypoints, fused[..., :-1], sizes)
+    return (dataclasses.replace(poses, keypoints=keypoints),)
+
+
+def _fit(
+    config: DekrConfig, _: Variables, poses: Poses, fused: Array, sizes: Array | None
+) -> tuple[Poses]:
+    """Move keypoints to the middle of a Gaussian around them; scores stay."""
+    fitted = poses.valid[..., None] & (poses.keypoint_scores > LEAST_FITTED)
+
+    def fit(points: Array, fitted: Array, heatmaps: Array, size: Array | None) -> Array:
+        run = partial(
+            fit_gaussian,
+            heatmaps,
+            valid_size=size,
+            clip=True,
+            quirks=config.quirks,
+        )
+        channels = jnp.arange(points.shape[1])
+        found = jax.vmap(lambda *pose: jax.vmap(run)(channels, *pose))(points, fitted)
+        return jnp.where(found.converged[..., None], found.center, points)
+
+    keypoints = jax.vmap(fit)(poses.keypoints, fitted, fused[..., :-1], sizes)
+    return (dataclasses.replace(poses, keypoints=keypoints),)
+
+
+def predict(config: DekrConfig, variables: Variables, view: View) -> dict[str, Poses]:
+    """Find poses, in input px, after pose NMS.
+
+    Args:
+      config: settings.
+      variables: parameters and batch statistics.
+      view: input images; all sizes are multiples of 64.
+
+    Returns:
+      `dekr`: the poses.
+    """
+    return _run(config, variables, view, "outputs")["outputs"]
+
+
+def evaluate(
+    config: DekrConfig, variables: Variables, batch: Batch
+) -> dict[str, Poses]:
+    """As `predict`, of a batch."""
+    return predict(config, variables, batch.view)
+
+
+def explain(config: DekrConfig, variables: Variables, view: View) -> Explanation:
+    """Find poses as `predict` does, and keep the heatmaps behind them."""
+    arrays = _run(config, variables, view, "outputs", "heatmaps")
+    layers = initial_poses.heatmap_layers(
+        arrays["heatmaps"], config.skeleton, pose_map.CELLS
+    )
+    return Explanation(arrays["outputs"], layers)
+
+
+def _run(
+    config: DekrConfig, variables: Variables, view: View, *wanted: str
+) -> dict[str, Any]:
+    return run_stages(make_stages(config), variables, vars(view), wanted)

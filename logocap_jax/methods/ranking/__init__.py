@@ -1,0 +1,1 @@
+"""Heatmap-guided adaptive keypoint estimates, ranked by a scorer."""
