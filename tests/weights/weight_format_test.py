@@ -1,5 +1,6 @@
 """A made-up format that has what two present ones lack: all of it survives."""
 
+import functools
 import subprocess
 import sys
 import types
@@ -51,7 +52,11 @@ def _split(state):
 
 def _recognise(shapes):
     kernel = shapes.get("params/net/branches/kernel")
-    return kernel and {"width": kernel[-1] // BRANCHES, "num_keypoints": 17}
+    return kernel and {
+        "width": kernel[-1] // BRANCHES,
+        "num_keypoints": 17,
+        "scorer": any(path.startswith("params/scorer/") for path in shapes),
+    }
 
 
 FORMAT = WeightFormat(
@@ -84,7 +89,13 @@ def made_up(monkeypatch):
     shapes = FORMAT.from_torch(network() | scorer("scorer.")).arrays
 
     def make(config):
-        tree = unflatten({path: np.zeros(x.shape, "f4") for path, x in shapes.items()})
+        tree = unflatten(
+            {
+                path: np.zeros(x.shape, "f4")
+                for path, x in shapes.items()
+                if config["scorer"] or "scorer" not in path
+            }
+        )
         parts = (Part("scorer", ("scorer",), optional=True),)
         nothing = [None] * 5
         return Method(lambda key: tree, *nothing, "poses", parts=parts)
@@ -157,6 +168,32 @@ def test_an_optional_part_may_be_absent_but_not_by_half():
 
 
 @pytest.mark.usefixtures("made_up")
+def test_an_optional_part_that_the_settings_leave_out_is_left_out():
+    both = FORMAT.from_torch(network() | scorer("scorer.")).arrays
+    without = FORMAT.from_torch(network()).arrays
+    variables, report = files.to_variables(
+        both, expected=unflatten(without), optional=["scorer"]
+    )
+    assert report.complete
+    assert_same(flatten(variables), without)
+    with pytest.raises(ValueError, match=r"2 arrays unused .*scorer/layer1"):
+        files.to_variables(both, expected=unflatten(without))
+    with pytest.raises(ValueError, match="got weights without scorer, expected them"):
+        files.to_variables(without, expected=unflatten(both), optional=["scorer"])
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_part_that_does_not_learn_must_be_there(tmp_path):
+    both = network() | scorer("scorer.")
+    fresh = unflatten(FORMAT.from_torch(both).arrays)
+    files.write_zip(tmp_path / "a.pth", network())
+    start = functools.partial(start_from, tmp_path / "a.pth", fresh, method="made_up")
+    start(may_lack=["scorer"])
+    with pytest.raises(ValueError, match="2 arrays lacking in parts that do not learn"):
+        start(may_lack=["net"])
+
+
+@pytest.mark.usefixtures("made_up")
 def test_a_run_starts_from_weights_without_the_optional_part(tmp_path):
     both = network() | scorer("scorer.")
     fresh = {path: array + 1 for path, array in FORMAT.from_torch(both).arrays.items()}
@@ -190,7 +227,7 @@ def test_what_does_not_fit_is_reported(change, unused):
 def test_it_is_recognised_beside_the_others(tiny_state):
     assert recognise.recognise_weights(network()) == (
         "made_up",
-        {"width": 2, "num_keypoints": 17},
+        {"width": 2, "num_keypoints": 17, "scorer": False},
     )
     assert recognise.recognise_weights(tiny_state)[0] == "logocap"
 
