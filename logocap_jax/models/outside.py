@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
+from logocap_jax.models.adaptive import AdaptiveConv, GroupedConv
 from logocap_jax.models.layers import BatchNorm
 
 # Of the maps in a network with four branches, the image itself among them.
@@ -35,7 +36,7 @@ def zeros_outside(
 
     Raises:
       ValueError: within the context, if a module may mix positions and is not known:
-        a transposed, local, circular or adaptive convolution, a pooling module.
+        a local or circular convolution, a pooling module.
     """
     mask = jax.vmap(valid_mask, in_axes=(0, None, None))
     # Once for all convolutions: a network traces hundreds of them.
@@ -57,8 +58,8 @@ def zeros_outside(
         if context.method_name != "__call__":
             return call(*inputs, **options)
         if _pads_with_zeros(module):
-            (x,) = inputs
-            inputs = (jnp.where(masks[x.shape[1:3]][..., None], x, 0),)
+            x, *others = inputs
+            inputs = (jnp.where(masks[x.shape[1:3]][..., None], x, 0), *others)
         before = next(calls)
         result = call(*inputs, **options)
         is_leaf = next(calls) == before + 1
@@ -70,6 +71,10 @@ def zeros_outside(
 
 
 def _pads_with_zeros(module: nn.Module) -> bool:
+    if isinstance(module, AdaptiveConv | GroupedConv):
+        return True
+    if isinstance(module, nn.ConvTranspose):
+        return module.padding == "SAME"
     return isinstance(module, nn.Conv) and module.padding not in ("CIRCULAR", "REFLECT")
 
 
