@@ -4,7 +4,7 @@ logocap prepare synthetic --out demo/data --train 1500 --val 120 --size 192 --se
 logocap train --config dekr_demo --workdir demo/dekr
 logocap train --config dekr_demo --workdir demo/dekr_scorer \
         --config.stage=scorer --config.init_from=demo/dekr --config.batch_size=256
-logocap eval --config dekr_demo --workdir demo/dekr_scorer \
+logocap eval --config dekr_demo --weights demo/dekr_scorer \
         --config.method.scorer=True --out demo --draw 12
 """
 
