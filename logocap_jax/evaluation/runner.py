@@ -21,15 +21,11 @@ _BATCH_FIELDS = frozenset(Batch.__dataclass_fields__)
 
 
 class Evaluator(NamedTuple):
-    """A method's evaluation on a mesh.
+    """A method's evaluation on a mesh."""
 
-    Attributes:
-      run: the jitted `evaluate`, batch sharded; it compiles once per input size.
-      finish: outputs on the host -> result sets.
-    """
-
+    #: The jitted `evaluate`, batch sharded; it compiles once per input size.
     run: EvaluateFn
-    finish: Callable[[Outputs], dict[str, Poses]]
+    finish: Callable[[Outputs], dict[str, Poses]]  #: outputs on the host -> result sets
 
 
 def make_evaluator(method: Method, mesh: Mesh) -> Evaluator:

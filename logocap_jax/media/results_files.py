@@ -21,18 +21,13 @@ from logocap_jax.predictor.predictor import Explained
 
 
 class FrameResult(NamedTuple):
-    """The people in an image, or in a frame of a film.
+    """The people in an image, or in a frame of a film."""
 
-    Attributes:
-      picture: the image or frame.
-      poses: the people.
-      explained: the same people, with the layers behind them, if they were asked for.
-      ids: of the people of a film that are tracked.
-    """
-
-    picture: Picture
-    poses: Poses
+    picture: Picture  #: the image or frame
+    poses: Poses  #: the people
+    #: The same people, with the layers behind them, if they were asked for.
     explained: Explained | None = None
+    #: Of the people of a film that are tracked.
     ids: Int[np.ndarray, " n"] | None = None
 
 

@@ -62,23 +62,16 @@ logger = logging.getLogger(__name__)
 
 
 class Model(NamedTuple):
-    """The compiled functions of a model, with its weights.
+    """The compiled functions of a model, with its weights."""
 
-    Attributes:
-      predict: arrays from which `finish` makes the answer.
-      skeleton: keypoints of the poses.
-      finish: those arrays on the host -> poses in input px.
-      explain: the same arrays, and layers; None: an export, which keeps none.
-      inputs: the input that its method needs.
-      on_host: `finish` is a step of the method's own.
-    """
-
-    predict: RunFn
-    skeleton: Skeleton
+    predict: RunFn  #: arrays from which `finish` makes the answer
+    skeleton: Skeleton  #: keypoints of the poses
+    #: Those arrays on the host -> poses in input px.
     finish: Callable[[Any], structures.Poses] = lambda poses: poses
+    #: The same arrays, and layers; None: an export, which keeps none.
     explain: Callable[[View], Explanation] | None = None
-    inputs: InputSpec = InputSpec()
-    on_host: bool = False
+    inputs: InputSpec = InputSpec()  #: the input that its method needs
+    on_host: bool = False  #: `finish` is a step of the method's own
 
 
 def keep_compiled(folder: pathlib.Path | None = None) -> None:

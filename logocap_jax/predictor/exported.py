@@ -26,46 +26,28 @@ Axis: TypeAlias = int | str
 
 @dataclasses.dataclass(frozen=True)
 class ArrayInfo:
-    """An input or output array.
+    """An input or output array."""
 
-    Attributes:
-      name: its name.
-      shape: its axes.
-      dtype: its dtype.
-      meaning: content, unit and frame.
-    """
-
-    name: str
-    shape: tuple[Axis, ...]
-    dtype: str
-    meaning: str
+    name: str  #: its name
+    shape: tuple[Axis, ...]  #: its axes
+    dtype: str  #: its dtype
+    meaning: str  #: content, unit and frame
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportInfo:
-    """The description of an exported model.
+    """The description of an exported model."""
 
-    Attributes:
-      what: `full` (images to poses) or `dense` (images to maps).
-      file_format: `stablehlo` or `onnx`.
-      platforms: of StableHLO, in JAX's words: `cpu`, `cuda`, `tpu`.
-      inputs: the one array that goes in: `[batch, height, width, 3]`.
-      outputs: the arrays that come out, a dict by name.
-      size_multiple: height and width are multiples of it.
-      settings: of the method.
-      skeleton: names of the K keypoints, limbs.
-      versions: of the packages that wrote the export.
-    """
-
-    what: str
-    file_format: str
-    platforms: tuple[str, ...]
+    what: str  #: `full` (images to poses) or `dense` (images to maps)
+    file_format: str  #: `stablehlo` or `onnx`
+    platforms: tuple[str, ...]  #: of StableHLO, in JAX's words: `cpu`, `cuda`, `tpu`
+    #: The one array that goes in: `[batch, height, width, 3]`.
     inputs: tuple[ArrayInfo, ...]
-    outputs: tuple[ArrayInfo, ...]
-    size_multiple: int
-    settings: dict[str, Any]
-    skeleton: Skeleton
-    versions: dict[str, str]
+    outputs: tuple[ArrayInfo, ...]  #: the arrays that come out, a dict by name
+    size_multiple: int  #: height and width are multiples of it
+    settings: dict[str, Any]  #: of the method
+    skeleton: Skeleton  #: names of the K keypoints, limbs
+    versions: dict[str, str]  #: of the packages that wrote the export
 
     @property
     def batch(self) -> int | None:

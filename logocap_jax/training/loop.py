@@ -32,28 +32,17 @@ _SKIPS = {"skipped_steps", "skipped_in_row"}
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """Length of training and intervals of what is done on the way.
+    """Length of training and intervals of what is done on the way."""
 
-    Attributes:
-      num_steps: steps in all.
-      steps_per_epoch: steps in one epoch.
-      batch_size: images per step, over all devices.
-      log_every: steps between two lines of metrics; evaluations add theirs.
-      eval_every: steps between two evaluations; the end adds one.
-      checkpoint_every: steps between two checkpoints; evaluations add theirs.
-      max_skipped_in_row: skipped steps in a row, where a line of metrics is due, that
-        end the run.
-      learning_rate: updates made so far -> rate, for the log.
-    """
-
-    num_steps: int
-    steps_per_epoch: int
-    batch_size: int
-    log_every: int
-    eval_every: int
-    checkpoint_every: int
+    num_steps: int  #: steps in all
+    steps_per_epoch: int  #: steps in one epoch
+    batch_size: int  #: images per step, over all devices
+    log_every: int  #: steps between two lines of metrics; evaluations add theirs
+    eval_every: int  #: steps between two evaluations; the end adds one
+    checkpoint_every: int  #: steps between two checkpoints; evaluations add theirs
+    #: Skipped steps in a row, where a line of metrics is due, that end the run.
     max_skipped_in_row: int
-    learning_rate: optax.Schedule
+    learning_rate: optax.Schedule  #: updates made so far -> rate, for the log
 
     def logs_at(self, step: int) -> bool:
         """Tell if a line of metrics is due after a step."""

@@ -16,19 +16,13 @@ _BLACK = (0, 0, 0)
 
 
 class Patches(NamedTuple):
-    """The small maps of one person.
+    """The small maps of one person."""
 
-    Attributes:
-      values: 0..1; axis 0 runs along y.
-      initial: initial keypoints, the maps' middles; image px.
-      radius: from its middle to the outermost positions of a map, image px.
-      refined: refined keypoints, image px.
-    """
-
-    values: Float[np.ndarray, "E E K"]
-    initial: Float[np.ndarray, "K 2"]
+    values: Float[np.ndarray, "E E K"]  #: 0..1; axis 0 runs along y
+    initial: Float[np.ndarray, "K 2"]  #: initial keypoints, the maps' middles; image px
+    #: From its middle to the outermost positions of a map, image px.
     radius: Float[np.ndarray, " K"]
-    refined: Float[np.ndarray, "K 2"]
+    refined: Float[np.ndarray, "K 2"]  #: refined keypoints, image px
 
 
 def draw_patches(
