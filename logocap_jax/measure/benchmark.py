@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import numpy as np
 from jax.sharding import SingleDeviceSharding
 from ml_collections import ConfigDict
 
@@ -27,6 +28,7 @@ from logocap_jax.measure.programs import (
 )
 from logocap_jax.measure.rows import Row, busy_rows, format_ratios, format_rows, measure
 from logocap_jax.measure.topologies import find_devices, parse_topology
+from logocap_jax.methods.base import Variables
 
 DTYPES = ("float32", "bfloat16")
 PROGRAM_MEMORY = "compiled.memory_analysis"
@@ -107,6 +109,20 @@ class BenchmarkOptions:
                 share = row.flops / timing.median / (self.peak_tflops * 1e12)
             rows.append(dataclasses.replace(row, timing=timing, peak_share=share))
         return rows
+
+
+def fill(shapes: Variables) -> Variables:
+    """Values that keep activations finite, made faster than by `init`."""
+    rng = np.random.default_rng(0)
+
+    def fill_leaf(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if len(leaf.shape) > 1:
+            scale = 1 / np.sqrt(np.prod(leaf.shape[:-1]))
+            return rng.normal(0, scale, leaf.shape).astype(np.float32)
+        ones = path[-1].key in ("scale", "var")
+        return np.full(leaf.shape, float(ones), np.float32)
+
+    return jax.tree_util.tree_map_with_path(fill_leaf, shapes)
 
 
 def log(text: str) -> None:
