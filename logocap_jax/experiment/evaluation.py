@@ -66,14 +66,10 @@ def find_poses(run: Run, *, workdir: Path | None, weights: Path | None) -> Predi
     sets: ResultSets = {}
     for suffix, variables in models.items():
         bar = tqdm.tqdm(total=len(batches.source), desc=f"poses{suffix}", unit="image")
-
-        def show(done: int, bar: tqdm.tqdm = bar) -> None:
-            bar.update(done - bar.n)
-
         with explaining_memory(EVALUATION_ADVICE), bar:
             prepared = run.inference_variables(variables)
             images_by_set = run_evaluation(
-                evaluate, prepared, batches, run.mesh, progress=show
+                evaluate, prepared, batches, run.mesh, progress=bar.update
             )
         sets |= {f"{name}{suffix}": images for name, images in images_by_set.items()}
     return Predictions(sets, answer_set(run.method, models))

@@ -188,10 +188,7 @@ def dense_function(
 ) -> ExportFn:
     """Images to dense maps: those that the method names, else the layers it explains.
 
-    Args:
-      settings: of the method, as `load_settings` returns them.
-      method: built from them.
-      variables: its variables.
+    The method is built from the settings, which are as `load_settings` returns them.
     """
     spec = find_method(settings["name"])
 

@@ -254,7 +254,7 @@ def all_settings(
     Raises:
       ValueError: if a text is no list of such values.
     """
-    batches = split(args.batch, positive("--batch")) or [batch]
+    batches = split(args.batch, whole_number("--batch")) or [batch]
     sizes = split(args.size, _size) or [(side, side)]
     dtypes = split(args.dtype, _dtype) or [config.method.dtype]
     for dtype, size, count in itertools.product(dtypes, sizes, batches):
@@ -266,12 +266,13 @@ def split(text: str | None, parse: Callable[[str], _Item]) -> list[_Item]:
     return [] if text is None else [parse(part) for part in text.split(",")]
 
 
-def positive(option: str) -> Callable[[str], int]:
-    """A parser of whole numbers from 1 on, for an option."""
+def whole_number(option: str, *, least: int = 1) -> Callable[[str], int]:
+    """A parser of whole numbers from `least`, 0 or 1, on, for an option."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < 1:
-            raise ValueError(f"{option}: got {text!r}, expected numbers such as 1,8")
+        if not text.isdecimal() or int(text) < least:
+            such = "1,8" if least else "0,1,2"
+            raise ValueError(f"{option}: got {text!r}, expected numbers such as {such}")
         return int(text)
 
     return parse

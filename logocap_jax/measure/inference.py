@@ -22,10 +22,10 @@ from logocap_jax.measure.benchmark import (
     TimedCall,
     all_settings,
     fill,
-    positive,
     run_first,
     split,
     static_row,
+    whole_number,
 )
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """
     session = Session(args)
     config, options = session.config, session.options
-    only, people = split(args.only, str), split(args.people, positive("--people"))
+    only, people = split(args.only, str), split(args.people, whole_number("--people"))
     settings = all_settings(args, config, batch=1, side=config.eval.short_side)
     shapes = jax.eval_shape(resolve(config).method.init, jax.random.key(0))
     variables = shapes if options.compile_only else fill(shapes)
@@ -191,7 +191,7 @@ def _make_starts(
             f"--people: got {max(people)}, expected at most the method's "
             f"{scene.most_people} slots"
         )
-    starts = {}
+    starts: dict[str, Arrays] = {}
     for count in people or [scene.most_people]:
         drawn = scene.draw(count, size)
         arrays = {name: stacked(array) for name, array in drawn.items()}

@@ -105,10 +105,7 @@ class CsvTable(_File):
     """A table with a row per pose."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file.
-
-        Args:
-          path: the CSV file; an old one is replaced.
+        """Open the file; an old one is replaced.
 
         Raises:
           OSError: if it cannot be written.

@@ -11,7 +11,7 @@ import jax
 import jax.export
 from jaxtyping import Array
 
-from logocap_jax.atomic import replacing
+from logocap_jax.evaluation.results import write_json
 from logocap_jax.predictor.compiled import Model
 from logocap_jax.predictor.inputs import Fit, by_short_side, letterbox
 from logocap_jax.skeletons import Skeleton, parse_skeleton
@@ -69,21 +69,14 @@ def info_path(export: Path) -> Path:
 
 
 def write_info(export: Path, info: ExportInfo, data: bytes) -> None:
-    """Write the JSON beside an export.
-
-    Args:
-      export: the export.
-      info: its description.
-      data: its bytes.
-    """
+    """Write the JSON beside an export: its description, and the sum of its bytes."""
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "sha256": hashlib.sha256(data).hexdigest(),
         **dataclasses.asdict(info),
     }
-    with replacing(info_path(export)) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(info_path(export), content, indent=2)
 
 
 def read_export(export: Path) -> tuple[ExportInfo, bytes]:
@@ -136,22 +129,19 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _parse(content: dict[str, Any]) -> ExportInfo:
-    return ExportInfo(
-        what=content["what"],
-        file_format=content["file_format"],
-        platforms=tuple(content["platforms"]),
-        inputs=tuple(map(_parse_array, content["inputs"])),
-        outputs=tuple(map(_parse_array, content["outputs"])),
-        size_multiple=content["size_multiple"],
-        settings=content["settings"],
-        skeleton=parse_skeleton(content["skeleton"]),
-        versions={name: content["versions"][name] for name in ("logocap_jax", "jax")},
+    fields = {
+        field.name: content[field.name] for field in dataclasses.fields(ExportInfo)
+    }
+    inputs, outputs = (
+        tuple(ArrayInfo(**x | {"shape": tuple(x["shape"])}) for x in content[name])
+        for name in ("inputs", "outputs")
     )
-
-
-def _parse_array(content: dict[str, Any]) -> ArrayInfo:
-    name, shape, dtype = content["name"], tuple(content["shape"]), content["dtype"]
-    return ArrayInfo(name, shape, dtype, content["meaning"])
+    versions = {name: content["versions"][name] for name in ("logocap_jax", "jax")}
+    changed = {"inputs": inputs, "outputs": outputs, "versions": versions}
+    changed["platforms"] = tuple(content["platforms"])
+    return ExportInfo(
+        **fields | changed | {"skeleton": parse_skeleton(content["skeleton"])}
+    )
 
 
 def load_export(path: Path) -> tuple[ExportInfo, Model]:
@@ -202,11 +192,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def fit_of(info: ExportInfo, short_side: int | None) -> Fit:
-    """How images fit into the inputs of an exported model.
+    """How images fit into the inputs of an exported model, by its description.
 
-    Args:
-      info: its description.
-      short_side: of inputs, px; None: 512, or what the export fixes.
+    `short_side` is that of inputs, px; None: 512, or what the export fixes.
 
     Raises:
       ValueError: if it is given although the export's size is fixed.

@@ -104,10 +104,7 @@ def few_canvases(short_side: int, multiple: int = MULTIPLE) -> Callable[[Size], 
 
     The short side stays; the long side is 1.5 times as long, or 1.5 times that, and so
     on. So images up to an aspect of 2.25, upright or lying, have four canvases.
-
-    Args:
-      short_side: as for `by_short_side`.
-      multiple: as for `by_short_side`.
+    The arguments are those of `by_short_side`.
     """
 
     def canvas(size: Size) -> Size:

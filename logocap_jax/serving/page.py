@@ -44,9 +44,7 @@ _SESSIONS = 20
 def build_page(predictor: TimedPredictor, folder: Path) -> gr.Blocks:
     """Build the page; it asks no other host for anything.
 
-    Args:
-      predictor: finds the people.
-      folder: for the files to download.
+    The predictor finds the people; the files to download go into the folder.
     """
     callbacks = Callbacks(predictor, folder)
     with gr.Blocks(
@@ -113,12 +111,9 @@ def _patch_image(layer: str) -> Any:
 
 
 def launch(page: gr.Blocks, *, host: str, port: int) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve a page of `build_page` until Ctrl-C.
 
-    Args:
-      page: from `build_page`.
-      host: address of this machine to listen at.
-      port: 0: any free one.
+    `host` is the address of this machine to listen at; the port 0 is any free one.
 
     Raises:
       OSError: if the port is taken.

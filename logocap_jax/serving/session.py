@@ -126,12 +126,7 @@ def draw_person(
 
 
 def person_at(poses: Poses, point: Float[np.ndarray, "2"]) -> int | None:
-    """The person with the limb nearest to a point; None without people.
-
-    Args:
-      poses: the people, image px.
-      point: `(x, y)`, image px.
-    """
+    """The person with the limb nearest to a point, image px; None without people."""
     if not len(poses):
         return None
     limbs = np.array(poses.skeleton.limbs)

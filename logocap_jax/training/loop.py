@@ -1,7 +1,6 @@
 """The training loop."""
 
 import dataclasses
-import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -93,12 +92,20 @@ def train(
       SaveError: if a checkpoint cannot be written.
     """
     step = int(state.step)
-    score = functools.partial(
-        _score, evaluate, best_by=best_by, checkpoints=checkpoints, writer=writer
-    )
+
+    def score() -> bool:
+        """Evaluate; False if that was broken off."""
+        scores = evaluate(state)
+        if scores is None:
+            return False
+        checkpoints.save_best(state, scores[best_by])
+        # Last: for a run that goes on from here, the line tells that all this is done.
+        writer.write(step, scores)
+        return True
+
     # The evaluation that the run before was ended in.
     due = schedule.evaluates_at(step) and best_by not in writer.known
-    stops = due and not score(state, step)
+    stops = due and not score()
     pending: list[Metrics] = []  # on the device, read only when a line is written
     stopwatch = Stopwatch()
     while step < schedule.num_steps and not stops:
@@ -124,28 +131,9 @@ def train(
                 "saved: go on from it with a lower learning rate"
             )
         if schedule.evaluates_at(step) and not stops:
-            stops = not score(state, step)
+            stops = not score()
             stopwatch = Stopwatch()
     return state
-
-
-def _score(
-    evaluate: Evaluate,
-    state: TrainState,
-    step: int,
-    *,
-    best_by: str,
-    checkpoints: Checkpoints,
-    writer: MetricWriter,
-) -> bool:
-    """Evaluate; False if that was broken off."""
-    scores = evaluate(state)
-    if scores is None:
-        return False
-    checkpoints.save_best(state, scores[best_by])
-    # Last: for a run that goes on from here, the line tells that all this is done.
-    writer.write(step, scores)
-    return True
 
 
 def _log(
