@@ -235,7 +235,10 @@ def batches_of_workers(batches: Iterator[Example], stall_s: float) -> Iterator[E
         death = _DEATH.search(str(error))
         if death is None:
             raise
-        reason = _exit_reason(int(death[1]))
+        code = int(death[1])
+        reason = f"ended with exit code {code}"
+        if code < 0:
+            reason = f"was killed by {signal.Signals(-code).name}"
         if watch.has_killed:
             reason = f"brought no batch for {stall_s:g} s (killed)"
         raise ChildProcessError(
@@ -288,12 +291,6 @@ class _StallWatch(threading.Thread):
 
     def stop(self) -> None:
         self._stopped.set()
-
-
-def _exit_reason(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    return f"was killed by {signal.Signals(-code).name}"
 
 
 def _start_worker(index: int, count: int, *, parent: int) -> None:

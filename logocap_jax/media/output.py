@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -172,7 +171,7 @@ def find_people(
         yield FrameResult(waiting.popleft(), poses)
 
 
-class Output:
+class Output(contextlib.AbstractContextManager["Output"]):
     """The targets of poses; leaving the context finishes the files, also after Ctrl-C.
 
     Nothing is kept of a picture once it is added, so films may be long.
@@ -266,16 +265,7 @@ class Output:
             self._tracker = (picture.path, Tracker())
         return self._tracker[1].update(result.poses)
 
-    def __enter__(self) -> "Output":
-        """Nothing to set up."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Finish the files with the results so far."""
         if self._gallery is not None:
             self._gallery.finish_film()
