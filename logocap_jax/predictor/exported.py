@@ -133,8 +133,7 @@ def _parse(content: dict[str, Any]) -> ExportInfo:
         field.name: content[field.name] for field in dataclasses.fields(ExportInfo)
     }
     inputs, outputs = (
-        tuple(ArrayInfo(**x | {"shape": tuple(x["shape"])}) for x in content[name])
-        for name in ("inputs", "outputs")
+        tuple(map(_parse_array, content[name])) for name in ("inputs", "outputs")
     )
     versions = {name: content["versions"][name] for name in ("logocap_jax", "jax")}
     changed = {"inputs": inputs, "outputs": outputs, "versions": versions}
@@ -142,6 +141,11 @@ def _parse(content: dict[str, Any]) -> ExportInfo:
     return ExportInfo(
         **fields | changed | {"skeleton": parse_skeleton(content["skeleton"])}
     )
+
+
+def _parse_array(content: dict[str, Any]) -> ArrayInfo:
+    name, shape, dtype = content["name"], tuple(content["shape"]), content["dtype"]
+    return ArrayInfo(name, shape, dtype, content["meaning"])
 
 
 def load_export(path: Path) -> tuple[ExportInfo, Model]:
