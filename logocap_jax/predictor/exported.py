@@ -129,17 +129,16 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _parse(content: dict[str, Any]) -> ExportInfo:
-    fields = {
-        field.name: content[field.name] for field in dataclasses.fields(ExportInfo)
-    }
-    inputs, outputs = (
-        tuple(map(_parse_array, content[name])) for name in ("inputs", "outputs")
-    )
-    versions = {name: content["versions"][name] for name in ("logocap_jax", "jax")}
-    changed = {"inputs": inputs, "outputs": outputs, "versions": versions}
-    changed["platforms"] = tuple(content["platforms"])
     return ExportInfo(
-        **fields | changed | {"skeleton": parse_skeleton(content["skeleton"])}
+        what=content["what"],
+        file_format=content["file_format"],
+        platforms=tuple(content["platforms"]),
+        inputs=tuple(map(_parse_array, content["inputs"])),
+        outputs=tuple(map(_parse_array, content["outputs"])),
+        size_multiple=content["size_multiple"],
+        settings=content["settings"],
+        skeleton=parse_skeleton(content["skeleton"]),
+        versions={name: content["versions"][name] for name in ("logocap_jax", "jax")},
     )
 
 
