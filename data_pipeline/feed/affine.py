@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
+_MAX_SIDE = 16_384  # of an input at test time, px
+_REFERENCE_CROP = 200.0  # that `Augmentation.translation` is meant for, px
+
 
 def train_affine(
     *,
@@ -42,7 +45,6 @@ def eval_input_size(
     *,
     short_side: int,
     multiple: int = 64,
-    max_side: int = 16_384,
 ) -> tuple[int, int]:
     """Input `(width, height)` for an image `(width, height)` at test time.
 
@@ -50,16 +52,16 @@ def eval_input_size(
     long side keeps the aspect, rounded up likewise (reference behaviour).
 
     Raises:
-      ValueError: if the image is so narrow that the long side exceeds `max_side`.
+      ValueError: if the image is so narrow that the long side exceeds 16,384 px.
     """
     short_input = -(-short_side // multiple) * multiple
     width, height = image_size
     ratio = max(width, height) / min(width, height)
     long_input = int(short_input * ratio + multiple - 1) // multiple * multiple
-    if long_input > max_side:
+    if long_input > _MAX_SIDE:
         raise ValueError(
             f"got an image of {width}x{height}, whose input would be {long_input} px "
-            f"long, expected <= {max_side}"
+            f"long, expected <= {_MAX_SIDE}"
         )
     if width < height:
         return short_input, long_input
@@ -172,16 +174,15 @@ class Augmentation:
         *,
         image_size: tuple[int, int],
         input_size: int,
-        reference_crop: float = 200.0,
     ) -> tuple[Float64[np.ndarray, "2 3"], bool]:
         """Draw a transform (image px to input px), and a flag to mirror after it.
 
         `image_size` is `(width, height)`, image px; `input_size` the side of the square
-        input, input px. `translation` is meant for a crop of `reference_crop` px.
+        input, input px.
         """
         scale = rng.uniform(self.scale_min, self.scale_max)
         rotation = rng.uniform(-self.rotation_deg, self.rotation_deg)
-        reach = int(self.translation * scale * min(image_size) / reference_crop)
+        reach = int(self.translation * scale * min(image_size) / _REFERENCE_CROP)
         # Reference behaviour: without the upper end.
         dx, dy = rng.integers(-reach, max(reach, 1), size=2)
         affine = train_affine(

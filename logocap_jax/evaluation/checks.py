@@ -89,9 +89,15 @@ def _result_problem(
 ) -> str | None:
     if not isinstance(result, dict):
         return f"got {_shown(result)}, expected an object"
-    problem = _reference_problem(result, images, categories)
-    if problem:
-        return problem
+    missing = [field for field in RESULT_FIELDS if field not in result]
+    if missing:
+        return f"lacks {', '.join(missing)}; expected {', '.join(RESULT_FIELDS)}"
+    for field, ids in (("image_id", images), ("category_id", categories)):
+        if integer_field(result, field) not in ids:
+            return (
+                f"got {field} {_shown(result[field])}, expected an id of the "
+                "annotation file's images or categories"
+            )
     if not _is_finite(result["score"]):
         return f"got score {_shown(result['score'])}, expected a finite number"
     if not _is_finite_list(result["keypoints"], 3 * num_keypoints):
@@ -100,22 +106,6 @@ def _result_problem(
             f"expected {3 * num_keypoints} finite numbers: x, y, score of "
             f"{num_keypoints} keypoints"
         )
-    return None
-
-
-def _reference_problem(
-    record: dict[str, Any], images: set[int], categories: set[int]
-) -> str | None:
-    """The fault of a result's fields, or of the ids that it refers to."""
-    missing = [field for field in RESULT_FIELDS if field not in record]
-    if missing:
-        return f"lacks {', '.join(missing)}; expected {', '.join(RESULT_FIELDS)}"
-    for field, ids in (("image_id", images), ("category_id", categories)):
-        if integer_field(record, field) not in ids:
-            return (
-                f"got {field} {_shown(record[field])}, expected an id of the "
-                "annotation file's images or categories"
-            )
     return None
 
 
@@ -142,8 +132,6 @@ def _is_finite_list(values: Any, length: int) -> bool:
 
 GroundTruth = str | Path | dict[str, Any]
 Results = str | Path | list[dict[str, Any]]
-
-_logger = logging.getLogger(__name__)
 
 
 def load_truth(

@@ -35,29 +35,20 @@ _ANY_SIZE = (0.0, 1e10)
 
 @dataclasses.dataclass(frozen=True)
 class ErrorReport:
-    """Errors of one result set. AP is 0..1, None where nobody is to be found.
+    """Errors of one result set. AP is 0..1, None where nobody is to be found."""
 
-    Attributes:
-      ap: of all images.
-      by_size: AP by the area of people, `SIZES`.
-      by_people: AP by the number of labelled people in an image, `CROWDS`.
-      by_keypoint: AP of each keypoint alone; see `analysis.precision_by_keypoint`.
-      kinds: by keypoint, counts of each of `analysis.KINDS` in matched poses.
-      people: number to find.
-      people_missed: number of these without a pose.
-      poses: number that count.
-      poses_unmatched: number of these without a person.
-    """
-
-    ap: float | None
-    by_size: dict[str, float | None]
+    ap: float | None  #: of all images
+    by_size: dict[str, float | None]  #: AP by the area of people, `SIZES`
+    #: AP by the number of labelled people in an image, `CROWDS`.
     by_people: dict[str, float | None]
+    #: AP of each keypoint alone; see `analysis.precision_by_keypoint`.
     by_keypoint: dict[str, float | None]
+    #: By keypoint, counts of each of `analysis.KINDS` in matched poses.
     kinds: dict[str, dict[str, int]]
-    people: int
-    people_missed: int
-    poses: int
-    poses_unmatched: int
+    people: int  #: number to find
+    people_missed: int  #: number of these without a pose
+    poses: int  #: number that count
+    poses_unmatched: int  #: number of these without a person
 
     def share_of(self, keypoint: str, kind: str) -> float | None:
         """Share of a kind among a keypoint's occurrences in matched poses, 0..1."""

@@ -72,16 +72,13 @@ def format_percent(value: float | None) -> str:
 class Protocol:
     """COCO's protocol, or CrowdPose's for its skeleton.
 
-    Attributes:
-      skeleton: of the keypoints.
-      crowd_thresholds: of CrowdPose, the crowd indices where easy images end and hard
-        ones begin; the official ones if not given.
-
     Raises:
       ValueError: if thresholds are not in order within 0..1, or it is not CrowdPose.
     """
 
-    skeleton: Skeleton
+    skeleton: Skeleton  #: of the keypoints
+    #: Of CrowdPose, the crowd indices where easy images end and hard ones begin; the
+    #: official ones if not given.
     crowd_thresholds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:

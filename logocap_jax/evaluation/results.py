@@ -21,20 +21,13 @@ MAX_NUMBER = 1e39
 
 @dataclasses.dataclass(frozen=True)
 class ImagePoses:
-    """Poses of one image.
+    """Poses of one image."""
 
-    Attributes:
-      image_id: COCO image id.
-      keypoints: image px, pixel centres at integers.
-      keypoint_scores: one per keypoint.
-      scores: one per pose.
-      initial_keypoints: image px, before refinement; None if unknown.
-    """
-
-    image_id: int
-    keypoints: Float[np.ndarray, "n K 2"]
-    keypoint_scores: Float[np.ndarray, "n K"]
-    scores: Float[np.ndarray, " n"]
+    image_id: int  #: COCO image id
+    keypoints: Float[np.ndarray, "n K 2"]  #: image px, pixel centres at integers
+    keypoint_scores: Float[np.ndarray, "n K"]  #: one per keypoint
+    scores: Float[np.ndarray, " n"]  #: one per pose
+    #: Image px, before refinement; None if unknown.
     initial_keypoints: Float[np.ndarray, "n K 2"] | None = None
 
 

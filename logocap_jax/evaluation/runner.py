@@ -21,15 +21,11 @@ _BATCH_FIELDS = frozenset(Batch.__dataclass_fields__)
 
 
 class Evaluator(NamedTuple):
-    """A method's evaluation on a mesh.
+    """A method's evaluation on a mesh."""
 
-    Attributes:
-      run: the jitted `evaluate`, batch sharded; it compiles once per input size.
-      finish: outputs on the host -> result sets.
-    """
-
+    #: The jitted `evaluate`, batch sharded; it compiles once per input size.
     run: EvaluateFn
-    finish: Callable[[Outputs], dict[str, Poses]]
+    finish: Callable[[Outputs], dict[str, Poses]]  #: outputs on the host -> result sets
 
 
 def make_evaluator(method: Method, mesh: Mesh) -> Evaluator:
@@ -59,7 +55,7 @@ def run_evaluation(
     batches: Iterable[Mapping[str, Any]],
     mesh: Mesh,
     *,
-    progress: Callable[[int], None] = lambda images: None,
+    progress: Callable[[int], object] = lambda images: None,
 ) -> ResultSets:
     """Find the poses of all images, each process those of its own.
 
@@ -69,7 +65,7 @@ def run_evaluation(
       batches: this process's share; arrays named as the fields of `Batch`, and
         `image_id` [B], `input_to_image` [B, 2, 3] and `valid` [B], False for padding.
       mesh: devices.
-      progress: called with the number of images done here.
+      progress: called after each batch with the number of its images.
 
     Returns:
       On every process, for each result set the poses of all images, image px, in
@@ -77,14 +73,12 @@ def run_evaluation(
     """
     sets: ResultSets = collections.defaultdict(list)
     valid: list[np.ndarray] = []
-    done = 0
     for arrays, outputs in _one_ahead(evaluator.run, variables, batches, mesh):
         outputs = evaluator.finish(jax.tree.map(local_rows, outputs))
         for name, poses in outputs.items():
             sets[name] += _images(poses, arrays)
         valid.append(arrays["valid"])
-        done += int(arrays["valid"].sum())
-        progress(done)
+        progress(int(arrays["valid"].sum()))
     # Padding is left out only now: without it a process might have nothing to gather.
     is_valid = gather_rows(np.concatenate([np.zeros(0, bool), *valid]))
     return {

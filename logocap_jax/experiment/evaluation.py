@@ -102,7 +102,7 @@ def show_evaluation(
             run.inference_variables(variables),
             until_stop,
             run.mesh,
-            progress=lambda done: bar.update(done - bar.n),
+            progress=bar.update,
         )
 
 

@@ -45,20 +45,16 @@ _MAPS = "maps of the method, cell by cell"
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """Options of an export.
+    """Options of an export."""
 
-    Attributes:
-      what: `full`: images to poses after pose NMS; `dense`: images to dense maps.
-      size: `(height, width)` of the input, multiples of 64; None: dynamic.
-      batch: images that go in together; None: dynamic.
-      platforms: of StableHLO, of `PLATFORMS`; ONNX asks its runtime.
-      file_format: of `FILE_FORMATS`; in ONNX size and batch are fixed.
-    """
-
+    #: `full`: images to poses after pose NMS; `dense`: images to dense maps.
     what: str = "full"
+    #: `(height, width)` of the input, multiples of 64; None: dynamic.
     size: tuple[int, int] | None = (512, 704)
-    batch: int | None = None
+    batch: int | None = None  #: images that go in together; None: dynamic
+    #: Of StableHLO, of `PLATFORMS`; ONNX asks its runtime.
     platforms: Sequence[str] = ("cpu", "cuda", "tpu")
+    #: Of `FILE_FORMATS`; in ONNX size and batch are fixed.
     file_format: str = "stablehlo"
 
     def __post_init__(self) -> None:
@@ -192,10 +188,7 @@ def dense_function(
 ) -> ExportFn:
     """Images to dense maps: those that the method names, else the layers it explains.
 
-    Args:
-      settings: of the method, as `load_settings` returns them.
-      method: built from them.
-      variables: its variables.
+    The method is built from the settings, which are as `load_settings` returns them.
     """
     spec = find_method(settings["name"])
 

@@ -3,15 +3,15 @@
 import argparse
 import copy
 import functools
+import itertools
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
 
 from data_pipeline.drawn.paint import draw_background
 from logocap_jax.experiment.run import Run, resolve
@@ -21,32 +21,47 @@ from logocap_jax.measure.benchmark import (
     Setting,
     TimedCall,
     all_settings,
-    positive,
+    fill,
     run_first,
     split,
     static_row,
-)
-from logocap_jax.measure.pieces import (
-    COMPUTED,
-    PREDICT,
-    Arrays,
-    Piece,
-    find_spec,
-    make_pieces,
-    needed_pieces,
+    whole_number,
 )
 from logocap_jax.measure.programs import Program
 from logocap_jax.measure.rows import Row
-from logocap_jax.methods.base import Variables, finish
+from logocap_jax.methods import build_config, find_method
+from logocap_jax.methods.base import MethodSpec, Stage, Variables, answer_of, finish
+from logocap_jax.methods.stages import SLOT_IMAGE, VALID, run_stages
 from logocap_jax.models.folding import formats
 from logocap_jax.predictor import Predictor
 from logocap_jax.predictor.compiled import Model
 from logocap_jax.predictor.inputs import letterbox
-from logocap_jax.structures import Poses, View
+from logocap_jax.structures import View
+from logocap_jax.visualization.overlay import write_image
 from logocap_jax.weights.files import load_weights
 
 FINISH, PATH = "finish", "whole-path"
 ADVICE = "a smaller --batch or --size lowers it, and so does --dtype bfloat16"
+# Names of rows: from the arrays of a scene, and from images, to the answer.
+AFTER_SCENE, PREDICT = "after-scene", "predict"
+# Name of a boolean scalar: go on with the computed arrays, not with the scene's.
+COMPUTED = "computed"
+
+_INPUTS = tuple(View.__dataclass_fields__)
+
+# By name: those of `Stage.reads` and `Stage.writes`.
+Arrays = Mapping[str, Any]
+
+
+class Piece(NamedTuple):
+    """A part of inference that is compiled by itself, for one row."""
+
+    name: str  #: of the row
+    reads: tuple[str, ...]  #: names of the arrays that it takes
+    writes: tuple[str, ...]  #: names of the arrays that it returns
+    #: `(variables, arrays) -> arrays`.
+    run: Callable[[Variables, Arrays], dict[str, Any]]
+    by_people: bool = True  #: its time may depend on the number of people
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,9 +72,8 @@ def run(args: argparse.Namespace) -> int:
     """
     session = Session(args)
     config, options = session.config, session.options
-    only, people = split(args.only, str), split(args.people, positive("--people"))
-    side = config.eval.short_side
-    settings = list(all_settings(args, config, batch=1, side=side))
+    only, people = split(args.only, str), split(args.people, whole_number("--people"))
+    settings = all_settings(args, config, batch=1, side=config.eval.short_side)
     shapes = jax.eval_shape(resolve(config).method.init, jax.random.key(0))
     variables = shapes if options.compile_only else fill(shapes)
     if args.weights is not None:
@@ -80,28 +94,7 @@ def run(args: argparse.Namespace) -> int:
             options=options,
         )
 
-    return session.run(settings, measure, ADVICE)
-
-
-def fill(shapes: Variables) -> Variables:
-    """Values that keep activations finite, made faster than by `init`."""
-    rng = np.random.default_rng(0)
-
-    def fill_leaf(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        if len(leaf.shape) > 1:
-            scale = 1 / np.sqrt(np.prod(leaf.shape[:-1]))
-            return rng.normal(0, scale, leaf.shape).astype(np.float32)
-        ones = path[-1].key in ("scale", "var")
-        return np.full(leaf.shape, float(ones), np.float32)
-
-    return jax.tree_util.tree_map_with_path(fill_leaf, shapes)
-
-
-class Start(NamedTuple):
-    """The arrays that the pieces start from."""
-
-    label: str  #: ending of the names of rows, such as `, 3 people`
-    arrays: Arrays  #: inputs, and the arrays of a scene where the method has scenes
+    return session.run(list(settings), measure, ADVICE)
 
 
 def measure_inference(
@@ -139,14 +132,15 @@ def measure_inference(
     pieces = make_pieces(run, scene_names)
     chosen = _choose_rows(run, pieces, only)
     asked = chosen | ({PREDICT} if {FINISH, PATH} & chosen else set())
-    pieces = needed_pieces(pieces, asked, starts[0].arrays)
+    first = next(iter(starts.values()))
+    pieces = needed_pieces(pieces, asked, first)
     device = options.device or jax.local_devices()[0]
     prepared = jax.eval_shape(run.method.prepare, variables)
     placed = formats(prepared, device)
     shapes = jax.tree.map(
         lambda leaf, place: leaf.update(sharding=place), prepared, placed
     )
-    programs = _compile(options, pieces, shapes, starts[0].arrays)
+    programs = _compile(options, pieces, shapes, first)
     if options.compile_only:
         return [
             static_row(name, setting, program)
@@ -157,11 +151,12 @@ def measure_inference(
     calls: dict[str, TimedCall] = {}
     with tempfile.TemporaryDirectory() as folder:
         photographs = write_photographs(Path(folder), setting.batch, size=setting.size)
-        for start in starts:
-            for call in _calls(run, setting, pieces, programs, prepared, start):
+        for label, arrays in starts.items():
+            start = Start(run, setting, programs, prepared, label, arrays)
+            for call in _calls(start, pieces):
                 calls.setdefault(call.row.name, call)
             if PATH in chosen:
-                call = _whole_path(run, setting, programs, prepared, start, photographs)
+                call = _whole_path(start, photographs)
                 calls[call.row.name] = call
         return options.measure(
             [call for name, call in calls.items() if name.partition(",")[0] in chosen]
@@ -170,43 +165,37 @@ def measure_inference(
 
 def _make_starts(
     run: Run, setting: Setting, people: Sequence[int], share_canvases: bool
-) -> tuple[tuple[str, ...], list[Start]]:
-    """Names of the arrays of a scene, and arrays for each number of people."""
+) -> tuple[tuple[str, ...], dict[str, Arrays]]:
+    """Names of the arrays of a scene; the arrays to start from, by a row's ending."""
     batch, size = setting.batch, setting.size
 
     def stacked(array: np.ndarray) -> np.ndarray:
         return np.broadcast_to(array, (batch, *array.shape))
 
     image = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
-    valid_size = stacked(np.array(size, np.int32)) if share_canvases else None
-    transform = stacked(np.eye(2, 3, dtype=np.float32))
-    scaled = tuple(
-        stacked(np.zeros((*(int(side * scale) for side in size), 3), np.uint8))
-        for scale in run.inputs.scales
-    )
+    sides = [[int(side * scale) for side in size] for scale in run.inputs.scales]
     inputs: dict[str, Any] = {
         "image": stacked(image),
-        "valid_size": valid_size,
-        "input_to_image": transform,
-        "scaled": scaled,
+        "valid_size": stacked(np.array(size, np.int32)) if share_canvases else None,
+        "input_to_image": stacked(np.eye(2, 3, dtype=np.float32)),
+        "scaled": tuple(stacked(np.zeros((*s, 3), np.uint8)) for s in sides),
     }
     spec, config = find_spec(run)
     scene = spec.scene(config)
     if scene is None:
         if people:
             raise ValueError(f"--people: got {people[0]}, but the method has no scenes")
-        return (), [Start("", inputs)]
+        return (), {"": inputs}
     if people and max(people) > scene.most_people:
         raise ValueError(
             f"--people: got {max(people)}, expected at most the method's "
             f"{scene.most_people} slots"
         )
-    starts = []
+    starts: dict[str, Arrays] = {}
     for count in people or [scene.most_people]:
         drawn = scene.draw(count, size)
         arrays = {name: stacked(array) for name, array in drawn.items()}
-        arrays |= {COMPUTED: np.asarray(False)}
-        starts.append(Start(f", {count} people", inputs | arrays))
+        starts[f", {count} people"] = inputs | arrays | {COMPUTED: np.asarray(False)}
     return tuple(drawn), starts
 
 
@@ -234,60 +223,64 @@ def _compile(
     return programs
 
 
-def _calls(
-    run: Run,
-    setting: Setting,
-    pieces: Sequence[Piece],
-    programs: Mapping[str, Program],
-    variables: Variables,
-    start: Start,
-) -> Iterator[TimedCall]:
+class Start(NamedTuple):
+    """The programs of a setting, and the arrays that they start from."""
+
+    run: Run  #: with the method
+    setting: Setting  #: batch and size
+    programs: Mapping[str, Program]  #: by the names of their pieces
+    variables: Variables  #: prepared, on the device
+    label: str  #: ending of the names of rows, such as `, 3 people`
+    arrays: Arrays  #: inputs, and the arrays of a scene where the method has scenes
+
+    def host_row(self, name: str, remark: str) -> Row:
+        """Row of a call that is no program of the device alone."""
+        setting = self.setting
+        return Row(name + self.label, str(setting), setting.batch, remark=remark)
+
+
+def _calls(start: Start, pieces: Sequence[Piece]) -> Iterator[TimedCall]:
     """Run the programs one after the other, each on the results of those before."""
-    arrays = jax.device_put(dict(start.arrays))
+    arrays, method = jax.device_put(dict(start.arrays)), start.run.method
     for piece in pieces:
-        program = programs[piece.name]
+        program = start.programs[piece.name]
         name = piece.name + (start.label if piece.by_people else "")
         taken = {key: arrays[key] for key in piece.reads}
-        row = static_row(name, setting, program)
-        call, results = run_first(row, program, variables, taken)
+        row = static_row(name, start.setting, program)
+        call, results = run_first(row, program, start.variables, taken)
         arrays = results | arrays  # those of a scene stay
         # One behind the other, predictions would not be latencies.
         yield call._replace(queued=piece.name != PREDICT)
-    if run.method.finish and PREDICT in arrays:
+    if method.finish and PREDICT in arrays:
         outputs = jax.device_get(arrays[PREDICT])
-        row = Row(
-            FINISH + start.label, str(setting), setting.batch, remark="on the host"
-        )
-        yield TimedCall(row, functools.partial(run.method.finish, outputs), False)
+        row = start.host_row(FINISH, "on the host")
+        yield TimedCall(row, functools.partial(method.finish, outputs), False)
 
 
-def _whole_path(
-    run: Run,
-    setting: Setting,
-    programs: Mapping[str, Program],
-    variables: Variables,
-    start: Start,
-    photographs: Sequence[Path],
-) -> TimedCall:
+def _whole_path(start: Start, photographs: Sequence[Path]) -> TimedCall:
     """From JPEG files to poses in image px, as `Predictor` goes."""
+    run, setting = start.run, start.setting
     arrays = jax.device_put(dict(start.arrays))
-    shares = arrays["valid_size"] is not None
+    program = start.programs[PREDICT]
 
     def predict(view: View) -> Any:
-        return programs[PREDICT].run(variables, {**arrays, **vars(view)})[PREDICT]
-
-    def answer(outputs: Any) -> Poses:
-        return finish(run.method, outputs)[run.method.answer]
+        return program.run(start.variables, {**arrays, **vars(view)})[PREDICT]
 
     height, width = setting.size
     predictor = Predictor(
-        Model(predict, run.skeleton, answer, inputs=run.inputs),
+        Model(
+            predict,
+            run.skeleton,
+            lambda outputs: finish(run.method, outputs)[run.method.answer],
+            inputs=run.inputs,
+        ),
         letterbox((width, height)),
-        canvas=(lambda size: size) if shares else None,
+        canvas=None if arrays["valid_size"] is None else (lambda size: size),
         batch_size=setting.batch,
     )
-    remark = "with JPEG decoding, warping, transfer, and back to image px"
-    row = Row(PATH + start.label, str(setting), setting.batch, remark=remark)
+    row = start.host_row(
+        PATH, "with JPEG decoding, warping, transfer, and back to image px"
+    )
     return TimedCall(row, lambda: predictor(photographs), queued=False)
 
 
@@ -296,9 +289,112 @@ def write_photographs(folder: Path, count: int, *, size: tuple[int, int]) -> lis
     paths = []
     for number in range(count):
         rng = np.random.default_rng(number)
-        pixels: UInt8[np.ndarray, "H W 3"] = draw_background(rng, max(size))
-        crop = pixels[: size[0], : size[1]]
+        pixels = draw_background(rng, max(size))
         paths.append(folder / f"{number}.jpg")
-        _, encoded = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
-        paths[-1].write_bytes(encoded.tobytes())
+        write_image(paths[-1], pixels[: size[0], : size[1]])
     return paths
+
+
+def make_pieces(run: Run, scene_names: Collection[str]) -> list[Piece]:
+    """The pieces of a run's method: its named stages, then all of it.
+
+    `scene_names` are the arrays that a scene replaces; empty without scenes.
+    """
+    spec, config = find_spec(run)
+    stages = spec.stages(config)
+    pieces, of_scene = [], set(scene_names)
+    for group in _groups(stages):
+        reads: set[str] = set()
+        for stage in reversed(group):
+            slots = {VALID} if stage.per_slot else set()
+            reads = (reads - {*stage.writes}) | {*stage.reads, *slots} - {SLOT_IMAGE}
+        by_people = not of_scene.isdisjoint(reads)
+        writes = group[-1].writes
+        of_scene |= {*writes} if by_people else set()
+        name = " to ".join(dict.fromkeys((group[0].name, group[-1].name)))
+        run_group = functools.partial(_run_group, group)
+        pieces.append(Piece(name, tuple(reads), writes, run_group, by_people))
+    if not scene_names:
+        whole = functools.partial(_predict, run)
+        return [*pieces, Piece(PREDICT, _INPUTS, (PREDICT,), whole, by_people=False)]
+    names = tuple(scene_names)
+    after = functools.partial(_run_after, run, stages)
+    whole = functools.partial(_predict_scene, run, stages, names)
+    reads_all = (*_INPUTS, *names, COMPUTED)
+    pieces.append(Piece(AFTER_SCENE, (*_INPUTS, *names), (AFTER_SCENE,), after))
+    return [*pieces, Piece(PREDICT, reads_all, (PREDICT,), whole)]
+
+
+def needed_pieces(
+    pieces: Sequence[Piece], names: Collection[str], start: Collection[str]
+) -> list[Piece]:
+    """The pieces of these names, in order, and those whose arrays they take.
+
+    `start` holds the names of the arrays that are there.
+    """
+    needed: list[Piece] = []
+    missing: set[str] = set()
+    for piece in reversed(pieces):
+        if piece.name in names or not missing.isdisjoint(piece.writes):
+            needed.insert(0, piece)
+            missing = (missing - {*piece.writes}) | ({*piece.reads} - {*start})
+    return needed
+
+
+def find_spec(run: Run) -> tuple[MethodSpec, Any]:
+    """The record of a run's method, and its config."""
+    name = run.values["method"]["name"]
+    return find_method(name), build_config(name, run.method_settings)
+
+
+def _groups(stages: Sequence[Stage]) -> Iterator[tuple[Stage, ...]]:
+    """Each stage by itself; after several stages of slots, these in one loop."""
+    for per_slot, group in itertools.groupby(stages, key=lambda stage: stage.per_slot):
+        members = tuple(group)
+        yield from ((stage,) for stage in members)
+        if per_slot and len(members) > 1:
+            yield members
+
+
+def _run_group(
+    group: Sequence[Stage], variables: Variables, arrays: Arrays
+) -> dict[str, Any]:
+    return run_stages(group, variables, arrays, group[-1].writes)
+
+
+def _predict(run: Run, variables: Variables, arrays: Arrays) -> dict[str, Any]:
+    """From images to the answer."""
+    outputs = run.method.predict(variables, View(*(arrays[name] for name in _INPUTS)))
+    return {PREDICT: answer_of(run.method, outputs)}
+
+
+def _run_after(
+    run: Run, stages: Sequence[Stage], variables: Variables, arrays: Arrays
+) -> dict[str, Any]:
+    """From the arrays of a scene to the answer."""
+    last = stages[-1].writes[0]
+    outputs = run_stages(stages, variables, arrays, (last,))[last]
+    return {AFTER_SCENE: answer_of(run.method, outputs)}
+
+
+def _predict_scene(
+    run: Run,
+    stages: Sequence[Stage],
+    scene_names: tuple[str, ...],
+    variables: Variables,
+    arrays: Arrays,
+) -> dict[str, Any]:
+    """From images to the answer, by way of the arrays of a scene.
+
+    The compiler does not know which are chosen, so no part of either is left out.
+    """
+    inputs = {name: arrays[name] for name in _INPUTS}
+    computed = run_stages(stages, variables, inputs, scene_names)
+
+    chosen = jax.tree.map(
+        lambda own, drawn: jnp.where(arrays[COMPUTED], own, drawn),
+        computed,
+        {name: arrays[name] for name in scene_names},
+    )
+    found = _run_after(run, stages, variables, {**inputs, **chosen})
+    return {PREDICT: found[AFTER_SCENE]}

@@ -27,7 +27,7 @@ from data_pipeline.read.sources import Source, open_source
 from logocap_jax.experiment.run import Run, resolve
 from logocap_jax.experiment.settings import load_config
 from logocap_jax.measure import record
-from logocap_jax.measure.benchmark import report, split
+from logocap_jax.measure.benchmark import report, split, whole_number
 from logocap_jax.measure.rows import Row, Timing, format_rows, measure
 
 _MOST_IMAGES = 64  # of the source, for the rows of one thread
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, args.set)
     if args.data_dir is not None:
         config.data.dir = args.data_dir
-    workers = split(args.workers, _workers)
+    workers = split(args.workers, whole_number("--workers", least=0))
     earlier = None if args.compare is None else record.read_record(args.compare)
     resolved = resolve(config)
     source = open_training_source(resolved)
@@ -103,12 +103,6 @@ def run(args: argparse.Namespace) -> int:
         figures = [dataclasses.asdict(pipeline) for pipeline in pipelines]
         record.write_record(args.json, about | {"pipelines": figures}, rows)
     return 0
-
-
-def _workers(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"--workers: got {text!r}, expected numbers such as 0,1,2")
-    return int(text)
 
 
 def open_training_source(run: Run) -> Source:

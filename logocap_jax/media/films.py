@@ -29,10 +29,7 @@ class Film:
     """
 
     def __init__(self, source: Path | int) -> None:
-        """Open a film or a camera.
-
-        Args:
-          source: a file, or the number of a camera, from 0 on.
+        """Open a film's file, or a camera by its number, from 0 on.
 
         Raises:
           ValueError: if it is none that OpenCV can read, or its frames are too large.

@@ -1,21 +1,148 @@
 """Poses of many images, as they come: drawn, written, shown."""
 
 import collections
+import contextlib
+import csv
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
+from logocap_jax.atomic import replacing
+from logocap_jax.media import films
 from logocap_jax.media.films import FilmWriter, copy_sound
 from logocap_jax.media.pictures import Picture
-from logocap_jax.media.results_files import CsvTable, FrameResult, JsonResults
 from logocap_jax.media.views import draw_views
-from logocap_jax.predictor.predictor import Predictor
+from logocap_jax.predictor.poses import Poses
+from logocap_jax.predictor.predictor import Explained, Predictor
 from logocap_jax.predictor.tracking import Tracker
 from logocap_jax.visualization.overlay import write_image
 from logocap_jax.visualization.window import Window
+
+
+class FrameResult(NamedTuple):
+    """The people in an image, or in a frame of a film."""
+
+    picture: Picture  #: the image or frame
+    poses: Poses  #: the people
+    #: The same people, with the layers behind them, if they were asked for.
+    explained: Explained | None = None
+    #: Of the people of a film that are tracked.
+    ids: Int[np.ndarray, " n"] | None = None
+
+
+class _File:
+    def __init__(self, path: Path) -> None:
+        self._file = contextlib.ExitStack()
+        temporary = self._file.enter_context(replacing(path))
+        self._stream = self._file.enter_context(
+            temporary.open("w", encoding="utf-8", newline="")
+        )
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+class JsonResults(_File):
+    """COCO keypoint results.
+
+    An image's id is the number in its name if all files are images named by different
+    numbers, else its position from 1 on; `file_name` (and, of a film, `frame`) tells
+    them apart in any case.
+    """
+
+    def __init__(
+        self, path: Path, inputs: Sequence[Path], *, category_id: int = 1
+    ) -> None:
+        """Open the file.
+
+        Args:
+          path: the JSON file; an old one is replaced.
+          inputs: all files whose poses may come.
+          category_id: of the annotations that the results will be compared with.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        super().__init__(path)
+        self._numbered = _are_numbered(inputs)
+        self._category_id = category_id
+        self._position = 0
+        self._separator = "["
+
+    def add(self, result: FrameResult) -> None:
+        """Append the poses of the next picture.
+
+        Raises:
+          ValueError: if one has a NaN or infinity.
+        """
+        self._position += 1
+        path, frame = result.picture.path, result.picture.frame
+        number = int(path.stem) if self._numbered else self._position
+        people = result.poses.to_coco(number, category_id=self._category_id)
+        for index, person in enumerate(people):
+            person["file_name"] = path.name
+            if frame is not None:
+                person["frame"] = frame
+            if result.ids is not None:
+                person["track_id"] = int(result.ids[index])
+            text = json.dumps(person, allow_nan=False)
+            self._stream.write(f"{self._separator}{text}")
+            self._separator = ",\n"
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._stream.write("[]\n" if self._separator == "[" else "]\n")
+        super().close()
+
+
+class CsvTable(_File):
+    """A table with a row per pose."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; an old one is replaced.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        super().__init__(path)
+        self._writer = csv.writer(self._stream)
+        self._has_header = False
+
+    def add(self, result: FrameResult) -> None:
+        """Append the poses of the next picture."""
+        poses, picture = result.poses, result.picture
+        if not self._has_header:
+            columns = [
+                f"{name}_{value}"
+                for name in poses.skeleton.keypoints
+                for value in ("x", "y", "score")
+            ]
+            self._writer.writerow(["file", "frame", "track", "score", *columns])
+            self._has_header = True
+        frame = "" if picture.frame is None else picture.frame
+        for number, score in enumerate(poses.scores):
+            track = "" if result.ids is None else int(result.ids[number])
+            triplets = np.column_stack(
+                [poses.keypoints[number], poses.keypoint_scores[number]]
+            )
+            numbers = map(float, (score, *triplets.ravel()))
+            self._writer.writerow([str(picture.path), frame, track, *numbers])
+
+
+def _are_numbered(inputs: Sequence[Path]) -> bool:
+    stems = [path.stem for path in inputs]
+    images_only = not any(path.suffix.lower() in films.SUFFIXES for path in inputs)
+    decimal = all(stem.isdecimal() for stem in stems)
+    return (
+        images_only
+        and decimal
+        and len({*map(int, stems)} if decimal else ()) == len(stems)
+    )
 
 
 def find_people(
@@ -44,7 +171,7 @@ def find_people(
         yield FrameResult(waiting.popleft(), poses)
 
 
-class Output:
+class Output(contextlib.AbstractContextManager["Output"]):
     """The targets of poses; leaving the context finishes the files, also after Ctrl-C.
 
     Nothing is kept of a picture once it is added, so films may be long.
@@ -138,16 +265,7 @@ class Output:
             self._tracker = (picture.path, Tracker())
         return self._tracker[1].update(result.poses)
 
-    def __enter__(self) -> "Output":
-        """Nothing to set up."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Finish the files with the results so far."""
         if self._gallery is not None:
             self._gallery.finish_film()

@@ -20,19 +20,12 @@ _OTHER_IMAGES = (".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp")
 
 
 class Picture(NamedTuple):
-    """An image, or a frame of a film or a camera.
+    """An image, or a frame of a film or a camera."""
 
-    Attributes:
-      path: the file; of a camera, `camera` and its number.
-      pixels: RGB.
-      frame: number of the frame, from 1 on; None for an image.
-      frames_per_second: of the film; 0 for an image.
-    """
-
-    path: Path
-    pixels: UInt8[np.ndarray, "H W 3"]
-    frame: int | None = None
-    frames_per_second: float = 0.0
+    path: Path  #: the file; of a camera, `camera` and its number
+    pixels: UInt8[np.ndarray, "H W 3"]  #: RGB
+    frame: int | None = None  #: number of the frame, from 1 on; None for an image
+    frames_per_second: float = 0.0  #: of the film; 0 for an image
 
 
 class Pictures:

@@ -62,38 +62,27 @@ logger = logging.getLogger(__name__)
 
 
 class Model(NamedTuple):
-    """The compiled functions of a model, with its weights.
+    """The compiled functions of a model, with its weights."""
 
-    Attributes:
-      predict: arrays from which `finish` makes the answer.
-      skeleton: keypoints of the poses.
-      finish: those arrays on the host -> poses in input px.
-      explain: the same arrays, and layers; None: an export, which keeps none.
-      inputs: the input that its method needs.
-      on_host: `finish` is a step of the method's own.
-    """
-
-    predict: RunFn
-    skeleton: Skeleton
+    predict: RunFn  #: arrays from which `finish` makes the answer
+    skeleton: Skeleton  #: keypoints of the poses
+    #: Those arrays on the host -> poses in input px.
     finish: Callable[[Any], structures.Poses] = lambda poses: poses
+    #: The same arrays, and layers; None: an export, which keeps none.
     explain: Callable[[View], Explanation] | None = None
-    inputs: InputSpec = InputSpec()
-    on_host: bool = False
+    inputs: InputSpec = InputSpec()  #: the input that its method needs
+    on_host: bool = False  #: `finish` is a step of the method's own
 
 
-def keep_compiled(folder: pathlib.Path | None = None) -> None:
+def keep_compiled() -> None:
     """Use JAX's compilation cache, unless the caller has decided about it already.
 
-    Compilations that take a second or more are kept. A caller
+    Compilations that take a second or more are kept, in `default_folder()`. A caller
     decides by `JAX_COMPILATION_CACHE_DIR` or the setting of that name: another folder,
     or none where it is empty.
-
-    Args:
-      folder: by default `default_folder()`.
     """
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        folder = folder or default_folder()
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_dir", str(default_folder()))
 
 
 def default_folder() -> pathlib.Path:
@@ -137,9 +126,7 @@ def load_for_inference(
 def compile_weights(path: pathlib.Path, **options: Any) -> Model:
     """Load weights and jit the functions of their method; nothing is compiled yet.
 
-    Args:
-      path: as for `load_for_inference`, and so are the options.
-      **options: of `load_for_inference`.
+    Path and options are those of `load_for_inference`.
 
     Raises:
       ValueError: unreadable weights, or settings that do not fit them.
@@ -209,13 +196,9 @@ def _keep_traces(
 def folder_of(*model: Any) -> pathlib.Path | None:
     """The folder of a model's traces, in that of JAX's compilation cache.
 
-    Another model has another folder, and so has another version of the code.
-
-    Args:
-      *model: all that its functions depend on, as values with a complete `repr`.
-
-    Returns:
-      The folder, which need not exist yet; None: keep nothing.
+    Another model has another folder, and so has another version of the code; `model` is
+    all that its functions depend on, as values with a complete `repr`. The folder need
+    not exist yet; None: keep nothing.
     """
     cache = jax.config.values["jax_compilation_cache_dir"]
     if not cache or "://" in cache:

@@ -11,7 +11,7 @@ import jax
 import jax.export
 from jaxtyping import Array
 
-from logocap_jax.atomic import replacing
+from logocap_jax.evaluation.results import write_json
 from logocap_jax.predictor.compiled import Model
 from logocap_jax.predictor.inputs import Fit, by_short_side, letterbox
 from logocap_jax.skeletons import Skeleton, parse_skeleton
@@ -26,46 +26,28 @@ Axis: TypeAlias = int | str
 
 @dataclasses.dataclass(frozen=True)
 class ArrayInfo:
-    """An input or output array.
+    """An input or output array."""
 
-    Attributes:
-      name: its name.
-      shape: its axes.
-      dtype: its dtype.
-      meaning: content, unit and frame.
-    """
-
-    name: str
-    shape: tuple[Axis, ...]
-    dtype: str
-    meaning: str
+    name: str  #: its name
+    shape: tuple[Axis, ...]  #: its axes
+    dtype: str  #: its dtype
+    meaning: str  #: content, unit and frame
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportInfo:
-    """The description of an exported model.
+    """The description of an exported model."""
 
-    Attributes:
-      what: `full` (images to poses) or `dense` (images to maps).
-      file_format: `stablehlo` or `onnx`.
-      platforms: of StableHLO, in JAX's words: `cpu`, `cuda`, `tpu`.
-      inputs: the one array that goes in: `[batch, height, width, 3]`.
-      outputs: the arrays that come out, a dict by name.
-      size_multiple: height and width are multiples of it.
-      settings: of the method.
-      skeleton: names of the K keypoints, limbs.
-      versions: of the packages that wrote the export.
-    """
-
-    what: str
-    file_format: str
-    platforms: tuple[str, ...]
+    what: str  #: `full` (images to poses) or `dense` (images to maps)
+    file_format: str  #: `stablehlo` or `onnx`
+    platforms: tuple[str, ...]  #: of StableHLO, in JAX's words: `cpu`, `cuda`, `tpu`
+    #: The one array that goes in: `[batch, height, width, 3]`.
     inputs: tuple[ArrayInfo, ...]
-    outputs: tuple[ArrayInfo, ...]
-    size_multiple: int
-    settings: dict[str, Any]
-    skeleton: Skeleton
-    versions: dict[str, str]
+    outputs: tuple[ArrayInfo, ...]  #: the arrays that come out, a dict by name
+    size_multiple: int  #: height and width are multiples of it
+    settings: dict[str, Any]  #: of the method
+    skeleton: Skeleton  #: names of the K keypoints, limbs
+    versions: dict[str, str]  #: of the packages that wrote the export
 
     @property
     def batch(self) -> int | None:
@@ -87,21 +69,14 @@ def info_path(export: Path) -> Path:
 
 
 def write_info(export: Path, info: ExportInfo, data: bytes) -> None:
-    """Write the JSON beside an export.
-
-    Args:
-      export: the export.
-      info: its description.
-      data: its bytes.
-    """
+    """Write the JSON beside an export: its description, and the sum of its bytes."""
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "sha256": hashlib.sha256(data).hexdigest(),
         **dataclasses.asdict(info),
     }
-    with replacing(info_path(export)) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(info_path(export), content, indent=2)
 
 
 def read_export(export: Path) -> tuple[ExportInfo, bytes]:
@@ -220,11 +195,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def fit_of(info: ExportInfo, short_side: int | None) -> Fit:
-    """How images fit into the inputs of an exported model.
+    """How images fit into the inputs of an exported model, by its description.
 
-    Args:
-      info: its description.
-      short_side: of inputs, px; None: 512, or what the export fixes.
+    `short_side` is that of inputs, px; None: 512, or what the export fixes.
 
     Raises:
       ValueError: if it is given although the export's size is fixed.

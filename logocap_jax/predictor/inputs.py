@@ -25,18 +25,14 @@ MULTIPLE = 64
 
 
 class Input(NamedTuple):
-    """An image as the network takes it.
+    """An image as the network takes it."""
 
-    Attributes:
-      pixels: RGB canvas; black outside of `valid_size`.
-      valid_size: height and width of the image in it, from the first row and column on.
-      input_to_image: from input px to pixels of the original image.
-      scaled: canvases at further scales, made from the original image.
-    """
-
-    pixels: UInt8[np.ndarray, "H W 3"]
+    pixels: UInt8[np.ndarray, "H W 3"]  #: RGB canvas; black outside of `valid_size`
+    #: Height and width of the image in it, from the first row and column on.
     valid_size: tuple[int, int]
+    #: From input px to pixels of the original image.
     input_to_image: Float[np.ndarray, "2 3"]
+    #: Canvases at further scales, made from the original image.
     scaled: tuple[UInt8[np.ndarray, "_ _ 3"], ...] = ()
 
 
@@ -108,10 +104,7 @@ def few_canvases(short_side: int, multiple: int = MULTIPLE) -> Callable[[Size], 
 
     The short side stays; the long side is 1.5 times as long, or 1.5 times that, and so
     on. So images up to an aspect of 2.25, upright or lying, have four canvases.
-
-    Args:
-      short_side: as for `by_short_side`.
-      multiple: as for `by_short_side`.
+    The arguments are those of `by_short_side`.
     """
 
     def canvas(size: Size) -> Size:

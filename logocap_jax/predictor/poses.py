@@ -18,21 +18,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Poses:
-    """Poses of one image, best centre first; all in pixels of the original image.
+    """Poses of one image, best centre first; all in pixels of the original image."""
 
-    Attributes:
-      keypoints: pixel centres at integers.
-      keypoint_scores: one score per keypoint.
-      scores: one score per pose.
-      initial_keypoints: the rough keypoints that were refined; None: unknown.
-      skeleton: names of the K keypoints, limbs.
-    """
-
-    keypoints: Float[np.ndarray, "n K 2"]
-    keypoint_scores: Float[np.ndarray, "n K"]
-    scores: Float[np.ndarray, " n"]
+    keypoints: Float[np.ndarray, "n K 2"]  #: pixel centres at integers
+    keypoint_scores: Float[np.ndarray, "n K"]  #: one score per keypoint
+    scores: Float[np.ndarray, " n"]  #: one score per pose
+    #: The rough keypoints that were refined; None: unknown.
     initial_keypoints: Float[np.ndarray, "n K 2"] | None
-    skeleton: Skeleton
+    skeleton: Skeleton  #: names of the K keypoints, limbs
 
     def __len__(self) -> int:
         """Number of people."""

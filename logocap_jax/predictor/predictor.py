@@ -45,17 +45,13 @@ _Item = TypeVar("_Item")
 
 
 class Explained(NamedTuple):
-    """The poses of one image, and the layers behind them.
+    """The poses of one image, and the layers behind them."""
 
-    Attributes:
-      poses: in pixels of the original image.
-      layers: by name, without a batch axis. Maps cover the image's part of the input;
-        of patches there is one per pose, and their radius is in input px.
-      input_to_image: from input px to pixels of the original image.
-    """
-
-    poses: Poses
+    poses: Poses  #: in pixels of the original image
+    #: By name, without a batch axis. Maps cover the image's part of the input; of
+    #: patches there is one per pose, and their radius is in input px.
     layers: dict[str, Layer]
+    #: From input px to pixels of the original image.
     input_to_image: Float[np.ndarray, "2 3"]
 
 

@@ -37,21 +37,13 @@ _MAX_SHOWN = 1600
 
 
 class SessionState(NamedTuple):
-    """A photograph and the people in it.
+    """A photograph and the people in it."""
 
-    Attributes:
-      pixels: RGB.
-      explained: people and layers.
-      decode_seconds: reading it, and warping it to the network's input.
-      model_seconds: network, decoding to poses, pose NMS.
-      compiled: the latter includes the compilation for this shape of images.
-    """
-
-    pixels: UInt8[np.ndarray, "H W 3"]
-    explained: Explained
-    decode_seconds: float
-    model_seconds: float
-    compiled: bool
+    pixels: UInt8[np.ndarray, "H W 3"]  #: RGB
+    explained: Explained  #: people and layers
+    decode_seconds: float  #: reading it, and warping it to the network's input
+    model_seconds: float  #: network, decoding to poses, pose NMS
+    compiled: bool  #: the latter includes the compilation for this shape of images
 
 
 class TimedPredictor:
@@ -134,12 +126,7 @@ def draw_person(
 
 
 def person_at(poses: Poses, point: Float[np.ndarray, "2"]) -> int | None:
-    """The person with the limb nearest to a point; None without people.
-
-    Args:
-      poses: the people, image px.
-      point: `(x, y)`, image px.
-    """
+    """The person with the limb nearest to a point, image px; None without people."""
     if not len(poses):
         return None
     limbs = np.array(poses.skeleton.limbs)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
+from flax.traverse_util import flatten_dict
 from jax.experimental import multihost_utils
 
 from logocap_jax.checksums import verify_checksum, with_checksum
@@ -292,19 +293,9 @@ def differences(
     saved: dict[str, Any], wanted: dict[str, Any], free: Collection[str] = ()
 ) -> list[str]:
     """The settings that differ and must not, one text each."""
-    saved, wanted = _flatten(saved), _flatten(wanted)
+    saved, wanted = (flatten_dict(tree, sep=".") for tree in (saved, wanted))
     return [
         f"{key}={saved.get(key)!r} (config: {wanted.get(key)!r})"
         for key in sorted((saved.keys() | wanted.keys()) - set(free))
         if saved.get(key) != wanted.get(key)
     ]
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

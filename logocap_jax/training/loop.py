@@ -1,7 +1,6 @@
 """The training loop."""
 
 import dataclasses
-import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,28 +31,17 @@ _SKIPS = {"skipped_steps", "skipped_in_row"}
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """Length of training and intervals of what is done on the way.
+    """Length of training and intervals of what is done on the way."""
 
-    Attributes:
-      num_steps: steps in all.
-      steps_per_epoch: steps in one epoch.
-      batch_size: images per step, over all devices.
-      log_every: steps between two lines of metrics; evaluations add theirs.
-      eval_every: steps between two evaluations; the end adds one.
-      checkpoint_every: steps between two checkpoints; evaluations add theirs.
-      max_skipped_in_row: skipped steps in a row, where a line of metrics is due, that
-        end the run.
-      learning_rate: updates made so far -> rate, for the log.
-    """
-
-    num_steps: int
-    steps_per_epoch: int
-    batch_size: int
-    log_every: int
-    eval_every: int
-    checkpoint_every: int
+    num_steps: int  #: steps in all
+    steps_per_epoch: int  #: steps in one epoch
+    batch_size: int  #: images per step, over all devices
+    log_every: int  #: steps between two lines of metrics; evaluations add theirs
+    eval_every: int  #: steps between two evaluations; the end adds one
+    checkpoint_every: int  #: steps between two checkpoints; evaluations add theirs
+    #: Skipped steps in a row, where a line of metrics is due, that end the run.
     max_skipped_in_row: int
-    learning_rate: optax.Schedule
+    learning_rate: optax.Schedule  #: updates made so far -> rate, for the log
 
     def logs_at(self, step: int) -> bool:
         """Tell if a line of metrics is due after a step."""
@@ -106,12 +94,20 @@ def train(
       SaveError: if a checkpoint cannot be written.
     """
     step = int(state.step)
-    score = functools.partial(
-        _score, evaluate, best_by=best_by, checkpoints=checkpoints, writer=writer
-    )
+
+    def score() -> bool:
+        """Evaluate; False if that was broken off."""
+        scores = evaluate(state)
+        if scores is None:
+            return False
+        checkpoints.save_best(state, scores[best_by])
+        # Last: for a run that goes on from here, the line tells that all this is done.
+        writer.write(step, scores)
+        return True
+
     # The evaluation that the run before was ended in.
     due = schedule.evaluates_at(step) and best_by not in writer.known
-    stops = due and not score(state, step)
+    stops = due and not score()
     pending: list[Metrics] = []  # on the device, read only when a line is written
     stopwatch = Stopwatch()
     while step < schedule.num_steps and not stops:
@@ -137,28 +133,9 @@ def train(
                 "saved: go on from it with a lower learning rate"
             )
         if schedule.evaluates_at(step) and not stops:
-            stops = not score(state, step)
+            stops = not score()
             stopwatch = Stopwatch()
     return state
-
-
-def _score(
-    evaluate: Evaluate,
-    state: TrainState,
-    step: int,
-    *,
-    best_by: str,
-    checkpoints: Checkpoints,
-    writer: MetricWriter,
-) -> bool:
-    """Evaluate; False if that was broken off."""
-    scores = evaluate(state)
-    if scores is None:
-        return False
-    checkpoints.save_best(state, scores[best_by])
-    # Last: for a run that goes on from here, the line tells that all this is done.
-    writer.write(step, scores)
-    return True
 
 
 def _log(

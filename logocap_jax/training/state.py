@@ -20,24 +20,18 @@ def _zero() -> Int[Array, ""]:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """Arrays only; method and optimizer live in the step function.
+    """Arrays only; method and optimizer live in the step function."""
 
-    Attributes:
-      step: number of steps taken, skipped ones included: the number of batches seen.
-      params: network parameters, float32.
-      batch_stats: running statistics, float32.
-      opt_state: the optimizer's state.
-      skipped_steps: steps that changed nothing, for they were not finite.
-      skipped_in_row: skipped steps at the end.
-      ema: moving average of `variables`, float32, if one is kept.
-    """
-
+    #: Number of steps taken, skipped ones included: the number of batches seen.
     step: Int[Array, ""]
-    params: Any
-    batch_stats: Any
-    opt_state: Any
+    params: Any  #: network parameters, float32
+    batch_stats: Any  #: running statistics, float32
+    opt_state: Any  #: the optimizer's state
+    #: Steps that changed nothing, for they were not finite.
     skipped_steps: Int[Array, ""] = dataclasses.field(default_factory=_zero)
+    #: Skipped steps at the end.
     skipped_in_row: Int[Array, ""] = dataclasses.field(default_factory=_zero)
+    #: Moving average of `variables`, float32, if one is kept.
     ema: Variables | None = None
 
     @property

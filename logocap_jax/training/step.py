@@ -94,7 +94,9 @@ def make_train_step(
             "skipped_steps": new_state.skipped_steps,
             "skipped_in_row": new_state.skipped_in_row,
         }
-        return new_state, _named(output) | skips
+        terms = {f"loss/{name}": value for name, value in output.terms.items()}
+        counts = {f"count/{name}": value for name, value in output.counts.items()}
+        return new_state, {"loss/total": output.loss, **terms, **counts, **skips}
 
     whole = replicated(mesh)
     return jax.jit(
@@ -103,12 +105,6 @@ def make_train_step(
         out_shardings=(whole, whole),
         donate_argnums=0,
     )
-
-
-def _named(output: LossOutput) -> Metrics:
-    terms = {f"loss/{name}": value for name, value in output.terms.items()}
-    counts = {f"count/{name}": value for name, value in output.counts.items()}
-    return {"loss/total": output.loss, **terms, **counts}
 
 
 def _average(

@@ -51,10 +51,12 @@ def draw_curves(metrics_jsonl: Path, out_png: Path) -> None:
     counted = any(map(_COUNT.fullmatch, curves))
     figure = Figure(figsize=(18 if counted else 12, 4.5), dpi=120, layout="constrained")
     loss_axes, precision_axes, *others = figure.subplots(1, 2 + counted, sharex=True)
-    _draw_losses(loss_axes, curves)
+    _draw_smoothed(loss_axes, curves, _LOSS, log_scale=True)
+    loss_axes.set(title="Training losses", ylabel="loss", yscale="log")
     _draw_precisions(precision_axes, curves)
     for axes in others:
-        _draw_counts(axes, curves)
+        _draw_smoothed(axes, curves, _COUNT)
+        axes.set_title("Counts per step")
     for axes in (loss_axes, precision_axes, *others):
         _finish(axes)
     _save(figure, out_png)
@@ -116,7 +118,8 @@ def _checked(record: object, source: str) -> tuple[int, dict[str, float]]:
         raise ValueError(
             f"{source}: got {str(record)[:60]}, expected an object with an integer step"
         )
-    drawn = [key for key in record if _is_drawn(key)]
+    rules = (_LOSS, _PRECISION, _COUNT)
+    drawn = [key for key in record if any(rule.fullmatch(key) for rule in rules)]
     for key in drawn:
         if record[key] is not None and not _is_number(record[key], numbers.Real):
             raise ValueError(
@@ -125,10 +128,6 @@ def _checked(record: object, source: str) -> tuple[int, dict[str, float]]:
     return record["step"], {
         key: math.nan if record[key] is None else float(record[key]) for key in drawn
     }
-
-
-def _is_drawn(name: str) -> bool:
-    return any(rule.fullmatch(name) for rule in (_LOSS, _PRECISION, _COUNT))
 
 
 def _is_number(value: object, kind: type) -> bool:
@@ -151,34 +150,19 @@ def _named_points(
             yield label, color, table[:, 0], table[:, 1]
 
 
-def _draw_losses(axes: Axes, curves: _Curves) -> None:
-    axes.set_title("Training losses")
-    for label, color, steps, values in _named_points(curves, _LOSS):
-        steps, values = steps[values > 0], values[values > 0]
-        if steps.size:
-            smooth = np.exp(_smoothed(np.log(values)))  # as they are drawn
-            _draw_smoothed(axes, label, color, steps, values, smooth)
-    axes.set_yscale("log")
-    axes.set_ylabel("loss")
-
-
-def _draw_counts(axes: Axes, curves: _Curves) -> None:
-    axes.set_title("Counts per step")
-    for label, color, steps, values in _named_points(curves, _COUNT):
-        _draw_smoothed(axes, label, color, steps, values, _smoothed(values))
-
-
 def _draw_smoothed(
-    axes: Axes,
-    label: str,
-    color: str,
-    steps: Float[np.ndarray, " n"],
-    values: Float[np.ndarray, " n"],
-    smooth: Float[np.ndarray, " n"],
+    axes: Axes, curves: _Curves, rule: re.Pattern[str], *, log_scale: bool = False
 ) -> None:
-    axes.plot(steps, values, color=color, alpha=0.18, linewidth=0.8)
-    marker = "o" if steps.size == 1 else ""
-    axes.plot(steps, smooth, color=color, linewidth=1.8, marker=marker, label=label)
+    """Draw curves smooth, as the scale shows them, and faintly as they are."""
+    for label, color, steps, values in _named_points(curves, rule):
+        if log_scale:
+            steps, values = steps[values > 0], values[values > 0]
+        if not steps.size:
+            continue
+        smooth = np.exp(_smoothed(np.log(values))) if log_scale else _smoothed(values)
+        axes.plot(steps, values, color=color, alpha=0.18, linewidth=0.8)
+        marker = "o" if steps.size == 1 else ""
+        axes.plot(steps, smooth, color=color, linewidth=1.8, marker=marker, label=label)
 
 
 def _draw_precisions(axes: Axes, curves: _Curves) -> None:
@@ -217,11 +201,9 @@ def _finish(axes: Axes) -> None:
         )
 
 
-def _smoothed(
-    values: Float[np.ndarray, " n"], *, share: float = 0.02
-) -> Float[np.ndarray, " n"]:
-    """Exponential mean over about `share` of the values, not pulled to 0 at first."""
-    decay = 1 - 1 / max(1.0, share * values.size)
+def _smoothed(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Exponential mean over about 2 % of the values, not pulled to 0 at first."""
+    decay = 1 - 1 / max(1.0, 0.02 * values.size)
     mean = weight = 0.0
     smooth = np.empty_like(values)
     for index, value in enumerate(values):

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 
 from logocap_jax.visualization.canvas import blank, enlarged, measure_text, write_text
 
+_BRIGHTNESS = 0.55  # of the image under the maps
 # Hues of the sides, from the first keypoint to the last: left is warm, right is cool.
 _HUES = {"left": (-0.08, 0.16), "right": (0.38, 0.72)}
 
@@ -19,7 +20,6 @@ def draw_maps(
     cell_to_image: Float[np.ndarray, "2 3"],
     *,
     names: Sequence[str],
-    brightness: float = 0.55,
     min_side: int = 512,
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
     """Draw maps over a grey image, each in its own color, and a legend below.
@@ -30,7 +30,6 @@ def draw_maps(
       maps: values are clipped to 0..1; full color stands for 1.
       cell_to_image: from cells of the maps to pixels of the image.
       names: of the channels; `left_...` and `right_...` decide the color.
-      brightness: of the image under the maps.
       min_side: least long side of the picture, px, without the legend.
 
     Raises:
@@ -49,7 +48,7 @@ def draw_maps(
     layer = cv2.warpAffine(_blend(maps, colors), to_canvas, (width, height))
     grey = cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
     color, opacity = layer[..., :3], layer[..., 3:]
-    picture = brightness * grey * (1 - opacity) + 255 * color
+    picture = _BRIGHTNESS * grey * (1 - opacity) + 255 * color
     picture = np.clip(picture, 0, 255).astype(np.uint8)
     return np.concatenate([picture, _legend(names, colors, canvas.shape)])
 

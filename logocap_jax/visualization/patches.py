@@ -14,22 +14,20 @@ from logocap_jax.visualization.samples import Samples, draw_samples
 
 _WHITE = (255, 255, 255)
 _BLACK = (0, 0, 0)
+# Sides of the tiles in rows, and the height of the overlay above them, px.
+_ROW_SIDE, _OVERLAY_HEIGHT = 88, 560
+# A tile shows so many times as much of the image as the map covers.
+_CONTEXT = 1.6
 
 
 class Patches(NamedTuple):
-    """The small maps of one person.
+    """The small maps of one person."""
 
-    Attributes:
-      values: 0..1; axis 0 runs along y.
-      initial: initial keypoints, the maps' middles; image px.
-      radius: from its middle to the outermost positions of a map, image px.
-      refined: refined keypoints, image px.
-    """
-
-    values: Float[np.ndarray, "E E K"]
-    initial: Float[np.ndarray, "K 2"]
+    values: Float[np.ndarray, "E E K"]  #: 0..1; axis 0 runs along y
+    initial: Float[np.ndarray, "K 2"]  #: initial keypoints, the maps' middles; image px
+    #: From its middle to the outermost positions of a map, image px.
     radius: Float[np.ndarray, " K"]
-    refined: Float[np.ndarray, "K 2"]
+    refined: Float[np.ndarray, "K 2"]  #: refined keypoints, image px
 
 
 def draw_patches(
@@ -82,10 +80,11 @@ def draw_patch_rows(
     labels: Sequence[str],
     skeleton: Skeleton,
     rows: int,
-    side: int = 88,
-    overlay_height: int = 560,
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
     """Draw an overlay and, below, a row of tiles for each person after its label.
+
+    The overlay is scaled to 560 px in height, or to the width of the rows, whichever is
+    less; so the size of the picture depends on no person.
 
     Args:
       overlay: RGB, the people with their labels.
@@ -94,16 +93,14 @@ def draw_patch_rows(
       labels: texts before their rows.
       skeleton: names of the K keypoints.
       rows: number of rows; further people are left out, missing ones are blank.
-      side: of a tile, px.
-      overlay_height: the overlay is scaled to it, px, or to the width of the rows,
-        whichever is less; so the size of the picture depends on no person.
 
     Raises:
       ValueError: as `draw_patches` does.
     """
+    side = _ROW_SIDE
     margin = side // 2
     height, width = _sheet_size(skeleton.num_keypoints, skeleton.num_keypoints, side)
-    picture = _fitted(overlay, margin + width, overlay_height)
+    picture = _fitted(overlay, margin + width, _OVERLAY_HEIGHT)
     top = len(picture)
     sheet = blank(top + rows * height, margin + width)
     sheet[:top, : picture.shape[1]] = picture
@@ -151,15 +148,13 @@ def _draw_patch(
     index: int,
     color: Color,
     side: int,
-    *,
-    context: float = 1.6,
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """One keypoint; `context` times as much of the image as the map covers."""
+    """One keypoint: the image around it, under its map."""
     values = np.clip(person.values[..., index], 0, 1).astype(np.float32)
     cells = len(values)
     spacing = 2 * person.radius[index] / max(1, cells - 1)  # image px
     # From image px to px of the tile: `cells` positions, and the context around.
-    scale = side / (context * cells * spacing)
+    scale = side / (_CONTEXT * cells * spacing)
     middle = (side - 1) / 2
     to_tile = np.column_stack(
         [scale * np.eye(2), middle - scale * person.initial[index]]

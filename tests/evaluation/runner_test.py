@@ -112,7 +112,7 @@ def test_progress_counts_images_and_not_padding():
     ]
     seen = []
     run(batches, progress=seen.append)
-    assert seen == [2, 3]
+    assert seen == [2, 1]
 
 
 def test_no_batches_give_no_results():

@@ -9,9 +9,12 @@ import pytest
 from logocap_jax.experiment.run import resolve
 from logocap_jax.experiment.settings import load_config
 from logocap_jax.measure import inference
-from logocap_jax.measure.benchmark import BenchmarkOptions, Setting
-from logocap_jax.measure.inference import fill, write_photographs
-from logocap_jax.measure.pieces import make_pieces, needed_pieces
+from logocap_jax.measure.benchmark import BenchmarkOptions, Setting, fill
+from logocap_jax.measure.inference import (
+    make_pieces,
+    needed_pieces,
+    write_photographs,
+)
 from logocap_jax.methods import METHODS
 from logocap_jax.methods.scene import draw_maps
 from logocap_jax.structures import View

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from logocap_jax.media.output import CsvTable, FrameResult, JsonResults
 from logocap_jax.media.pictures import Picture
-from logocap_jax.media.results_files import CsvTable, FrameResult, JsonResults
 from logocap_jax.predictor import Poses
 from logocap_jax.skeletons import COCO
 

@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-MODULES = ("logocap_jax.serving.page", "logocap_jax.serving.callbacks")
+MODULE = "logocap_jax.serving.page"
 
 
 @pytest.fixture
@@ -15,11 +15,9 @@ def gradio(monkeypatch):
     # Types in annotations.
     recorder.SelectData, recorder.Blocks = mock.Mock, mock.MagicMock
     monkeypatch.setitem(sys.modules, "gradio", recorder)
-    for module in MODULES:
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delitem(sys.modules, MODULE, raising=False)
     yield recorder
-    for module in MODULES:
-        sys.modules.pop(module, None)
+    sys.modules.pop(MODULE, None)
 
 
 def test_an_upload_reaches_the_page_as_a_file(gradio, tmp_path):

@@ -33,25 +33,21 @@ _WRAPPERS = {
 def to_onnx(
     function: Callable[[Array], dict[str, Array]],
     image: jax.ShapeDtypeStruct,
-    *,
-    name: str = "image",
 ) -> onnx.ModelProto:
     """Convert a function of one array; captured arrays are stored in the model.
 
-    Args:
-      function: returns arrays by name.
-      image: shape and dtype of the array; both are fixed in the model.
-      name: of the array.
+    It returns arrays by name. Shape and dtype of `image`, the name of the array in the
+    model, are fixed there.
 
     Raises:
       ValueError: a step of the function has no counterpart here.
     """
     closed, outputs = jax.make_jaxpr(function, return_shape=True)(image)
     graph = Graph()
-    values = _convert(graph, closed.jaxpr, closed.consts, [name])
+    values = _convert(graph, closed.jaxpr, closed.consts, ["image"])
     named = zip(sorted(outputs), values, strict=True)  # JAX sorts a dict by its keys
     return graph.model(
-        {name: image},
+        {"image": image},
         {key: (value, outputs[key]) for key, value in named},
         producer=("logocap_jax", logocap_jax.__version__),
     )

@@ -162,10 +162,6 @@ def _as_is(
     return inputs
 
 
-def _square(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
-    return graph.add("Mul", inputs[0], inputs[0])
-
-
 def _dot(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
     """Write any sum of products as `Einsum`."""
     summed, batch = equation.params["dimension_numbers"]
@@ -250,7 +246,7 @@ OPERATORS: Mapping[str, Operator] = {
     "reshape": _reshape,
     "rsqrt": _elementwise("Sqrt", "Reciprocal"),
     "select_n": _select,
-    "square": _square,
+    "square": lambda graph, _, inputs: graph.add("Mul", inputs[0], inputs[0]),
     "squeeze": _reshape,
     "stack": _stack,
     "transpose": _transpose,
