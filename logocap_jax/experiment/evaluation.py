@@ -41,7 +41,7 @@ from logocap_jax.training.errors import MismatchError
 from logocap_jax.visualization.charts import draw_curves, draw_error_chart
 from logocap_jax.visualization.overlay import draw_poses, write_image
 from logocap_jax.weights.files import load_weights
-from logocap_jax.weights.settings import saved_settings
+from logocap_jax.weights.settings import saved_settings, saved_stage
 
 _LOG = logging.getLogger(__name__)
 
@@ -129,6 +129,9 @@ def score(truth: dict[str, Any], sets: ResultSets, protocol: Protocol) -> Rows:
 
 def _load(run: Run, workdir: Path | None, weights: Path | None) -> dict[str, Variables]:
     """Variables to evaluate, by what the names of their result sets end in."""
+    if workdir is not None:
+        # States have another form in each stage.
+        run = run.in_stage(saved_stage(workdir) or run.settings.stage)
     like = run.state_shapes()
     if weights is not None:
         _check_skeleton(weights, run.skeleton)

@@ -98,6 +98,14 @@ class Run:
             self, **_epochs_of(examples, self.settings, self.method)
         )
 
+    def in_stage(self, stage: str) -> "Run":
+        """The run in another stage of training; itself, if its method has none such."""
+        if stage == self.settings.stage or stage not in {"main", *self.method.stages}:
+            return self
+        settings = dataclasses.replace(self.settings, stage=stage)
+        examples = self.steps_per_epoch * settings.batch_size
+        return dataclasses.replace(self, settings=settings).with_epochs_of(examples)
+
     def fresh_state(self) -> TrainState:
         """Make a new state on the mesh, from the run's seed and `init_from`.
 

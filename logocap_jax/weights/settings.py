@@ -1,5 +1,6 @@
 """A method and its settings, as a run tells them or read off weights."""
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -103,13 +104,29 @@ def saved_settings(path: Path) -> dict[str, Any] | None:
     Raises:
       ValueError: if they are damaged, or of a version that wrote no checksum.
     """
+    meta = _saved_meta(path)
+    if meta is None:
+        return None
+    return _with_tuples(meta["settings"]["method"] | {"skeleton": meta["skeleton"]})
+
+
+def saved_stage(path: Path) -> str | None:
+    """The stage of training that a run is of; None for what is no run, or damaged."""
+    with contextlib.suppress(ValueError):
+        if meta := _saved_meta(path):
+            return str(meta["settings"].get("stage", "main"))
+    return None
+
+
+def _saved_meta(path: Path) -> dict[str, Any] | None:
+    """The description of a run's checkpoint, its checksum verified."""
     path = checkpoint_folder(path) / "meta" / "metadata"
     if not path.is_file():
         return None
     with errors_naming(path):
         meta = json.loads(path.read_bytes())
         verify_checksum(meta)
-        return _with_tuples(meta["settings"]["method"] | {"skeleton": meta["skeleton"]})
+        return meta
 
 
 def read_settings(

@@ -43,6 +43,7 @@ def make_batch(image_ids, *, valid):
         "keypoints": np.zeros((count, 1, 17, 2), np.float32),
         "labelled": np.zeros((count, 1, 17), bool),
         "area": ids.astype(np.float32)[:, None],
+        "size": np.ones((count, 1, 2), np.float32),
         "person": np.zeros((count, 1), bool),
         "has_center": np.zeros((count, 1), bool),
         "mirrored": np.zeros(count, bool),

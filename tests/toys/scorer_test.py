@@ -178,12 +178,13 @@ def test_it_is_evaluated_with_and_without_the_scorer(data, first, run, folder, c
     weights = ("--weights", run, "--out", folder / "eval")
     assert call("eval", data, *weights, switched_on) == 0
     assert call("eval", data, *weights) == 0  # what the scorer is not asked for
+    assert call("eval", data, "--workdir", run, switched_on) == 0
     assert call("eval", data, "--workdir", run, "--config.stage=scorer") == 0
     capsys.readouterr()
     assert call("eval", data, "--weights", first, "--out", folder, switched_on) == 2
     assert "got weights without scorer, expected them with it" in _line(capsys)
-    assert call("eval", data, "--workdir", run, switched_on) == 3
-    assert "was made with stage='scorer' (config: 'main')" in _line(capsys)
+    assert call("eval", data, "--workdir", run) == 3
+    assert "was made with method.scorer=True (config: False)" in _line(capsys)
 
 
 def test_pose_scores_are_multiplied_and_nothing_else_changes(data, run):

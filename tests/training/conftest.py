@@ -81,6 +81,7 @@ def make_arrays():
             "keypoints": rng.uniform(4, side - 4, (*shape, 17, 2)).astype(np.float32),
             "labelled": np.ones((*shape, 17), bool),
             "area": rng.uniform(1e6, 2e6, shape).astype(np.float32),
+            "size": np.ones((*shape, 2), np.float32),
             "person": np.ones(shape, bool),
             "has_center": np.ones(shape, bool),
             "mirrored": np.arange(count) % 2 == 0,
