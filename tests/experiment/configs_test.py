@@ -62,8 +62,8 @@ def test_a_value_gets_the_type_of_the_one_that_it_replaces(override, expected):
         ("batch_size=None", r"got --config.batch_size=None, expected one like 8 \(int"),
         ("lr_milestones=(1,'a')", r"got --config.lr_milestones=\(1,'a'\), expected"),
         ("batch_size", "got --config.batch_size, expected --config.batch_size=VALUE"),
-        ("method=dekr", r"got --config.method=, a section, .*'name'"),
-        ("method.name=dekr", "got method 'dekr', expected one of"),
+        ("method=openpose", r"got --config.method=, a section, .*'name'"),
+        ("method.name=openpose", "got method 'openpose', expected one of"),
     ],
 )
 def test_settings_of_nothing_are_refused(override, message):

@@ -51,7 +51,7 @@ def test_the_average_is_the_runs_answer_and_the_raw_weights_are_there(workdir, s
     assert_same(load_variables(workdir), state.ema)
     assert_same(load_variables(workdir, raw=True), state.variables)
     kernels = [
-        flatten(tree)["params/peaks/conv0/kernel"]
+        flatten(tree)["params/dense/conv0/kernel"]
         for tree in (state.ema, state.variables)
     ]
     assert not np.array_equal(*kernels)

@@ -89,7 +89,11 @@ def test_a_run_of_another_architecture_is_refused(finished_run, config):
         ("log_every", 0, "got log_every=0, expected more than 0"),
         ("epochs", 0.0, "got epochs=0.0, expected more than 0"),
         ("max_skipped_in_row", 0, "got max_skipped_in_row=0, expected more than 0"),
-        ("method.name", "dekr", "got method 'dekr', expected one of ['center_offset'"),
+        (
+            "method.name",
+            "openpose",
+            "got method 'openpose', expected one of ['center_offset'",
+        ),
     ],
 )
 def test_bad_settings_end_in_one_line_before_anything_is_written(

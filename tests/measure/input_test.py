@@ -36,8 +36,8 @@ def test_times_bytes_and_memory_of_each_number_of_workers_are_kept(
 
     without, with_worker = record["pipelines"]
     assert with_worker["image_and_mask_bytes"] == 128 * 128 * 3 + 32 * 32
-    # 8 people of 17 points: coordinates, labelled; area, person, center, box.
-    people = 8 * (17 * (8 + 1) + 4 + 1 + 1 + 16)
+    # 8 people of 17 points: coordinates, labelled; area, size, person, center, box.
+    people = 8 * (17 * (8 + 1) + 4 + 8 + 1 + 1 + 16)
     others = 1 + 16 + 24  # mirrored, content, transform
     assert with_worker["bytes_per_image"] == 128 * 128 * 3 + 32 * 32 + people + others
     if without["resident"]:

@@ -13,8 +13,8 @@ def test_a_method_is_built_from_its_name_alone(name, result):
 
 
 def test_unknown_method_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"'dekr'.*center_offset.*logocap"):
-        build_method("dekr", {})
+    with pytest.raises(ValueError, match=r"'openpose'.*center_offset.*logocap"):
+        build_method("openpose", {})
 
 
 @pytest.mark.parametrize("name", ["logocap", "center_offset"])

@@ -109,8 +109,8 @@ def test_an_output_folder_that_cannot_be_made_is_told_before_work_begins(
         ),
         (
             lambda state: {n: a for n, a in state.items() if n.startswith("backbone.")},
-            "no whole model, expected one of logocap, center_offset (logocap lacks "
-            "params/dense/heatmap_head/",
+            "no whole model, expected one of logocap, center_offset, dekr, ranking "
+            "(logocap lacks params/dense/heatmap_head/",
         ),
         (
             lambda state: (

@@ -5,6 +5,8 @@ from unittest import mock
 
 import pytest
 
+from logocap_jax.methods.base import PatchLayer
+
 MODULE = "logocap_jax.serving.page"
 
 
@@ -25,7 +27,9 @@ def test_an_upload_reaches_the_page_as_a_file(gradio, tmp_path):
     from logocap_jax.serving.session import TimedPredictor
 
     pictures = {"poses": ("refined",)}
-    predictor = mock.Mock(TimedPredictor, pictures=pictures, patches=("around",))
+    predictor = mock.Mock(
+        TimedPredictor, pictures=pictures, patches={"around": PatchLayer}
+    )
     photo, *others = (mock.MagicMock() for _ in range(3))
     gradio.Image.side_effect = [photo, *others]
     build_page(predictor, tmp_path)

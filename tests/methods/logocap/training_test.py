@@ -147,6 +147,7 @@ def test_what_padded_people_hold_changes_nothing(case, gradients, result):
         keypoints=jnp.where(padding[..., None, None], 31.0, case.batch.keypoints),
         labelled=case.batch.labelled | padding[..., None],
         area=jnp.where(padding, 123.0, case.batch.area),
+        size=jnp.where(padding[..., None], 123.0, case.batch.size),
     )
     _assert_same(gradients(junk), result)
 
@@ -163,7 +164,7 @@ def test_order_of_the_people_changes_nothing(case, gradients, result):
     order = jnp.asarray([3, 1, 2, 0])
     shuffled = {
         name: getattr(case.batch, name)[:, order]
-        for name in ("keypoints", "labelled", "area", "person", "has_center")
+        for name in ("keypoints", "labelled", "area", "size", "person", "has_center")
     }
     _assert_same(gradients(case.with_batch(**shuffled)), result)
 
