@@ -83,8 +83,7 @@ def cells_at_one(
     config: PoseMapConfig, centers: Float[Array, "B M 2"], kept: Int[Array, "B N"]
 ) -> Float[Array, "B N 2"]:
     """The centres of kept candidates of all scales, in cells of scale 1."""
-    scales = sorted({1.0, *config.other_scales}, reverse=True)
-    per_slot = jnp.repeat(jnp.asarray(scales), config.num_slots)[:, None]
+    per_slot = jnp.repeat(jnp.asarray(config.scales), config.num_slots)[:, None]
     return jnp.take_along_axis(centers / per_slot, kept[..., None], axis=1)
 
 

@@ -20,7 +20,8 @@ def dense_losses(
     Returns:
       `{"heatmap": ..., "offset": ...}`; their sum is the loss.
     """
-    return targets.map_losses(maps.heatmaps, maps.offsets, batch, _rules(config))
+    rules = targets.loss_rules(config)
+    return targets.map_losses(maps.heatmaps, maps.offsets, batch, rules)
 
 
 def dense_targets(
@@ -43,19 +44,8 @@ def dense_targets(
     Returns:
       Heatmap targets, their weight, 0 where masked, offset targets and weights.
     """
-    rules = _rules(config)
+    rules = targets.loss_rules(config)
     return (
         *targets.heatmap_targets(example, rules),
         *targets.offset_targets(example, rules),
-    )
-
-
-def _rules(config: InitialPosesConfig) -> targets.LossRules:
-    sigmas = (config.heatmap_sigma,) * config.skeleton.num_keypoints
-    return targets.LossRules(
-        sigmas=(*sigmas, config.center_sigma),
-        background_weight=config.background_weight,
-        offset_radius=config.offset_radius,
-        smooth_l1_beta=config.smooth_l1_beta,
-        offset_loss_weight=config.offset_loss_weight,
     )

@@ -5,7 +5,6 @@ LOGO-CAP starts from them; the `center_offset` baseline is nothing else.
 
 import dataclasses
 import typing
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,92 +16,41 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from logocap_jax import geometry
 from logocap_jax.codecs import heatmap, offset
 from logocap_jax.inference import averaging
-from logocap_jax.methods.base import TEST_TIME, MapLayer, Stage, Variables, subtree
+from logocap_jax.methods import dense_config
+from logocap_jax.methods.base import MapLayer, Stage, Variables, subtree
+from logocap_jax.methods.dense_config import DenseConfig, require
 from logocap_jax.methods.stages import run_stages
-from logocap_jax.models.dense import DenseNetwork
-from logocap_jax.models.hrnet import W32, HRNetConfig
+from logocap_jax.models.dense import DenseNetwork, PartedNetwork
 from logocap_jax.models.outside import valid_mask
 from logocap_jax.ops.sampling import sample_window
-from logocap_jax.skeletons import COCO, Skeleton
+from logocap_jax.skeletons import Skeleton
 from logocap_jax.structures import DenseMaps, Poses
 
 # Mean and standard deviation of ImageNet's RGB values, which HRNet was trained with.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
-DTYPES = ("float32", "bfloat16", "float16")
-
-
-def require(
-    config: Any, names: tuple[str, ...], holds: Callable[[Any], bool], expected: str
-) -> None:
-    """Check settings of a method.
-
-    Raises:
-      ValueError: names the first that `holds` says no to.
-    """
-    for name in names:
-        if not holds(getattr(config, name)):
-            raise ValueError(
-                f"method: got {name}={getattr(config, name)!r}, expected {expected}"
-            )
-
 
 @dataclasses.dataclass(frozen=True)
-class InitialPosesConfig:
+class InitialPosesConfig(DenseConfig):
     """Settings of dense maps and initial poses; defaults are the reference's for W32.
 
-    Attributes:
-      skeleton: keypoints of the data set.
-      backbone: sizes of the HRNet.
-      heatmap_hidden: hidden channels of the heatmap head.
-      offset_hidden: hidden channels of the offset head.
-      num_slots: N, pose slots per image.
-      heatmap_sigma: sigma of keypoint targets, in cells.
-      center_sigma: sigma of the centre target, in cells.
-      offset_radius: half the side of the region that holds offsets, in cells.
-      background_weight: weight of heatmap cells far from all keypoints.
-      smooth_l1_beta: where the offset loss turns from quadratic to linear.
-      offset_loss_weight: weight of the offset loss in the total.
-      center_threshold: least centre value of a valid pose.
-      flip_test: average with the mirror image at test time.
-      test_scales: scales of the input whose maps are averaged at test time; 1, whose
-        embedding is used, is one of them.
-      dtype: dtype of the convolutions.
+    Maps of several `test_scales` are averaged; the embedding is that of scale 1.
 
-    Raises:
-      ValueError: if a setting has no meaning.
+    Attributes:
+      offset_hidden: hidden channels of the offset head.
     """
 
-    skeleton: Skeleton = COCO
-    backbone: HRNetConfig = W32
-    heatmap_hidden: int = 32
     offset_hidden: int = 256
-    num_slots: int = 30
-    heatmap_sigma: float = 2.0
-    center_sigma: float = 4.0
-    offset_radius: int = 4
-    background_weight: float = 0.1
-    smooth_l1_beta: float = 1 / 9
-    offset_loss_weight: float = 0.01
-    center_threshold: float = 0.01
-    flip_test: bool = dataclasses.field(default=True, metadata=TEST_TIME)
-    test_scales: tuple[int | float, ...] = dataclasses.field(
-        default=(1.0,), metadata=TEST_TIME
-    )
-    dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        """Check the settings."""
-        positive = (
-            *("heatmap_hidden", "offset_hidden", "num_slots"),
-            *("heatmap_sigma", "center_sigma", "smooth_l1_beta"),
-        )
-        require(self, positive, lambda value: value > 0, "more than 0")
-        require(self, ("offset_radius",), lambda value: value >= 0, "0 or more")
-        expected = "different numbers above 0, 1 among them, such as (0.5, 1.0, 2.0)"
-        require(self, ("test_scales",), averaging.are_scales, expected)
-        require(self, ("dtype",), DTYPES.__contains__, f"one of {DTYPES}")
+        """Check the settings.
+
+        Raises:
+          ValueError: if one has no meaning.
+        """
+        super().__post_init__()
+        require(self, ("offset_hidden",), lambda value: value > 0, "more than 0")
 
     def network(self, embedding: int = 0) -> DenseNetwork:
         """The network with these sizes; see `DenseNetwork`."""
@@ -117,26 +65,32 @@ class InitialPosesConfig:
 
 
 # The smallest net, for contract tests.
-TINY = {
-    "backbone": {
-        "channels": 4,
-        "stem_channels": 4,
-        "layer1_channels": 4,
-        "layer1_blocks": 1,
-        "modules": (1, 1, 1),
-        "blocks": 1,
-    },
-    "heatmap_hidden": 4,
-    "offset_hidden": 4,
-    "num_slots": 5,
-    "center_threshold": 1e-6,
-}
+TINY = {**dense_config.TINY, "offset_hidden": 4}
 
 
 def normalise(image: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
     """RGB in 0..255 -> the network's input: ImageNet's mean and deviation taken off."""
     mean, std = np.asarray(IMAGE_MEAN, np.float32), np.asarray(IMAGE_STD, np.float32)
     return (image.astype(jnp.float32) / 255 - mean) / std
+
+
+NORMALISATION = Stage(
+    "normalisation", ("image",), ("input",), lambda _, image: (normalise(image),)
+)
+"""The stage from `image`, uint8, to `input`."""
+
+
+def backbone_stage(network: PartedNetwork) -> Stage:
+    """The stage from the network's inputs to features; its variables are `dense`."""
+
+    def run(variables: Variables, image: Array, sizes: Array | None) -> tuple[Array]:
+        dense = subtree(variables, "dense")
+        features = network.apply(
+            dense, image, train=False, valid_size=sizes, part="backbone"
+        )
+        return (typing.cast(Array, features),)
+
+    return Stage("backbone", ("inputs", "input_sizes"), ("features",), run)
 
 
 MAPS = ("heatmaps", "offsets", "embedding")
@@ -165,11 +119,11 @@ def dense_stages(
     merged = MAPS if len(test_scales) == 1 else _AT_ONE
     inputs = ("inputs", "input_sizes")
     stages = (
-        Stage("normalisation", ("image",), ("input",), _normalise),
+        NORMALISATION,
         Stage(
             "mirror image", ("input", "valid_size"), inputs, partial(_mirror, config)
         ),
-        Stage("backbone", inputs, ("features",), partial(_backbone, network)),
+        backbone_stage(network),
         Stage("heads", ("features",), RAW, partial(_heads, network)),
         Stage("flip merge", (*RAW, "valid_size"), merged, partial(_merge, config)),
     )
@@ -209,10 +163,6 @@ def decode_stages(config: InitialPosesConfig) -> tuple[Stage, ...]:
     )
 
 
-def _normalise(_: Variables, image: Array) -> tuple[Array]:
-    return (normalise(image),)
-
-
 def _mirror(
     config: InitialPosesConfig, _: Variables, image: Array, sizes: Array | None
 ) -> tuple[Array, Array | None]:
@@ -222,16 +172,6 @@ def _mirror(
     mirrored = averaging.mirror(image, None if sizes is None else sizes[:, 1])
     both = None if sizes is None else jnp.tile(sizes, (2, 1))
     return jnp.concatenate([image, mirrored]), both
-
-
-def _backbone(
-    network: DenseNetwork, variables: Variables, image: Array, sizes: Array | None
-) -> tuple[Array]:
-    dense = subtree(variables, "dense")
-    features = network.apply(
-        dense, image, train=False, valid_size=sizes, part="backbone"
-    )
-    return (typing.cast(Array, features),)
 
 
 def _heads(
@@ -286,11 +226,15 @@ def heatmap_layers(
 
 
 def train_maps(
-    network: DenseNetwork, variables: Variables, image: Float[Array, "B H W 3"]
-) -> tuple[DenseMaps, Variables]:
-    """Dense maps and new batch statistics in training."""
-    maps, updates = network.apply(variables, image, train=True, mutable=["batch_stats"])
-    return DenseMaps(*maps), updates["batch_stats"]
+    network: PartedNetwork, variables: Variables, image: Float[Array, "B H W 3"]
+) -> tuple[Any, Variables]:
+    """The maps of normalised images, and new batch statistics of the network.
+
+    Its variables are the subtree `dense`.
+    """
+    dense = subtree(variables, "dense")
+    maps, updates = network.apply(dense, image, train=True, mutable=["batch_stats"])
+    return maps, updates["batch_stats"]
 
 
 @typing.no_type_check

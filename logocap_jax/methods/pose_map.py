@@ -10,20 +10,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from logocap_jax import geometry
 from logocap_jax.geometry import STRIDE, CellRule
 from logocap_jax.inference import averaging
-from logocap_jax.methods.base import TEST_TIME, Stage, Variables, subtree
-from logocap_jax.methods.initial_poses import DTYPES, normalise, require
+from logocap_jax.methods.base import TEST_TIME, Stage, Variables
+from logocap_jax.methods.dense_config import DenseConfig, require
+from logocap_jax.methods.initial_poses import NORMALISATION, normalise
 from logocap_jax.methods.stages import run_stages
-from logocap_jax.models.hrnet import W32, HRNetConfig
 from logocap_jax.models.outside import valid_mask
 from logocap_jax.ops import peaks
 from logocap_jax.ops.sampling import sample_grid
-from logocap_jax.skeletons import COCO, Skeleton
 
 CELLS = CellRule(STRIDE, 0.0)
 """Cell `i` lies at input pixel `4 i`, everywhere in these methods."""
@@ -39,71 +37,54 @@ _FIRST_WIDE = 17  # reference behaviour: from this channel on heatmaps are wide
 
 
 @dataclasses.dataclass(frozen=True)
-class PoseMapConfig:
+class PoseMapConfig(DenseConfig):
     """Settings of heatmaps and pose maps; defaults are the reference's for W32.
 
+    A pose's centre value is above `center_threshold`. Scales are multiples of 0.5.
+
     Attributes:
-      skeleton: keypoints of the data set.
-      backbone: sizes of the HRNet.
-      heatmap_hidden: hidden channels of the heatmap head.
-      num_slots: N, pose slots per image.
-      heatmap_sigma: sigma of keypoint targets, in cells.
-      center_sigma: sigma of the centre target, in cells; see `sigmas`.
-      offset_radius: half the side of the region that holds offsets, in cells.
-      background_weight: weight of heatmap cells far from all keypoints.
-      smooth_l1_beta: where the offset loss turns from quadratic to linear.
-      offset_loss_weight: weight of the offset loss in the total.
-      center_threshold: a pose's centre value is above it.
-      flip_test: average with the mirror image at test time.
-      test_scales: scales of the input at test time, 1 among them.
       scorer: score poses by the OKS that a net predicts for them.
       quirks: `reference`: slips of the release, which its weights know, are kept;
         `fixed`: they are not.
-      dtype: dtype of the convolutions.
-
-    Raises:
-      ValueError: if a setting has no meaning.
     """
 
-    skeleton: Skeleton = COCO
-    backbone: HRNetConfig = W32
-    heatmap_hidden: int = 32
-    num_slots: int = 30
-    heatmap_sigma: float = 2.0
-    center_sigma: float = 4.0
-    offset_radius: int = 4
-    background_weight: float = 0.1
-    smooth_l1_beta: float = 1 / 9
-    offset_loss_weight: float = 0.01
     center_threshold: float = dataclasses.field(default=0.01, metadata=TEST_TIME)
-    flip_test: bool = dataclasses.field(default=True, metadata=TEST_TIME)
-    test_scales: tuple[int | float, ...] = dataclasses.field(
-        default=(1.0,), metadata=TEST_TIME
-    )
-    scorer: bool = False
+    scorer: bool = dataclasses.field(default=False, metadata=TEST_TIME)
     quirks: str = "reference"
-    dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        """Check the settings."""
-        positive = (
-            *("heatmap_hidden", "num_slots"),
-            *("heatmap_sigma", "center_sigma", "smooth_l1_beta"),
-        )
-        require(self, positive, lambda value: value > 0, "more than 0")
-        nonnegative = ("offset_radius", "center_threshold")
+        """Check the settings.
+
+        Raises:
+          ValueError: if one has no meaning.
+        """
+        super().__post_init__()
+        nonnegative = ("center_threshold",)
         require(self, nonnegative, lambda value: value >= 0, "0 or more")
-        expected = "different multiples of 0.5, 1 among them, such as (0.5, 1.0, 2.0)"
-        require(self, ("test_scales",), _are_scales, expected)
+        # Inputs are multiples of 64 px, the network's coarsest maps have stride 32.
+        expected = "multiples of 0.5, such as (0.5, 1.0, 2.0)"
+        require(
+            self,
+            ("test_scales",),
+            lambda scales: all(scale % 0.5 == 0 for scale in scales),
+            expected,
+        )
         require(self, ("quirks",), QUIRKS.__contains__, f"one of {QUIRKS}")
-        require(self, ("dtype",), DTYPES.__contains__, f"one of {DTYPES}")
+
+    @property
+    def is_reference(self) -> bool:
+        """Slips of the release are kept."""
+        return self.quirks == "reference"
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """All scales, the largest first."""
+        return tuple(sorted(map(float, self.test_scales), reverse=True))
 
     @property
     def other_scales(self) -> tuple[float, ...]:
-        """The scales other than 1, largest first."""
-        return tuple(
-            sorted((float(s) for s in self.test_scales if s != 1), reverse=True)
-        )
+        """The scales other than 1, the largest first."""
+        return tuple(scale for scale in self.scales if scale != 1)
 
     @property
     def sigmas(self) -> tuple[float, ...]:
@@ -113,16 +94,11 @@ class PoseMapConfig:
         fewer keypoints than COCO's the centre has that of keypoints (specification, 9).
         """
         count = self.skeleton.num_keypoints
-        first = _FIRST_WIDE if self.quirks == "reference" else count
+        first = _FIRST_WIDE if self.is_reference else count
         return tuple(
             self.heatmap_sigma if i < first else self.center_sigma
             for i in range(count + 1)
         )
-
-
-def _are_scales(value: Any) -> bool:
-    # Inputs are multiples of 64 px, the network's coarsest maps have stride 32.
-    return averaging.are_scales(value) and all(scale % 0.5 == 0 for scale in value)
 
 
 def input_stages(
@@ -139,9 +115,6 @@ def input_stages(
       shifts: of the mirror images, px, one for each stride of maps.
     """
 
-    def normalise_image(_: Variables, image: Array) -> tuple[Array]:
-        return (normalise(image),)
-
     def mirror(
         _: Variables, image: Array, sizes: Array | None
     ) -> tuple[Array, Array | None]:
@@ -156,21 +129,9 @@ def input_stages(
 
     inputs = ("inputs", "input_sizes")
     return (
-        Stage("normalisation", ("image",), ("input",), normalise_image),
+        NORMALISATION,
         Stage("mirror image", ("input", "valid_size"), inputs, mirror),
     )
-
-
-def backbone_stage(network: nn.Module) -> Stage:
-    """The stage from the network's inputs to features; its variables are `dense`."""
-
-    def run(variables: Variables, image: Array, sizes: Array | None) -> tuple[Array]:
-        dense = subtree(variables, "dense")
-        return (
-            network.apply(dense, image, train=False, valid_size=sizes, part="backbone"),
-        )  # type: ignore[return-value]
-
-    return Stage("backbone", ("inputs", "input_sizes"), ("features",), run)
 
 
 def flip_stage(config: PoseMapConfig) -> Stage:
@@ -234,23 +195,23 @@ def scale_stages(stages: tuple[Stage, ...], config: PoseMapConfig) -> tuple[Stag
     )
 
 
-def by_scale(
-    config: PoseMapConfig,
-    heatmaps: Float[Array, "B h w K1"],
-    pose_map: Float[Array, "B h w K 2"],
-    scaled: tuple[Maps, ...] = (),
-) -> dict[float, Maps]:
-    """Heatmaps and pose maps by scale, the largest scale first (specification, 7).
+def gather_stage(config: PoseMapConfig) -> Stage:
+    """The stage that puts the maps of all scales in one list, the largest scale first.
 
-    Args:
-      config: settings.
-      heatmaps: at scale 1.
-      pose_map: at scale 1.
-      scaled: `scaled_maps`.
+    It reads `heatmaps`, `pose_map` and, of other scales, `scaled_maps`, and writes
+    `all_heatmaps` and `all_pose_maps`, tuples in the order of `scales`.
     """
-    maps = dict(zip(config.other_scales, scaled, strict=True))
-    maps[1.0] = (heatmaps, pose_map)
-    return {scale: maps[scale] for scale in sorted(maps, reverse=True)}
+
+    def gather(
+        _: Variables, heatmaps: Array, poses: Array, scaled: tuple[Maps, ...] = ()
+    ) -> tuple[tuple[Array, ...], ...]:
+        maps = dict(zip(config.other_scales, scaled, strict=True))
+        maps[1.0] = (heatmaps, poses)
+        return tuple(zip(*(maps[scale] for scale in config.scales), strict=True))
+
+    scaled = ("scaled_maps",) if config.other_scales else ()
+    reads = ("heatmaps", "pose_map", *scaled)
+    return Stage("all scales", reads, ("all_heatmaps", "all_pose_maps"), gather)
 
 
 def scale_size(

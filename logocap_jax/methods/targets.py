@@ -8,6 +8,8 @@ from jaxtyping import Array, Bool, Float
 
 from logocap_jax import geometry, losses
 from logocap_jax.codecs import heatmap, offset
+from logocap_jax.methods.base import LossOutput, Variables
+from logocap_jax.methods.dense_config import DenseConfig
 from logocap_jax.structures import Batch
 
 
@@ -36,6 +38,30 @@ class LossRules(NamedTuple):
     weight_per_kind: bool = False
     center_of_box: bool = False
     center_at_origin: bool = False
+
+
+def loss_rules(config: DenseConfig, **special: bool) -> LossRules:
+    """The rules that settings tell; further fields of `LossRules` by name."""
+    return LossRules(
+        sigmas=config.sigmas,
+        background_weight=config.background_weight,
+        offset_radius=config.offset_radius,
+        smooth_l1_beta=config.smooth_l1_beta,
+        offset_loss_weight=config.offset_loss_weight,
+        **special,
+    )
+
+
+def loss_output(
+    terms: dict[str, Array], variables: Variables, dense_stats: Variables
+) -> LossOutput:
+    """The sum of loss terms, and batch statistics with new ones of the maps' net."""
+    return LossOutput(
+        loss=sum(terms.values(), jnp.zeros(())),
+        terms=terms,
+        counts={},
+        batch_stats={**variables["batch_stats"], "dense": dense_stats},
+    )
 
 
 def map_losses(

@@ -1,6 +1,7 @@
 """Backbone and heads: image -> dense maps."""
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -54,39 +55,20 @@ class Head(nn.Module):
         return x.astype(jnp.float32)
 
 
-def backbone_features(
-    backbone: HRNet,
-    image: Float[Array, "B H W 3"],
-    *,
-    train: bool,
-    valid_size: Int[Array, "B 2"] | None,
-) -> Float[Array, "B h w C"]:
-    """Run a backbone; `valid_size` as for `DenseNetwork`."""
-    if valid_size is None:
-        return backbone(image, train=train)
-    _, height, width, _ = image.shape
-    with zeros_outside(valid_size, height=height, width=width):
-        return backbone(image, train=train, valid_size=valid_size)
-
-
-class DenseNetwork(nn.Module):
-    """HRNet with a heatmap, an offset and, if asked for, an embedding head.
+class PartedNetwork(nn.Module):
+    """HRNet and heads, which may be run one after the other.
 
     Attributes:
       backbone: sizes of the HRNet.
       num_keypoints: K.
       heatmap_hidden: hidden channels of the heatmap head.
-      offset_hidden: hidden channels of the offset head.
-      embedding: channels of the embedding; 0: no embedding head.
       dtype: dtype of the convolutions; results are float32.
     """
 
     backbone: HRNetConfig
     num_keypoints: int
     heatmap_hidden: int
-    offset_hidden: int
-    embedding: int = 0
-    dtype: Dtype = jnp.float32
+    dtype: Dtype
 
     @nn.compact
     def __call__(
@@ -96,31 +78,72 @@ class DenseNetwork(nn.Module):
         train: bool,
         valid_size: Int[Array, "B 2"] | None = None,
         part: str = "both",
-    ) -> Maps | Float[Array, "B h w C"]:
-        """Compute the maps at stride 4.
+    ) -> Any:
+        """Compute the maps, or what they are computed from.
 
         Args:
           image: normalised RGB; of the heads alone, features.
           train: use and update batch statistics.
           valid_size: height and width of each image, px, multiples of 32; None: all.
             Outside of it the maps are arbitrary.
-          part: `both`; `backbone`: image to features; or `heads`: features to maps.
+          part: `both`; `backbone`: image to features, `[B, h, w, C]`; or `heads`:
+            features to maps.
 
         Returns:
-          Heatmaps (the pose centre's last), offsets and embedding (D may be 0).
+          The result of `run_heads`, or features.
         """
         features = image
         if part != "heads":
-            features = self._features(image, train=train, valid_size=valid_size)
-        return features if part == "backbone" else self._maps(features, train=train)
+            features = self.run_backbone(image, train=train, valid_size=valid_size)
+        if part == "backbone":
+            return features
+        return self.run_heads(features, train=train, valid_size=valid_size)
 
-    def _features(
-        self, image: Array, *, train: bool, valid_size: Array | None
+    def run_backbone(
+        self,
+        image: Float[Array, "B H W 3"],
+        *,
+        train: bool,
+        valid_size: Int[Array, "B 2"] | None,
     ) -> Float[Array, "B h w C"]:
+        """Compute the features; arguments are as in a call."""
         backbone = HRNet(self.backbone, self.dtype, name="backbone")
-        return backbone_features(backbone, image, train=train, valid_size=valid_size)
+        _, height, width, _ = image.shape
+        with zeros_outside(valid_size, height=height, width=width):
+            return backbone(image, train=train, valid_size=valid_size)
 
-    def _maps(self, features: Float[Array, "B h w C"], *, train: bool) -> Maps:
+    def run_heads(
+        self,
+        features: Float[Array, "B h w C"],
+        *,
+        train: bool,
+        valid_size: Int[Array, "B 2"] | None,
+    ) -> Any:
+        """Compute the maps at stride 4; arguments are as in a call."""
+        raise NotImplementedError
+
+
+class DenseNetwork(PartedNetwork):
+    """HRNet with a heatmap, an offset and, if asked for, an embedding head.
+
+    Attributes:
+      offset_hidden: hidden channels of the offset head.
+      embedding: channels of the embedding; 0: no embedding head.
+    """
+
+    offset_hidden: int
+    embedding: int = 0
+
+    def run_heads(
+        self,
+        features: Float[Array, "B h w C"],
+        *,
+        train: bool,
+        valid_size: Int[Array, "B 2"] | None,
+    ) -> Maps:
+        """Heatmaps (the pose centre's last), offsets and embedding (D may be 0)."""
+        del valid_size  # The heads mix no cells.
+
         def head(hidden: int, outputs: int | None, name: str) -> Array:
             head = Head(hidden, outputs, self.dtype, name=name)
             return run_part(

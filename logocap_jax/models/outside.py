@@ -6,7 +6,7 @@ of an image, and interpolation repeats the last row and column.
 
 import itertools
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ _POINTWISE = (BatchNorm, Bias, nn.Dense)
 
 
 def zeros_outside(
-    valid_size: Int[Array, "B 2"], *, height: int, width: int
+    valid_size: Int[Array, "B 2"] | None, *, height: int, width: int
 ) -> AbstractContextManager[None]:
     """Within this context each convolution reads zeros outside of its images.
 
@@ -32,12 +32,14 @@ def zeros_outside(
     convolution makes it the zero padding of a smaller image. Modules made of other
     modules are entered; functions that they call themselves on maps (pooling,
     upsampling) are theirs to mend, as by `extend_edges`. Sizes are in px of the
-    network's input, multiples of 32.
+    network's input, multiples of 32; None: the images fill their array.
 
     Raises:
       ValueError: within the context, if a module may mix positions and is not known:
         a local or circular convolution, a pooling module.
     """
+    if valid_size is None:
+        return nullcontext()
     mask = jax.vmap(valid_mask, in_axes=(0, None, None))
     # Once for all convolutions: a network traces hundreds of them.
     masks = {

@@ -18,7 +18,7 @@ from logocap_jax.methods.base import Variables
 from logocap_jax.methods.dense_loss import dense_losses, dense_targets
 from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.models.hrnet import HRNetConfig
-from logocap_jax.structures import Batch, Poses
+from logocap_jax.structures import Batch, DenseMaps, Poses
 
 SIZE = 128  # input px; a multiple of 32
 _CELLS = SIZE // geometry.STRIDE
@@ -63,8 +63,10 @@ def run() -> Iterator[tuple[str, str]]:
 
     def loss_fn(params: Variables) -> Array:
         learned = {**variables, "params": params}
-        maps, _ = initial_poses.train_maps(network, learned, image)
-        return sum(dense_losses(maps, batch, _TINY).values(), jnp.zeros(()))
+        dense = {collection: {"dense": tree} for collection, tree in learned.items()}
+        maps, _ = initial_poses.train_maps(network, dense, image)
+        losses = dense_losses(DenseMaps(*maps), batch, _TINY)
+        return sum(losses.values(), jnp.zeros(()))
 
     jitted = jax.jit(jax.value_and_grad(loss_fn), compiler_options=_QUICKLY)
     step = jitted.lower(variables["params"]).compile()

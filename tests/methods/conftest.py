@@ -26,12 +26,14 @@ SMALLEST = {
 class StoredMaps(DenseNetwork):
     """A dense network whose maps are its parameters, whatever the image."""
 
-    def _features(
+    def run_backbone(
         self, image: jax.Array, *, train: bool, valid_size: jax.Array | None
     ) -> jax.Array:
         return image
 
-    def _maps(self, image: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
+    def run_heads(
+        self, image: jax.Array, *, train: bool, valid_size: jax.Array | None
+    ) -> tuple[jax.Array, ...]:
         zeros = nn.initializers.zeros
         maps = (image.shape[0], CELLS, CELLS)
         self.variable("batch_stats", "none", jnp.zeros, ())
@@ -140,7 +142,7 @@ def batch() -> Batch:
 @pytest.fixture(scope="session")
 def case(config: LogoCapConfig, batch: Batch, fill: Callable[[Any], Any]) -> Case:
     """The dense maps are the batch's own targets, with a little noise."""
-    dense = StoredMaps(config.backbone, 17, 0, 0, config.embedding)
+    dense = StoredMaps(config.backbone, 17, 0, jnp.float32, 0, config.embedding)
     model = build_model(config)._replace(dense=dense)
     features = jnp.zeros((1, 5, 5, 17 * config.embedding))
     shapes = jax.eval_shape(

@@ -15,7 +15,7 @@ def networks(smallest, fill):
     """Both networks: module, variables and an input by name."""
     rng = np.random.default_rng(0)
     modules = {
-        "dense": (DenseNetwork(smallest, 3, 4, 5, 6), (1, 64, 32, 3)),
+        "dense": (DenseNetwork(smallest, 3, 4, jnp.float32, 5, 6), (1, 64, 32, 3)),
         "maps": (MapPredictor(3, (6, 5, 4), affines=2), (2, 5, 5, 6)),
     }
     filled = {}

@@ -39,7 +39,7 @@ def test_w32_has_as_many_parameters_as_published():
 
 @pytest.mark.parametrize("embedding", [0, 64])
 def test_dense_maps_have_the_shapes_of_the_heads(embedding):
-    network = DenseNetwork(W32, 17, 32, 256, embedding, jnp.bfloat16)
+    network = DenseNetwork(W32, 17, 32, jnp.bfloat16, 256, embedding)
     image = jax.ShapeDtypeStruct((1, 512, 768, 3), jnp.float32)
     maps, variables = _shapes(network, image)
     shapes = [leaf.shape for leaf in maps]
@@ -106,7 +106,8 @@ def remat_config(smallest):
 
 
 def _dense(backbone, **changes):
-    return DenseNetwork(dataclasses.replace(backbone, **changes), 2, 4, 4, embedding=4)
+    backbone = dataclasses.replace(backbone, **changes)
+    return DenseNetwork(backbone, 2, 4, jnp.float32, 4, 4)
 
 
 @pytest.fixture(scope="module")

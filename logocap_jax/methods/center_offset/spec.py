@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from logocap_jax.inference.pose_nms import suppress
-from logocap_jax.methods import dense_loss, initial_poses
+from logocap_jax.methods import dense_loss, initial_poses, targets
 from logocap_jax.methods.base import (
     Explanation,
     LossOutput,
@@ -16,13 +16,12 @@ from logocap_jax.methods.base import (
     MethodSpec,
     Stage,
     Variables,
-    subtree,
 )
 from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.methods.scene import make_scene
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.folding import prepare_variables
-from logocap_jax.structures import Batch, Poses, View
+from logocap_jax.structures import Batch, DenseMaps, Poses, View
 
 
 def make_center_offset(config: InitialPosesConfig) -> Method:
@@ -44,16 +43,9 @@ def make_center_offset(config: InitialPosesConfig) -> Method:
     def loss(variables: Variables, batch: Batch, key: Array) -> LossOutput:
         del key
         image = initial_poses.normalise(batch.image)
-        maps, batch_stats = initial_poses.train_maps(
-            network, subtree(variables, "dense"), image
-        )
-        terms = dense_loss.dense_losses(maps, batch, config)
-        return LossOutput(
-            loss=sum(terms.values(), jnp.zeros(())),
-            terms=terms,
-            counts={},
-            batch_stats={"dense": batch_stats},
-        )
+        maps, dense_stats = initial_poses.train_maps(network, variables, image)
+        terms = dense_loss.dense_losses(DenseMaps(*maps), batch, config)
+        return targets.loss_output(terms, variables, dense_stats)
 
     def run(variables: Variables, view: View, *wanted: str) -> dict[str, Any]:
         return run_stages(make_stages(config), variables, vars(view), wanted)

@@ -4,10 +4,10 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from logocap_jax.methods import dense_config
 from logocap_jax.methods.base import TEST_TIME
 from logocap_jax.methods.dekr.network import DekrNetwork
-from logocap_jax.methods.initial_poses import TINY as TINY_BACKBONE
-from logocap_jax.methods.initial_poses import require
+from logocap_jax.methods.dense_config import require
 from logocap_jax.methods.pose_map import PoseMapConfig
 from logocap_jax.skeletons import CROWDPOSE
 
@@ -70,10 +70,4 @@ class DekrConfig(PoseMapConfig):
 
 
 # The smallest net, for contract tests.
-TINY = {
-    "backbone": TINY_BACKBONE["backbone"],
-    "heatmap_hidden": 4,
-    "keypoint_channels": 1,
-    "num_slots": 5,
-    "center_threshold": 1e-6,
-}
+TINY = {**dense_config.TINY, "keypoint_channels": 1}

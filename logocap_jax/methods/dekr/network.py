@@ -14,8 +14,7 @@ from logocap_jax.models.adaptive import (
     shift_conv,
     transform_conv,
 )
-from logocap_jax.models.dense import Head, backbone_features
-from logocap_jax.models.hrnet import HRNet, HRNetConfig
+from logocap_jax.models.dense import Head, PartedNetwork
 from logocap_jax.models.layers import (
     BasicBlock,
     BatchNorm,
@@ -63,56 +62,28 @@ class HeadMaps(NamedTuple):
     units: tuple[UnitMaps, ...]
 
 
-class DekrNetwork(nn.Module):
+class DekrNetwork(PartedNetwork):
     """Image -> heatmaps and offsets (specification, 2 and 11).
 
     Attributes:
-      backbone: sizes of the HRNet.
-      num_keypoints: K.
-      heatmap_hidden: channels of the heatmap head.
       keypoint_channels: channels of each keypoint's branch.
-      dtype: dtype of the convolutions; results are float32.
     """
 
-    backbone: HRNetConfig
-    num_keypoints: int
-    heatmap_hidden: int
     keypoint_channels: int = 15
-    dtype: Dtype = jnp.float32
 
-    @nn.compact
-    def __call__(
+    def run_heads(
         self,
-        image: Float[Array, "B H W 3"] | Float[Array, "B h w C"],
+        features: Float[Array, "B h w C"],
         *,
         train: bool,
-        valid_size: Int[Array, "B 2"] | None = None,
-        part: str = "both",
-    ) -> HeadMaps | Float[Array, "B h w C"]:
-        """Compute the maps at stride 4.
-
-        Args:
-          image: normalised RGB; of the heads alone, features.
-          train: use and update batch statistics.
-          valid_size: height and width of each image, px, multiples of 32; None: all.
-            Outside of it the maps are arbitrary.
-          part: `both`; `backbone`: image to features; or `heads`: features to maps.
-        """
-        features = image
-        if part != "heads":
-            backbone = HRNet(self.backbone, self.dtype, name="backbone")
-            features = backbone_features(
-                backbone, image, train=train, valid_size=valid_size
-            )
-        if part == "backbone":
-            return features
-        if valid_size is None:
-            return self._heads(features, train)
+        valid_size: Int[Array, "B 2"] | None,
+    ) -> HeadMaps:
+        """Compute the maps; arguments are as in a call."""
         height, width = (STRIDE * side for side in features.shape[1:3])
         with zeros_outside(valid_size, height=height, width=width):
-            return self._heads(features, train)
+            return self._maps(features, train)
 
-    def _heads(self, features: Float[Array, "B h w C"], train: bool) -> HeadMaps:
+    def _maps(self, features: Float[Array, "B h w C"], train: bool) -> HeadMaps:
         def run(head: nn.Module, function: Callable[..., Any]) -> Any:
             return run_part(
                 function, head, features, train=train, remat=self.backbone.remat

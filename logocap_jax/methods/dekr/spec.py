@@ -1,49 +1,25 @@
 """DEKR as a method of the project."""
 
-import functools
-
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array
-
-from logocap_jax.methods import scorer
-from logocap_jax.methods.base import InputSpec, Method, MethodSpec, Variables
+from logocap_jax.methods.base import InputSpec, Method, MethodSpec
 from logocap_jax.methods.dekr import stages, training
 from logocap_jax.methods.dekr.config import TINY, DekrConfig
-from logocap_jax.models.folding import prepare_variables
+from logocap_jax.methods.pose_map_method import make_method
+from logocap_jax.methods.scorer import STAGE_SETTINGS
 
 
 def make_dekr(config: DekrConfig) -> Method:
-    """Build the method; its answer is the set `"dekr"`.
-
-    The scorer learns from the poses of a single scale (specification, 4).
+    """Build the method; its only set is `"dekr"`.
 
     Raises:
       ValueError: if there is a scorer, but the skeleton has no sticks.
     """
-    loss = functools.partial(training.loss, config)
-    return Method(
-        init=functools.partial(_init, config),
-        prepare=functools.partial(prepare_variables, dtype=jnp.dtype(config.dtype)),
-        loss=loss,
-        predict=functools.partial(stages.predict, config),
-        evaluate=functools.partial(stages.evaluate, config),
-        explain=functools.partial(stages.explain, config),
-        answer="dekr",
-        parts=scorer.PARTS,
-        stages=scorer.train_stages(
-            config, loss, make_dekr, flip_test=True, test_scales=(1.0,)
-        ),
+    return make_method(
+        config,
+        "dekr",
+        stages=stages.make_stages,
+        loss=training.loss,
+        explain=stages.explain,
     )
-
-
-def _init(config: DekrConfig, key: Array) -> Variables:
-    dense_key, scorer_key = jax.random.split(key)
-    # The smallest input that every branch of an HRNet accepts.
-    image = jnp.zeros((1, 64, 64, 3))
-    variables = config.network().init(dense_key, image, train=False)
-    dense = {collection: {"dense": tree} for collection, tree in variables.items()}
-    return scorer.fresh_scorer(dense, config, scorer_key)
 
 
 SPEC = MethodSpec(
@@ -55,5 +31,5 @@ SPEC = MethodSpec(
     ),
     stages=stages.make_stages,
     dense=("heatmaps", "pose_map"),
-    stage_settings=scorer.STAGE_SETTINGS,
+    stage_settings=STAGE_SETTINGS,
 )

@@ -21,10 +21,9 @@ from logocap_jax.methods.base import (
 from logocap_jax.methods.candidates import cells_at_one, fuse, point_layers, read_poses
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.network import DekrNetwork
-from logocap_jax.methods.pose_map import Maps
 from logocap_jax.methods.scorer import scoring_stage
 from logocap_jax.methods.stages import run_stages
-from logocap_jax.structures import Batch, Poses, View
+from logocap_jax.structures import Poses, View
 
 LEAST_FITTED = 0.05  # a Gaussian is fitted to keypoints with a score above it
 
@@ -58,8 +57,8 @@ def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
     network = config.network()
     head_maps = ("heatmaps_raw", "offsets_raw", "heatmap_input", "heatmap_block")
     stages = (
-        *pose_map.input_stages(config, repeat_border=config.quirks == "reference"),
-        pose_map.backbone_stage(network),
+        *pose_map.input_stages(config, repeat_border=config.is_reference),
+        initial_poses.backbone_stage(network),
         Stage(
             "heads",
             ("features", "input_sizes"),
@@ -73,8 +72,7 @@ def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
 
 def _candidate_stages(config: DekrConfig) -> tuple[Stage, ...]:
     """The stages from maps to poses."""
-    scaled = ("scaled_maps",) if config.other_scales else ()
-    maps = ("heatmaps", "pose_map", "valid_size", *scaled)
+    maps = ("all_heatmaps", "valid_size")
     values = ("center_values", "center_valid")
     slots = ("candidates", "heat", "center_valid")
     scores = ("center_scores",)
@@ -86,8 +84,9 @@ def _candidate_stages(config: DekrConfig) -> tuple[Stage, ...]:
         return Stage(name, reads, writes, partial(run, config))
 
     return (
+        pose_map.gather_stage(config),
         stage("centres", maps, ("centers", *values), _find_centers),
-        stage("candidates", ("centers", *maps), ("candidates",), _read_poses),
+        stage("candidates", ("centers", "all_pose_maps"), slots[:1], _read_poses),
         stage("centre scores", values, scores, _score_centers),
         stage("fused heatmaps", maps, ("fused",), _fuse),
         stage("heat", ("candidates", *maps), ("heat",), _read_heat),
@@ -119,10 +118,8 @@ def _heads(
 def _find_centers(
     config: DekrConfig,
     _: Variables,
-    heatmaps: Array,
-    poses: Array,
+    heatmaps: tuple[Array, ...],
     sizes: Array | None,
-    scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array, ...]:
     """The centres of all scales."""
 
@@ -134,82 +131,66 @@ def _find_centers(
             threshold=config.center_threshold,
         )
 
-    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
     found = [
         jax.vmap(find)(maps[..., -1], pose_map.scale_size(sizes, scale))
-        for scale, (maps, _) in by_scale.items()
+        for scale, maps in zip(config.scales, heatmaps, strict=True)
     ]
     return tuple(jnp.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
 
 
 def _read_poses(
-    config: DekrConfig,
-    _: Variables,
-    centers: Array,
-    heatmaps: Array,
-    poses: Array,
-    sizes: Array | None,
-    scaled: tuple[Maps, ...] = (),
+    config: DekrConfig, _: Variables, centers: Array, poses: tuple[Array, ...]
 ) -> tuple[Array]:
     """The poses that the pose maps hold at the centres, in input px of scale 1."""
-    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
-    return (
-        read_poses({scale: maps for scale, (_, maps) in by_scale.items()}, centers),
-    )
+    return (read_poses(dict(zip(config.scales, poses, strict=True)), centers),)
 
 
 def _score_centers(
     config: DekrConfig, _: Variables, values: Array, valid: Array
 ) -> tuple[Array]:
     """Bring the values of other scales to those of scale 1 (specification, 13)."""
-    scales = sorted({1.0, *config.other_scales}, reverse=True)
-    shape = (values.shape[0], len(scales), config.num_slots)
+    shape = (values.shape[0], len(config.scales), config.num_slots)
     values, valid = values.reshape(shape), valid.reshape(shape)
     largest = jnp.max(jnp.where(valid, values, 0), axis=-1, keepdims=True)
     largest = jnp.where(largest > 0, largest, 1)
-    base = scales.index(1.0)
+    base = config.scales.index(1.0)
     other = values / largest * largest[:, base : base + 1] * config.factor
-    at_one = jnp.arange(len(scales))[:, None] == base
+    at_one = jnp.arange(shape[1])[:, None] == base
     return (jnp.where(at_one, values, other).reshape(values.shape[0], -1),)
 
 
 def _fuse(
     config: DekrConfig,
     _: Variables,
-    heatmaps: Array,
-    poses: Array,
+    heatmaps: tuple[Array, ...],
     sizes: Array | None,
-    scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array]:
     """Heatmaps in input px, the mean of all scales."""
-    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
-    return (fuse({scale: maps for scale, (maps, _) in by_scale.items()}, sizes),)
+    return (fuse(dict(zip(config.scales, heatmaps, strict=True)), sizes),)
 
 
 def _read_heat(
     config: DekrConfig,
     _: Variables,
     candidates: Array,
-    heatmaps: Array,
-    poses: Array,
+    heatmaps: tuple[Array, ...],
     sizes: Array | None,
-    scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array]:
     """The fused heatmaps at each keypoint, rounded down (reference behaviour)."""
-    limits = jnp.asarray(heatmaps.shape[1:3]) * STRIDE if sizes is None else sizes
-    last = jnp.broadcast_to(limits, (heatmaps.shape[0], 2))[:, None, None, ::-1] - 1
+    shape = heatmaps[config.scales.index(1.0)].shape
+    limits = jnp.asarray(shape[1:3]) * STRIDE if sizes is None else sizes
+    last = jnp.broadcast_to(limits, (shape[0], 2))[:, None, None, ::-1] - 1
     pixels = jnp.clip(jnp.floor(candidates), 0, last)
 
     def read(maps: Array, pixels: Array, size: Array | None, scale: float) -> Array:
         cells = None if size is None else size // STRIDE
         return pose_map.read_upsampled(maps, pixels, cells, scale=scale)
 
-    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
     heat = [
         jax.vmap(partial(read, scale=scale))(
             maps, pixels, pose_map.scale_size(sizes, scale)
         )
-        for scale, (maps, _) in by_scale.items()
+        for scale, maps in zip(config.scales, heatmaps, strict=True)
     ]
     return (sum(heat[1:], start=heat[0]) / len(heat),)
 
@@ -290,27 +271,6 @@ def _fit(
     return (dataclasses.replace(poses, keypoints=keypoints),)
 
 
-def predict(config: DekrConfig, variables: Variables, view: View) -> dict[str, Poses]:
-    """Find poses, in input px, after pose NMS.
-
-    Args:
-      config: settings.
-      variables: parameters and batch statistics.
-      view: input images; all sizes are multiples of 64.
-
-    Returns:
-      `dekr`: the poses.
-    """
-    return _run(config, variables, view, "outputs")["outputs"]
-
-
-def evaluate(
-    config: DekrConfig, variables: Variables, batch: Batch
-) -> dict[str, Poses]:
-    """As `predict`, of a batch."""
-    return predict(config, variables, batch.view)
-
-
 def explain(config: DekrConfig, variables: Variables, view: View) -> Explanation:
     """Find poses as `predict` does, and keep heatmaps and sampled positions.
 
@@ -319,7 +279,7 @@ def explain(config: DekrConfig, variables: Variables, view: View) -> Explanation
     of those.
     """
     wanted = ("outputs", "heatmaps", "units", "centers", "kept")
-    arrays = _run(config, variables, view, *wanted)
+    arrays = run_stages(make_stages(config), variables, vars(view), wanted)
     layers = initial_poses.heatmap_layers(
         arrays["heatmaps"], config.skeleton, pose_map.CELLS
     )
@@ -334,9 +294,3 @@ def explain(config: DekrConfig, variables: Variables, view: View) -> Explanation
     return Explanation(
         arrays["outputs"], {**layers, **point_layers(units, cells, count)}
     )
-
-
-def _run(
-    config: DekrConfig, variables: Variables, view: View, *wanted: str
-) -> dict[str, Any]:
-    return run_stages(make_stages(config), variables, vars(view), wanted)

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from logocap_jax.methods.base import TEST_TIME
-from logocap_jax.methods.initial_poses import InitialPosesConfig, require
+from logocap_jax.methods.dense_config import require
+from logocap_jax.methods.initial_poses import InitialPosesConfig
 from logocap_jax.methods.logocap import expansion
 from logocap_jax.methods.logocap.network import MapPredictor
 from logocap_jax.models.dense import DenseNetwork

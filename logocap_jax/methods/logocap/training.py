@@ -29,9 +29,8 @@ def loss(model: Model, variables: Variables, batch: Batch, key: Array) -> LossOu
     """
     del key
     image = initial_poses.normalise(batch.image)
-    maps, dense_stats = initial_poses.train_maps(
-        model.dense, subtree(variables, "dense"), image
-    )
+    maps, dense_stats = initial_poses.train_maps(model.dense, variables, image)
+    maps = DenseMaps(*maps)
     terms = dense_loss.dense_losses(maps, batch, model.config)
     initial, truth = jax.vmap(lambda *args: _slots(model, *args))(
         jax.lax.stop_gradient(maps.heatmaps[..., -1]),

@@ -5,9 +5,9 @@ import dataclasses
 import jax.numpy as jnp
 
 from logocap_jax.geometry import STRIDE, CellRule
+from logocap_jax.methods import dense_config
 from logocap_jax.methods.base import TEST_TIME
-from logocap_jax.methods.initial_poses import TINY as TINY_BACKBONE
-from logocap_jax.methods.initial_poses import require
+from logocap_jax.methods.dense_config import require
 from logocap_jax.methods.pose_map import PoseMapConfig
 from logocap_jax.methods.ranking.network import DILATIONS, RankingNetwork
 from logocap_jax.skeletons import COCO, CROWDPOSE
@@ -71,11 +71,6 @@ class RankingConfig(PoseMapConfig):
         return int(10 / COCO.num_keypoints * self.skeleton.num_keypoints)
 
     @property
-    def is_reference(self) -> bool:
-        """Slips of the release are kept."""
-        return self.quirks == "reference"
-
-    @property
     def cells(self) -> CellRule:
         """The cells of averaged heatmaps and pose maps."""
         return CellRule(STRIDE // 2 if self.fine_hidden else STRIDE, 0.0)
@@ -102,10 +97,4 @@ class RankingConfig(PoseMapConfig):
 
 
 # The smallest net, for contract tests.
-TINY = {
-    "backbone": TINY_BACKBONE["backbone"],
-    "heatmap_hidden": 4,
-    "offset_hidden": 4,
-    "num_slots": 5,
-    "center_threshold": 1e-6,
-}
+TINY = {**dense_config.TINY, "offset_hidden": 4}

@@ -12,7 +12,6 @@ from logocap_jax.inference.gaussian_fit import Fit, fit_gaussian
 from logocap_jax.methods import pose_map
 from logocap_jax.methods.base import Stage, Variables
 from logocap_jax.methods.candidates import fuse, largest_value, read_poses
-from logocap_jax.methods.pose_map import Maps
 from logocap_jax.methods.ranking.config import RankingConfig
 from logocap_jax.structures import Poses
 
@@ -27,23 +26,28 @@ def decode_stages(config: RankingConfig) -> tuple[Stage, ...]:
 
     Returns:
       Stages that read `heatmaps`, `pose_map`, `valid_size` and, with other scales,
-      `scaled_maps`. They write `centers` (cells of their scale), `center_values`
-      (scaled), `center_valid` and `candidates` (input px), `[B, M, ...]`; `kept`,
-      `[B, N]`, the candidates after pose NMS, `valid`, `regressed` and `center_scores`
-      of them; `fused`, heatmaps in input px; `peaks` and `peak_values`, `[B, K, C]`;
-      keypoints and their scores after each step; last poses by result set, `unscored`
-      or, if nothing scores them, `outputs`.
+      `scaled_maps`. They write the maps of all scales; `centers` (cells of their
+      scale), `center_values` (scaled), `center_valid` and `candidates` (input px),
+      `[B, M, ...]`; `kept`, `[B, N]`, the candidates after pose NMS, `valid`,
+      `regressed` and `center_scores` of them; `fused`, heatmaps in input px; `peaks`
+      and `peak_values`, `[B, K, C]`; keypoints and their scores after each step; last
+      poses by result set, `unscored` or, if nothing scores them, `outputs`.
     """
-    scaled = ("scaled_maps",) if config.other_scales else ()
-    maps = ("heatmaps", "pose_map", "valid_size", *scaled)
+    maps = ("all_heatmaps", "valid_size")
     centers, candidates = ("centers", "center_values", "center_valid"), ("candidates",)
     slots = ("kept", "valid", "regressed", "center_scores")
     peaks = ("peaks", "peak_values")
     absorbed, refined = ((name, f"{name}_scores") for name in ("absorbed", "refined"))
     scored = ("regressed", "center_scores", "fused", "valid_size")
     return (
+        pose_map.gather_stage(config),
         Stage("centres", maps, centers, partial(_find_centers, config)),
-        Stage("candidates", ("centers", *maps), candidates, partial(_read, config)),
+        Stage(
+            "candidates",
+            ("centers", "all_pose_maps"),
+            candidates,
+            partial(_read, config),
+        ),
         Stage(
             "pose NMS", (*centers[1:], *candidates), slots, partial(_suppress, config)
         ),
@@ -74,14 +78,12 @@ def decode_stages(config: RankingConfig) -> tuple[Stage, ...]:
 def _find_centers(
     config: RankingConfig,
     _: Variables,
-    heatmaps: Array,
-    poses: Array,
+    heatmaps: tuple[Array, ...],
     sizes: Array | None,
-    scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array, ...]:
     """The centres of all scales, by scaled values."""
-    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
-    center_maps = {scale: maps[..., -1] for scale, (maps, _) in by_scale.items()}
+    by_scale = zip(config.scales, heatmaps, strict=True)
+    center_maps = {scale: maps[..., -1] for scale, maps in by_scale}
 
     def cells(scale: float) -> Array | None:
         size = pose_map.scale_size(sizes, scale)
@@ -105,16 +107,9 @@ def _find_centers(
 
 
 def _read(
-    config: RankingConfig,
-    _: Variables,
-    centers: Array,
-    heatmaps: Array,
-    poses: Array,
-    sizes: Array | None,
-    scaled: tuple[Maps, ...] = (),
+    config: RankingConfig, _: Variables, centers: Array, poses: tuple[Array, ...]
 ) -> tuple[Array]:
-    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
-    maps = {scale: maps for scale, (_, maps) in by_scale.items()}
+    maps = dict(zip(config.scales, poses, strict=True))
     return (read_poses(maps, centers, stride=config.cells.stride),)
 
 
@@ -142,13 +137,11 @@ def _suppress(
 def _fuse(
     config: RankingConfig,
     _: Variables,
-    heatmaps: Array,
-    poses: Array,
+    heatmaps: tuple[Array, ...],
     sizes: Array | None,
-    scaled: tuple[Maps, ...] = (),
 ) -> tuple[Array]:
-    by_scale = pose_map.by_scale(config, heatmaps, poses, scaled)
-    keypoints = {scale: maps[..., :-1] for scale, (maps, _) in by_scale.items()}
+    by_scale = zip(config.scales, heatmaps, strict=True)
+    keypoints = {scale: maps[..., :-1] for scale, maps in by_scale}
     return (fuse(keypoints, sizes, stride=config.cells.stride),)
 
 

@@ -9,8 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from logocap_jax.geometry import STRIDE
 from logocap_jax.models.adaptive import AdaptiveConv
-from logocap_jax.models.dense import Head, backbone_features
-from logocap_jax.models.hrnet import HRNet, HRNetConfig
+from logocap_jax.models.dense import Head, PartedNetwork
 from logocap_jax.models.layers import (
     BasicBlock,
     BatchNorm,
@@ -63,65 +62,37 @@ class HeadMaps(NamedTuple):
     offset_block: BlockMaps
 
 
-class RankingNetwork(nn.Module):
+class RankingNetwork(PartedNetwork):
     """Image -> heatmaps and offsets (specification, 2, 5 and 6).
 
     Attributes:
-      backbone: sizes of the HRNet.
-      num_keypoints: K.
-      heatmap_hidden: channels of the heatmap head.
       offset_hidden: channels of the regression head.
       fine_hidden: channels of the head of heatmaps at stride 2; 0: none.
       adaptive: positions of taps move with the pixel.
       guidance: the regression head reads the heatmaps.
       input_momentum: share of the running statistics of the heatmap head's first norm
         that a step keeps.
-      dtype: dtype of the convolutions; results are float32.
     """
 
-    backbone: HRNetConfig
-    num_keypoints: int
-    heatmap_hidden: int
     offset_hidden: int
     fine_hidden: int = 0
     adaptive: bool = True
     guidance: bool = True
     input_momentum: float = 0.9
-    dtype: Dtype = jnp.float32
 
-    @nn.compact
-    def __call__(
+    def run_heads(
         self,
-        image: Float[Array, "B H W 3"] | Float[Array, "B h w C"],
+        features: Float[Array, "B h w C"],
         *,
         train: bool,
-        valid_size: Int[Array, "B 2"] | None = None,
-        part: str = "both",
-    ) -> HeadMaps | Float[Array, "B h w C"]:
-        """Compute the maps.
-
-        Args:
-          image: normalised RGB; of the heads alone, features.
-          train: use and update batch statistics.
-          valid_size: height and width of each image, px, multiples of 32; None: all.
-            Outside of it the maps are arbitrary.
-          part: `both`; `backbone`: image to features; or `heads`: features to maps.
-        """
-        features = image
-        if part != "heads":
-            backbone = HRNet(self.backbone, self.dtype, name="backbone")
-            features = backbone_features(
-                backbone, image, train=train, valid_size=valid_size
-            )
-        if part == "backbone":
-            return features
-        if valid_size is None:
-            return self._heads(features, train)
+        valid_size: Int[Array, "B 2"] | None,
+    ) -> HeadMaps:
+        """Compute the maps; arguments are as in a call."""
         height, width = (STRIDE * side for side in features.shape[1:3])
         with zeros_outside(valid_size, height=height, width=width):
-            return self._heads(features, train)
+            return self._maps(features, train)
 
-    def _heads(self, features: Float[Array, "B h w C"], train: bool) -> HeadMaps:
+    def _maps(self, features: Float[Array, "B h w C"], train: bool) -> HeadMaps:
         def run(head: nn.Module, function: Callable[..., Any], x: Array) -> Any:
             remat = self.backbone.remat
             return run_part(function, head, x, train=train, remat=remat)

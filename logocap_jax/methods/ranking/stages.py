@@ -17,7 +17,7 @@ from logocap_jax.methods.ranking.decoding import decode_stages
 from logocap_jax.methods.ranking.network import RankingNetwork
 from logocap_jax.methods.scorer import scoring_stage
 from logocap_jax.methods.stages import run_stages
-from logocap_jax.structures import Batch, Poses, View
+from logocap_jax.structures import View
 
 HEADS = (
     *("branch_maps", "center_maps", "offsets_raw", "fine_raw"),
@@ -48,7 +48,7 @@ def _map_stages(config: RankingConfig) -> tuple[Stage, ...]:
             repeat_border=False,
             shifts=shifts if config.fine_hidden else shifts[:1],
         ),
-        pose_map.backbone_stage(network),
+        initial_poses.backbone_stage(network),
         Stage("heads", ("features", "input_sizes"), HEADS, partial(_heads, network)),
         Stage(
             "block merge", HEADS[:2], ("heatmaps_raw",), partial(_merge_blocks, config)
@@ -129,34 +129,6 @@ def _fine_flip_stage(config: RankingConfig) -> Stage:
     return Stage("flip merge", reads, ("heatmaps", "pose_map"), merge)
 
 
-def predict(
-    config: RankingConfig, variables: Variables, view: View
-) -> dict[str, Poses]:
-    """Find poses, in input px, after pose NMS.
-
-    Args:
-      config: settings.
-      variables: parameters and batch statistics.
-      view: input images; all sizes are multiples of 64.
-
-    Returns:
-      `regression`: the regressed poses; `ranking`: those absorbed and refined.
-    """
-    return _run(config, variables, view, "outputs")["outputs"]
-
-
-def evaluate(
-    config: RankingConfig, variables: Variables, batch: Batch
-) -> dict[str, Poses]:
-    """As `predict`, of a batch at scale 1.
-
-    Raises:
-      ValueError: if the settings ask for other scales.
-    """
-    view = View(batch.image, input_to_image=batch.input_to_image)
-    return predict(config, variables, view)
-
-
 def explain(config: RankingConfig, variables: Variables, view: View) -> Explanation:
     """Find poses as `predict` does, and keep heatmaps and sampled positions.
 
@@ -165,7 +137,7 @@ def explain(config: RankingConfig, variables: Variables, view: View) -> Explanat
     the first the 9 around each of those. All keypoints share them.
     """
     wanted = ("outputs", "heatmaps", "offset_block", "centers", "kept")
-    arrays = _run(config, variables, view, *wanted)
+    arrays = run_stages(make_stages(config), variables, vars(view), wanted)
     layers = initial_poses.heatmap_layers(
         arrays["heatmaps"], config.skeleton, config.cells
     )
@@ -178,9 +150,3 @@ def explain(config: RankingConfig, variables: Variables, view: View) -> Explanat
     points = point_layers(units, cells, config.skeleton.num_keypoints)
     answer = {"ranking": arrays["outputs"]["ranking"]}
     return Explanation(answer, {**layers, **points})
-
-
-def _run(
-    config: RankingConfig, variables: Variables, view: View, *wanted: str
-) -> dict[str, Any]:
-    return run_stages(make_stages(config), variables, vars(view), wanted)

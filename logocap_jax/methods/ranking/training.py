@@ -1,19 +1,16 @@
 """The training loss."""
 
-import typing
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from logocap_jax.geometry import STRIDE
 from logocap_jax.methods import targets
-from logocap_jax.methods.base import LossOutput, Variables, subtree
-from logocap_jax.methods.initial_poses import normalise
-from logocap_jax.methods.pose_map_loss import loss_output, loss_rules
+from logocap_jax.methods.base import LossOutput, Variables
+from logocap_jax.methods.initial_poses import normalise, train_maps
 from logocap_jax.methods.ranking.config import RankingConfig
 from logocap_jax.methods.ranking.network import HeadMaps
-from logocap_jax.methods.targets import LossRules
+from logocap_jax.methods.targets import LossRules, loss_output, loss_rules
 from logocap_jax.structures import Batch
 
 
@@ -32,23 +29,14 @@ def loss(
       Loss, its weighted terms, and statistics.
     """
     del key
-    maps, dense_stats = train_maps(config, variables, normalise(batch.image))
+    image = normalise(batch.image)
+    maps, dense_stats = train_maps(config.network(), variables, image)
     terms = targets.map_losses(
         all_heatmaps(config, maps), maps.offsets, batch, rules(config)
     )
     if maps.fine is not None:
         terms["fine"] = _fine_loss(config, maps.fine, batch)
     return loss_output(terms, variables, dense_stats)
-
-
-def train_maps(
-    config: RankingConfig, variables: Variables, image: Float[Array, "B H W 3"]
-) -> tuple[HeadMaps, Variables]:
-    """The maps of normalised images, and new batch statistics of the net."""
-    maps, updates = config.network().apply(
-        subtree(variables, "dense"), image, train=True, mutable=["batch_stats"]
-    )
-    return typing.cast(HeadMaps, maps), updates["batch_stats"]
 
 
 def all_heatmaps(config: RankingConfig, maps: HeadMaps) -> Float[Array, "*R B h w K1"]:

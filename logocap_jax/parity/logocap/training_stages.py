@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from logocap_jax.methods import dense_loss, initial_poses
-from logocap_jax.methods.base import subtree
 from logocap_jax.methods.logocap import training
 from logocap_jax.methods.logocap.assignment import Assignment
 from logocap_jax.methods.logocap.config import LogoCapConfig, Model
@@ -18,7 +17,7 @@ from logocap_jax.parity.batches import training_batch
 from logocap_jax.parity.layout import Arrays
 from logocap_jax.parity.steps import Stepper
 from logocap_jax.parity.walk import StageWalker
-from logocap_jax.structures import Batch
+from logocap_jax.structures import Batch, DenseMaps
 
 _TERMS = {
     "heatmap": "heatmap",
@@ -51,9 +50,9 @@ class TrainingStages:
         self.stepper = Stepper(functools.partial(training.loss, model), _TERMS)
         self.targets = jax.jit(functools.partial(_targets, config))
         self.maps = jax.jit(
-            lambda tree, images: initial_poses.train_maps(
-                model.dense, subtree(tree, "dense"), images
-            )[0]
+            lambda tree, images: DenseMaps(
+                *initial_poses.train_maps(model.dense, tree, images)[0]
+            )
         )
         self.truth = jax.jit(jax.vmap(functools.partial(_truth, config)))
         self.kam = jax.jit(lambda *arrays: training.attraction_maps(model, *arrays)[0])

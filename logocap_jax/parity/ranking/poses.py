@@ -1,7 +1,6 @@
 """Poses after each step, against the reference's: ties and ill-posed fits left out."""
 
 import functools
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -9,8 +8,8 @@ from jaxtyping import Bool, Float, Int
 from logocap_jax.evaluation.results import to_image
 from logocap_jax.parity.compare import Comparison
 from logocap_jax.parity.pose_map_cases import Case
+from logocap_jax.parity.pose_map_check import TOLERANCE, Maps
 
-_TOLERANCE = 1e-5  # of the largest value
 _CLOSE = 0.01  # input px: as near as keypoints must be
 # Input px: a fit that ends farther off than this from its start is ill-posed. It is
 # left out where it does not meet the reference's as nearly as others do.
@@ -19,7 +18,6 @@ _NEAR, _MET = 3.0, 5e-4
 _SETS = {"ranking": ("final", ""), "regression": ("regression", "_regression")}
 
 
-Maps = dict[str, Any]
 Mask = Bool[np.ndarray, "n K"]
 
 
@@ -33,7 +31,7 @@ class PoseChecks:
     def __init__(self, case: Case, compare: Comparison) -> None:
         """Take the reference's arrays, and where results go."""
         self._case, self._arrays, self._compare = case, case.arrays, compare
-        self._relative = functools.partial(compare.relative, tolerance=_TOLERANCE)
+        self._relative = functools.partial(compare.relative, tolerance=TOLERANCE)
 
     def rows(self, found: Maps) -> tuple[Int[np.ndarray, " n"], int]:
         """Our slots in the reference's order, and how many stand elsewhere by a tie.
@@ -113,7 +111,7 @@ class PoseChecks:
         )
         differs = (ours != places).any(axis=-1)
         # Pixels that are no peaks count as 0, so any will do there.
-        margin = _TOLERANCE * np.abs(values).max(initial=0)
+        margin = TOLERANCE * np.abs(values).max(initial=0)
         tied = differs & ((np.abs(at_ours - at_theirs) <= margin) | (values == 0))
         self._compare.absolute(
             "candidates' pixels",
@@ -135,7 +133,7 @@ class PoseChecks:
             return np.zeros_like(kept)
         scores = np.asarray(found["refined_scores"])[0][rows]
         error = np.abs(scores - expected[..., 2])
-        differs = error > _TOLERANCE * np.abs(expected[..., 2]).max(initial=0)
+        differs = error > TOLERANCE * np.abs(expected[..., 2]).max(initial=0)
         differs |= np.abs(ours - expected[..., :2]).max(axis=-1) > _MET
         moved = np.linalg.norm(expected[..., :2] - start[..., :2], axis=-1)
         elsewhere = kept & differs & (moved > _NEAR)
