@@ -1,94 +1,46 @@
 """Parity of DEKR on cases with other options than those of the folder."""
 
-import dataclasses
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.methods import build_config, find_format
 from logocap_jax.methods.dekr.stages import make_stages
-from logocap_jax.methods.stages import run_stages
 from logocap_jax.parity.runner import run_cases
-from logocap_jax.weights.trees import flatten, unflatten
+from tests.parity.pose_map_case import (
+    channels_first,
+    make_model,
+    run_case,
+    to_image,
+)
 
-BACKBONE = {
-    **{"channels": 4, "stem_channels": 4, "layer1_channels": 4, "layer1_blocks": 1},
-    **{"modules": (1, 1, 1), "blocks": 1},
-}
-SIZE = (64, 128)
 WANTED = ("heatmaps_raw", "heatmaps", "pose_map", "fused", "centers", "center_values")
 WANTED += ("center_valid", "candidates", "heat", "kept", "valid", "poses", "outputs")
-AFFINE = np.array([[0.5, 0, 3], [0, 0.5, -2]])
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """Settings, variables, and a folder that holds the weights."""
-    settings = {"backbone": BACKBONE, "heatmap_hidden": 4, "keypoint_channels": 2}
-    config = build_config("dekr", settings)
-    shapes = jax.eval_shape(
-        lambda: config.network().init(
-            jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False
-        )
-    )
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for path, leaf in flatten(shapes).items():
-        collection, _, rest = path.partition("/")
-        fan_in = max(int(np.prod(leaf.shape[:-1])), 1)
-        values = rng.normal(size=leaf.shape) * (2 / fan_in) ** 0.5
-        if leaf.ndim == 1:
-            values = ("bias" not in path and "mean" not in path) + 0.1 * values
-        if "heatmap_head/output" in path:  # so that there are centres
-            values = np.abs(values)
-        arrays[f"{collection}/dense/{rest}"] = values.astype("f")
+
+    def adjust(path, values, rng):
+        del rng
+        return np.abs(values) if "heatmap_head/output" in path else values
+
     folder = tmp_path_factory.mktemp("dekr")
-    np.savez(folder / "weights.npz", **find_format("dekr").to_torch(arrays))
-    return config, unflatten(arrays), folder
-
-
-def _first(array):
-    return np.moveaxis(np.asarray(array), -1, 0)
+    return *make_model(folder, "dekr", {"keypoint_channels": 2}, adjust), folder
 
 
 def make_case(config, variables, **options):
     """A case as the reference would dump it, from this project's own stages."""
-    config = dataclasses.replace(config, **options)
-    scales = sorted(map(float, config.test_scales), reverse=True)
-    rng = np.random.default_rng(1)
-    inputs = {
-        s: rng.normal(size=(1, *(int(side * s) for side in SIZE), 3)).astype("f")
-        for s in scales
-    }
-    given = {
-        "input": inputs[1.0],
-        "scaled_input": tuple(inputs[s] for s in config.other_scales),
-        "valid_size": None,
-        "input_to_image": None,
-    }
-    run = jax.jit(lambda *args: run_stages(make_stages(config), *args, WANTED))
-    found = run(variables, given)
-    found = {
-        k: v if k in ("poses", "outputs") else np.asarray(v) for k, v in found.items()
-    }
+    arrays, found, config = run_case(make_stages, config, variables, WANTED, **options)
     valid, slots = found["center_valid"][0], config.num_slots
-    sizes = np.array([inputs[s].shape[1:3] for s in scales])
-    widths = np.repeat(sizes[:, 1] // 4, slots)
+    widths = np.repeat(arrays["input_sizes"][:, 1] // 4, slots)
     x, y = found["centers"][0].T.astype(int)
-    kept = found["kept"][0][found["valid"][0]]
-    poses, final = found["poses"], found["outputs"]["dekr"]
     mine = found["valid"][0]
-    inverse = np.linalg.inv(np.vstack([AFFINE, [0, 0, 1]]))
-    points = np.asarray(final.keypoints[0])[mine] @ inverse[:2, :2].T + inverse[:2, 2]
-    arrays = {
-        "affine": AFFINE,
-        "base_size": np.array(SIZE[::-1]),
-        "input_sizes": sizes,
+    kept = found["kept"][0][mine]
+    poses, final = found["poses"], found["outputs"]["dekr"]
+    arrays |= {
         "heatmaps_raw": np.moveaxis(found["heatmaps_raw"], -1, 1),
         "shown_fused": np.array([0, 17]),
-        "fused": _first(found["fused"][0])[[0, 17]],
+        "fused": channels_first(found["fused"][0])[[0, 17]],
         "centers_index": (y * widths + x)[valid],
         "centers_score": found["center_values"][0][valid],
         "centers_per_scale": valid.reshape(-1, slots).sum(axis=1),
@@ -100,17 +52,14 @@ def make_case(config, variables, **options):
         )[mine],
         "scores_before": poses.scores[0][mine],
         "final_keypoints": np.concatenate(
-            [points, final.keypoint_scores[0][mine][..., None]], axis=-1
-        ),
+            [to_image(final.keypoints[0]), final.keypoint_scores[0][..., None]], axis=-1
+        )[mine],
         "final_scores": final.scores[0][mine],
     }
-    for scale in scales:
-        name = "" if len(scales) == 1 else f"_{scale:g}".replace(".", "")
-        arrays[f"input{name}"] = np.moveaxis(inputs[scale], -1, 1)
-    if len(scales) == 1:
-        arrays["heatmaps"] = _first(found["heatmaps"][0])
+    if len(config.scales) == 1:
+        arrays["heatmaps"] = channels_first(found["heatmaps"][0])
         pose_map = found["pose_map"][0]
-        arrays["posemap"] = _first(pose_map.reshape(*pose_map.shape[:2], -1))
+        arrays["posemap"] = channels_first(pose_map.reshape(*pose_map.shape[:2], -1))
     return arrays
 
 

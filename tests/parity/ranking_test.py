@@ -1,28 +1,24 @@
 """Parity of ranking on cases with other options than those of the folder."""
 
-import dataclasses
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from logocap_jax.methods import build_config, find_format
 from logocap_jax.methods.ranking.stages import make_stages
-from logocap_jax.methods.stages import run_stages
 from logocap_jax.parity.compare import Comparison
 from logocap_jax.parity.pose_map_cases import Case
 from logocap_jax.parity.ranking.arrays import DENSE, block_arrays
 from logocap_jax.parity.ranking.poses import PoseChecks
 from logocap_jax.parity.runner import run_cases
-from logocap_jax.weights.trees import flatten, unflatten
+from tests.parity.pose_map_case import (
+    channels_first,
+    make_model,
+    run_case,
+    suffix,
+    to_image,
+)
 
-BACKBONE = {
-    **{"channels": 4, "stem_channels": 4, "layer1_channels": 4, "layer1_blocks": 1},
-    **{"modules": (1, 1, 1), "blocks": 1},
-}
-SIZE = (64, 128)
 SLOTS = (
     *("regressed", "center_scores", "regression_scores"),
     *("absorbed", "absorbed_scores", "refined", "refined_scores"),
@@ -32,91 +28,52 @@ WANTED = (
     *("centers", "center_valid", "candidates", "valid", "peaks", "peak_values"),
     *(*SLOTS, "outputs"),
 )
-AFFINE = np.array([[0.5, 0, 3], [0, 0.5, -2]])
 THRESHOLD = 0.02
 
 
-def _draw(shapes):
-    """Weights under which activations keep their size, and centres are found."""
-    rng, arrays = np.random.default_rng(0), {}
-    for path, leaf in flatten(shapes).items():
-        collection, _, rest = path.partition("/")
-        fan_in = max(int(np.prod(leaf.shape[:-1])), 1)
-        values = rng.normal(size=leaf.shape) * (2 / fan_in) ** 0.5
-        if leaf.ndim == 1:
-            values = ("bias" not in path and "mean" not in path) + 0.1 * values
-        if "output" in path:
-            values = np.abs(values)
-        if "offset_head/output" in path:  # few px; the centre's is the last
-            values[..., :-1] = 0.2 * rng.normal(size=values[..., :-1].shape)
-        arrays[f"{collection}/dense/{rest}"] = values.astype("f")
-    return arrays
+def _adjust(path, values, rng):
+    """Centres are found, a few px from their keypoints."""
+    if "output" in path:
+        values = np.abs(values)
+    if "offset_head/output" in path:  # the centre's is the last
+        values[..., :-1] = 0.2 * rng.normal(size=values[..., :-1].shape)
+    return values
 
 
-def make_model(folder, fine_hidden):
+def make_small(folder, fine_hidden):
     """Settings and variables, whose weights lie in the folder."""
-    settings = {"backbone": BACKBONE, "heatmap_hidden": 4, "offset_hidden": 4}
-    config = build_config("ranking", settings | {"fine_hidden": fine_hidden})
-    shapes = jax.eval_shape(
-        lambda: config.network().init(
-            jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False
-        )
-    )
-    arrays = _draw(shapes)
-    np.savez(folder / "weights.npz", **find_format("ranking").to_torch(arrays))
-    return config, unflatten(arrays)
-
-
-def _first(array):
-    return np.moveaxis(np.asarray(array), -1, 0)
+    settings = {"offset_hidden": 4, "fine_hidden": fine_hidden}
+    return make_model(folder, "ranking", settings, _adjust)
 
 
 def make_case(config, variables, **options):
     """A case as the reference would dump it, from this project's own stages."""
-    config = dataclasses.replace(config, **options)
-    scales = sorted(map(float, config.test_scales), reverse=True)
-    rng = np.random.default_rng(1)
-    inputs = {
-        s: rng.normal(size=(1, *(int(side * s) for side in SIZE), 3)).astype("f")
-        for s in scales
-    }
-    given = {
-        "input": inputs[1.0],
-        "scaled_input": tuple(inputs[s] for s in config.other_scales),
-        "valid_size": None,
-        "input_to_image": None,
-    }
-    scaled = ("scaled_maps",) if config.other_scales else ()
-    run = jax.jit(lambda *args: run_stages(make_stages(config), *args, WANTED + scaled))
-    found = jax.device_get(run(variables, given))
-    maps = dict(zip(config.other_scales, found.get("scaled_maps", ()), strict=True))
-    maps[1.0] = (found["heatmaps"], found["pose_map"])
-    sizes = np.array([inputs[s].shape[1:3] for s in scales])
-    arrays = {"affine": AFFINE, "base_size": np.array(SIZE[::-1]), "input_sizes": sizes}
-    arrays |= _centers(config, found, maps, scales)
+    wanted = (*WANTED, "all_heatmaps", "all_pose_maps")
+    arrays, found, config = run_case(make_stages, config, variables, wanted, **options)
+    both = zip(found["all_heatmaps"], found["all_pose_maps"], strict=True)
+    maps = dict(zip(config.scales, both, strict=True))
+    arrays |= _centers(config, found, maps)
     arrays |= _poses(found)
     arrays |= {
         "shown_fused": np.array([0, 5]),
-        "fused": _first(found["fused"][0])[[0, 5]],
-        "heat1_T2": _first(block_arrays(found)["heat1_T2"][0]),
-        "reg_unit2": _first(block_arrays(found)["reg_unit2"][0]),
+        "fused": channels_first(found["fused"][0])[[0, 5]],
+        "heat1_T2": channels_first(block_arrays(found)["heat1_T2"][0]),
+        "reg_unit2": channels_first(block_arrays(found)["reg_unit2"][0]),
     }
-    for scale in scales:
-        name = "" if len(scales) == 1 else f"_{scale:g}".replace(".", "")
-        arrays[f"input{name}"] = np.moveaxis(inputs[scale], -1, 1)
-        heatmaps, poses = maps[scale]
-        arrays[f"heatmaps{name}"] = _first(heatmaps[0])
-        arrays[f"posemap{name}"] = _first(poses[0].reshape(*poses.shape[1:3], -1))
+    for scale, (heatmaps, poses) in maps.items():
+        name = suffix(config, scale)
+        arrays[f"heatmaps{name}"] = channels_first(heatmaps[0])
+        flat = poses[0].reshape(*poses.shape[1:3], -1)
+        arrays[f"posemap{name}"] = channels_first(flat)
     return arrays
 
 
-def _centers(config, found, maps, scales):
+def _centers(config, found, maps):
     """Centres with the values of their own maps."""
     valid = found["center_valid"][0]
     index, values = [], []
-    for scale, cells in zip(
-        scales, np.split(found["centers"][0].astype(int), len(scales)), strict=True
-    ):
+    scales, centers = config.scales, found["centers"][0].astype(int)
+    for scale, cells in zip(scales, np.split(centers, len(scales)), strict=True):
         x, y = cells.T
         heat = maps[scale][0][0, ..., -1]
         index.append(y * heat.shape[1] + x)
@@ -150,10 +107,9 @@ def _poses(found):
         "absorbed_tied": np.zeros(slots["absorbed_scores"].shape, bool),
         "poses_adjusted": scored(slots["refined"], slots["refined_scores"]),
     }
-    inverse = np.linalg.inv(np.vstack([AFFINE, [0, 0, 1]]))
     for name, label in (("ranking", "final"), ("regression", "regression")):
         poses = found["outputs"][name]
-        points = poses.keypoints[0][rows] @ inverse[:2, :2].T + inverse[:2, 2]
+        points = to_image(poses.keypoints[0][rows])
         arrays[f"{label}_keypoints"] = scored(points, poses.keypoint_scores[0][rows])
         arrays[f"{label}_scores_before"] = poses.scores[0][rows]
     return arrays
@@ -172,7 +128,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_cases_of_any_options_pass_and_other_values_fail(name, tmp_path):
     fine_hidden, options = CASES[name]
-    config, variables = make_model(tmp_path, fine_hidden)
+    config, variables = make_small(tmp_path, fine_hidden)
     arrays = make_case(config, variables, center_threshold=THRESHOLD, **options)
     assert len(arrays["centers_index"]) > 1
     assert len(arrays["poses_nms"]) > 1
