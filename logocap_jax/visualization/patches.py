@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.visualization.canvas import Color, blank, measure_text, write_text
 from logocap_jax.visualization.overlay import side_color
-from logocap_jax.visualization.samples import Samples, draw_samples
+from logocap_jax.visualization.samples import Samples
 
 _WHITE = (255, 255, 255)
 _BLACK = (0, 0, 0)
@@ -29,6 +29,48 @@ class Patches(NamedTuple):
     radius: Float[np.ndarray, " K"]
     refined: Float[np.ndarray, "K 2"]  #: refined keypoints, image px
 
+    @property
+    def num_keypoints(self) -> int:
+        """K."""
+        return self.values.shape[2]
+
+    def draw_tile(
+        self, image: UInt8[np.ndarray, "H W 3"], index: int, color: Color, side: int
+    ) -> UInt8[np.ndarray, "{side} {side} 3"]:
+        """Draw one keypoint: the image around it, under its map.
+
+        A ring is where the initial keypoint was, a dot in its color the refined one.
+        The brighter, the larger the value; the number is the largest. Arguments are as
+        in `Samples.draw_tile`.
+        """
+        values = np.clip(self.values[..., index], 0, 1).astype(np.float32)
+        cells = len(values)
+        spacing = 2 * self.radius[index] / max(1, cells - 1)  # image px
+        # From image px to px of the tile: `cells` positions, and the context around.
+        scale = side / (_CONTEXT * cells * spacing)
+        middle = (side - 1) / 2
+        to_tile = np.column_stack(
+            [scale * np.eye(2), middle - scale * self.initial[index]]
+        )
+        photo = cv2.warpAffine(image, to_tile, (side, side), flags=cv2.INTER_LINEAR)
+        step = scale * spacing
+        map_to_tile = np.column_stack(
+            [step * np.eye(2), np.full(2, middle - step * (cells - 1) / 2)]
+        )
+        levels = (255 * values).astype(np.uint8)
+        colors = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
+        layer = np.dstack([colors, np.full_like(levels, 255)])
+        layer = cv2.warpAffine(
+            layer, map_to_tile, (side, side), flags=cv2.INTER_NEAREST
+        )
+        opacity = 0.65 * (layer[..., 3:].astype(np.float32) / 255)
+        mixed = 0.7 * photo * (1 - opacity) + layer[..., :3] * opacity
+        tile = mixed.astype(np.uint8)
+        refined = to_tile[:, :2] @ self.refined[index] + to_tile[:, 2]
+        _mark(tile, np.full(2, middle), refined, color)
+        _number(tile, f"{values.max():.2f}")
+        return tile
+
 
 def draw_patches(
     image: UInt8[np.ndarray, "H W 3"],
@@ -38,19 +80,12 @@ def draw_patches(
     columns: int = 6,
     side: int = 128,
 ) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """Draw a tile of `side` px for each keypoint: the image there, its map over it.
-
-    A ring is where the initial keypoint was, a dot in the color of its side the refined
-    one. The brighter, the larger the value; the number is the largest. Of `Samples` the
-    tiles are those of `draw_samples`.
+    """Draw a tile of `side` px for each keypoint, in the color of its side.
 
     Raises:
       ValueError: if there are other than K maps.
     """
-    if isinstance(person, Samples):
-        count = len(person.points)
-    else:
-        count = person.values.shape[2]
+    count = person.num_keypoints
     if count != skeleton.num_keypoints:
         raise ValueError(
             f"got {count} maps, expected those of the "
@@ -60,10 +95,7 @@ def draw_patches(
     sheet = blank(*_sheet_size(count, columns, side))
     for index in range(count):
         color = side_color(skeleton, index)
-        if isinstance(person, Samples):
-            picture = draw_samples(image, person, index, color=color, side=side)
-        else:
-            picture = _draw_patch(image, person, index, color, side)
+        picture = person.draw_tile(image, index, color, side)
         title = _title(skeleton.keypoints[index], side, color)
         tile = np.concatenate([title, picture])
         row, column = divmod(index, columns)
@@ -140,41 +172,6 @@ def _gap(side: int) -> int:
 
 def _letters(side: int) -> int:
     return max(7, side // 13)
-
-
-def _draw_patch(
-    image: UInt8[np.ndarray, "H W 3"],
-    person: Patches,
-    index: int,
-    color: Color,
-    side: int,
-) -> UInt8[np.ndarray, "H2 W2 3"]:
-    """One keypoint: the image around it, under its map."""
-    values = np.clip(person.values[..., index], 0, 1).astype(np.float32)
-    cells = len(values)
-    spacing = 2 * person.radius[index] / max(1, cells - 1)  # image px
-    # From image px to px of the tile: `cells` positions, and the context around.
-    scale = side / (_CONTEXT * cells * spacing)
-    middle = (side - 1) / 2
-    to_tile = np.column_stack(
-        [scale * np.eye(2), middle - scale * person.initial[index]]
-    )
-    photo = cv2.warpAffine(image, to_tile, (side, side), flags=cv2.INTER_LINEAR)
-    step = scale * spacing
-    map_to_tile = np.column_stack(
-        [step * np.eye(2), np.full(2, middle - step * (cells - 1) / 2)]
-    )
-    levels = (255 * values).astype(np.uint8)
-    colors = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
-    layer = np.dstack([colors, np.full_like(levels, 255)])
-    layer = cv2.warpAffine(layer, map_to_tile, (side, side), flags=cv2.INTER_NEAREST)
-    opacity = 0.65 * (layer[..., 3:].astype(np.float32) / 255)
-    mixed = 0.7 * photo * (1 - opacity) + layer[..., :3] * opacity
-    tile = mixed.astype(np.uint8)
-    refined = to_tile[:, :2] @ person.refined[index] + to_tile[:, 2]
-    _mark(tile, np.full(2, middle), refined, color)
-    _number(tile, f"{values.max():.2f}")
-    return tile
 
 
 def _mark(

@@ -2,7 +2,7 @@ import numpy as np
 
 from logocap_jax.skeletons import COCO
 from logocap_jax.visualization.patches import draw_patches
-from logocap_jax.visualization.samples import Samples, draw_samples
+from logocap_jax.visualization.samples import Samples
 
 RED = (250, 0, 0)
 
@@ -15,7 +15,7 @@ def _person(points):
 def test_samples_are_white_dots_at_their_places():
     image = np.full((100, 100, 3), 60, np.uint8)
     person = _person(np.array([[40.0, 50.0], [60.0, 50.0]]))
-    tile = draw_samples(image, person, 0, color=RED, side=120)
+    tile = person.draw_tile(image, 0, RED, 120)
     # The picture shows 1.2 x 10 px to each side of the middle: 5 px a pixel.
     assert tile.shape == (120, 120, 3)
     for x in (-10, 10):
@@ -26,7 +26,7 @@ def test_samples_are_white_dots_at_their_places():
 def test_the_keypoint_is_a_dot_in_its_color():
     image = np.zeros((100, 100, 3), np.uint8)
     person = _person(np.full((9, 2), 50.0))
-    tile = draw_samples(image, person, 10, color=RED, side=120)
+    tile = person.draw_tile(image, 10, RED, 120)
     # 10 px right of and below the middle.
     red, green, _ = tile[110, 110]
     assert red > 200
