@@ -13,7 +13,7 @@ ALLOWED = {
     "data_pipeline/read/layouts.py": "data sets with its keypoints",
     "data_pipeline/drawn/": "drawn people",
     "logocap_jax/parity/": "the reference's arrays are of COCO",
-    "logocap_jax/methods/initial_poses.py": "the stated default of a method's settings",
+    "logocap_jax/methods/dense_config.py": "the stated default of a method's settings",
     "logocap_jax/methods/pose_map.py": "the stated default, and a rule of the releases",
     "logocap_jax/methods/ranking/config.py": "the release's rule of duplicates",
     "logocap_jax/inference/pose_features.py": "the unit of the reference's scorers",

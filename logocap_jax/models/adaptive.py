@@ -41,7 +41,7 @@ class AdaptiveConv(nn.Module):
         kernel = self.param("kernel", torch_default_init, shape)
         return adaptive_convolution(
             x.astype(self.dtype),
-            kernel.astype(self.dtype),
+            jnp.asarray(kernel, self.dtype),
             transform,
             shift,
             dilation=self.dilation,

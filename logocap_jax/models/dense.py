@@ -108,8 +108,7 @@ class PartedNetwork(nn.Module):
     ) -> Float[Array, "B h w C"]:
         """Compute the features; arguments are as in a call."""
         backbone = HRNet(self.backbone, self.dtype, name="backbone")
-        _, height, width, _ = image.shape
-        with zeros_outside(valid_size, height=height, width=width):
+        with zeros_outside(valid_size, image):
             return backbone(image, train=train, valid_size=valid_size)
 
     def run_heads(

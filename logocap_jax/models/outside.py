@@ -24,7 +24,7 @@ _POINTWISE = (BatchNorm, Bias, nn.Dense)
 
 
 def zeros_outside(
-    valid_size: Int[Array, "B 2"] | None, *, height: int, width: int
+    valid_size: Int[Array, "B 2"] | None, maps: Float[Array, "B h w C"], stride: int = 1
 ) -> AbstractContextManager[None]:
     """Within this context each convolution reads zeros outside of its images.
 
@@ -32,7 +32,8 @@ def zeros_outside(
     convolution makes it the zero padding of a smaller image. Modules made of other
     modules are entered; functions that they call themselves on maps (pooling,
     upsampling) are theirs to mend, as by `extend_edges`. Sizes are in px of the
-    network's input, multiples of 32; None: the images fill their array.
+    network's input, multiples of 32; None: the images fill their array. `maps` are
+    what the convolutions start from, at `stride`.
 
     Raises:
       ValueError: within the context, if a module may mix positions and is not known:
@@ -40,6 +41,7 @@ def zeros_outside(
     """
     if valid_size is None:
         return nullcontext()
+    height, width = (stride * side for side in maps.shape[1:3])
     mask = jax.vmap(valid_mask, in_axes=(0, None, None))
     # Once for all convolutions: a network traces hundreds of them.
     masks = {

@@ -51,7 +51,7 @@ class Net(nn.Module):
 def _run(module, x):
     net = Net(module)
     variables = net.init(jax.random.key(0), x)
-    with zeros_outside(jnp.asarray(VALID), height=SIDE, width=SIDE):
+    with zeros_outside(jnp.asarray(VALID), x):
         return variables, net.apply(variables, x)
 
 
@@ -105,6 +105,6 @@ def test_norms_are_known_folded_or_not(noise):
     for params in ({"scale": jnp.ones(3), "bias": jnp.ones(3)}, {"bias": jnp.ones(3)}):
         stats = {"mean": jnp.ones(3), "var": jnp.ones(3)}
         variables = {"params": params, "batch_stats": stats}
-        with zeros_outside(jnp.asarray(VALID), height=SIDE, width=SIDE):
+        with zeros_outside(jnp.asarray(VALID), noise):
             found = BatchNorm().apply(variables, noise, train=False)
         assert found.shape == noise.shape

@@ -26,7 +26,12 @@ def _rearrange(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Val
         raise unknown(f"{equation.primitive.name!r} at computed places")
     shape = shape_of(equation.invars[0])
     places = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
-    places = np.asarray(equation.primitive.bind(places, *inputs[1:], **equation.params))
+    params = equation.params | (
+        {"fill_value": -1} if "fill_value" in equation.params else {}
+    )
+    places = np.asarray(equation.primitive.bind(places, *inputs[1:], **params))
+    if (places < 0).any():
+        raise unknown(f"{equation.primitive.name!r} at places outside of its array")
     result = inputs[0]
     per_axis = _per_axis(places, shape)
     if per_axis is None:
@@ -178,21 +183,29 @@ def _argmax(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
 def _largest_in_window(
     graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]
 ) -> str:
+    """`MaxPool` along the axes whose windows are larger than 1; at most 3 of them."""
     params, shape = equation.params, shape_of(equation.invars[0])
     steps = [step.primitive.name for step in getattr(params.get("jaxpr"), "eqns", ())]
     dilations = {*params["base_dilation"], *params["window_dilation"]}
-    if steps not in ([], ["max"]) or dilations != {1} or len(shape) > 3:
+    windows, strides = params["window_dimensions"], params["window_strides"]
+    axes = [axis for axis, n in enumerate(windows) if (n, strides[axis]) != (1, 1)]
+    if steps not in ([], ["max"]) or dilations != {1} or len(axes) > 3:
         raise unknown("a reduction over windows that is no maximum along 3 axes")
-    low, high = zip(*params["padding"], strict=True)
-    value = graph.add("Reshape", inputs[0], numbers([1, 1, *shape]))
+    order = [*(axis for axis in range(len(shape)) if axis not in axes), *axes]
+    low, high = zip(*(params["padding"][axis] for axis in axes), strict=True)
+    value = graph.add("Transpose", inputs[0], perm=order)
+    sides = [shape[axis] for axis in axes]
+    value = graph.add("Reshape", value, numbers([-1, 1, *sides]))
     value = graph.add(
         "MaxPool",
         value,
-        kernel_shape=list(params["window_dimensions"]),
-        strides=list(params["window_strides"]),
+        kernel_shape=[windows[axis] for axis in axes],
+        strides=[strides[axis] for axis in axes],
         pads=[int(side) for side in (*low, *high)],
     )
-    return graph.add("Reshape", value, numbers(shape_of(equation.outvars[0])))
+    result = shape_of(equation.outvars[0])
+    value = graph.add("Reshape", value, numbers([result[axis] for axis in order]))
+    return graph.add("Transpose", value, perm=np.argsort(order).tolist())
 
 
 OPERATORS: Mapping[str, Operator] = {

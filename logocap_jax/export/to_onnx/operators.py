@@ -128,6 +128,14 @@ def _concatenate(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> s
     return graph.add("Concat", *inputs, axis=int(equation.params["dimension"]))
 
 
+def _split(
+    graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]
+) -> Sequence[Value]:
+    sizes, axis = equation.params["sizes"], int(equation.params["axis"])
+    count = len(sizes)
+    return graph.add_many("Split", inputs[0], numbers(sizes), outputs=count, axis=axis)
+
+
 def _stack(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
     return stack(graph, inputs, int(equation.params["axis"]))
 
@@ -226,6 +234,7 @@ _REDUCTIONS = {
     "reduce_max": "ReduceMax",
     "reduce_min": "ReduceMin",
     "reduce_or": "ReduceMax",
+    "reduce_prod": "ReduceProd",
     "reduce_sum": "ReduceSum",
 }
 
@@ -246,8 +255,12 @@ OPERATORS: Mapping[str, Operator] = {
     "reshape": _reshape,
     "rsqrt": _elementwise("Sqrt", "Reciprocal"),
     "select_n": _select,
+    "integer_pow": lambda graph, equation, inputs: graph.add(
+        "Pow", inputs[0], np.asarray(equation.params["y"], dtype_of(equation.invars[0]))
+    ),
     "square": lambda graph, _, inputs: graph.add("Mul", inputs[0], inputs[0]),
     "squeeze": _reshape,
+    "split": _split,
     "stack": _stack,
     "transpose": _transpose,
 }

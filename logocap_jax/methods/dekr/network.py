@@ -79,8 +79,7 @@ class DekrNetwork(PartedNetwork):
         valid_size: Int[Array, "B 2"] | None,
     ) -> HeadMaps:
         """Compute the maps; arguments are as in a call."""
-        height, width = (STRIDE * side for side in features.shape[1:3])
-        with zeros_outside(valid_size, height=height, width=width):
+        with zeros_outside(valid_size, features, STRIDE):
             return self._maps(features, train)
 
     def _maps(self, features: Float[Array, "B h w C"], train: bool) -> HeadMaps:

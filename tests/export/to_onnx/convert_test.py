@@ -110,6 +110,14 @@ CASES = {
     "largest_in_windows": lambda x: lax.reduce_window(
         *(x[..., 0], -jnp.inf, lax.max), (1, 3, 3), (1, 2, 1), "SAME"
     ),
+    "largest_in_windows_of_several_maps": lambda x: lax.reduce_window(
+        *(x, -jnp.inf, lax.max), (1, 3, 2, 1), (1, 1, 2, 1), "SAME"
+    ),
+    "split": lambda x: jnp.concatenate(jnp.split(x, (1, 4), axis=1)[::-1], axis=1),
+    "powers": lambda x: jnp.prod(1 + x / 9, axis=3) + x[..., 0] ** 3,
+    "any_platform": lambda x: lax.platform_dependent(
+        x, cpu=lambda x: x + 1 - 1, default=lambda x: x
+    ),
     "logic": logic,
     "arithmetic": arithmetic,
     "norm": lambda x: (x - x.mean(axis=(1, 2), keepdims=True)) / (1 + x.std()),

@@ -51,10 +51,10 @@ def pixels(parity_dir):
     return warp_image(image, transform, size=size)[None]
 
 
-def exported(weights, out, what, pixels):
+def exported(weights, out, what, pixels, options=OPTIONS):
     """The maps or poses of an export, as another process finds them."""
     size = "x".join(map(str, pixels.shape[1:3]))
-    arguments = [out, "--weights", weights, "--what", what, "--size", size, *OPTIONS]
+    arguments = [out, "--weights", weights, "--what", what, "--size", size, *options]
     assert cli.main(["export", *map(str, arguments)]) == 0
     files = [out, out.with_name("pixels.npy"), out.with_name("out.npz")]
     np.save(files[1], pixels)
@@ -96,6 +96,25 @@ def test_poses_are_those_of_the_model(weights, pixels, tmp_path):
         np.testing.assert_allclose(
             found[name][valid], expected[name][valid], rtol=1e-4, atol=1e-6
         )
+
+
+def test_adaptive_convolutions_and_their_poses_are_those_of_the_model(
+    shared_dir, pixels, tmp_path
+):
+    weights = shared_dir / "siblings" / "dekr" / "dekr" / "tiny" / "weights.npz"
+    settings, variables = load_settings(weights, {"num_slots": 8})
+    method = build_fitting(weights, settings, variables)
+    found = exported(
+        weights, tmp_path / "full.onnx", "full", pixels, ["--set=num_slots=8"]
+    )
+    expected = jax.jit(export.full_function(method, variables))(pixels)
+    valid = np.asarray(expected["valid"])
+    assert valid.sum() > 3
+    np.testing.assert_array_equal(found["valid"], valid)
+    points = (found["keypoints"][valid], expected["keypoints"][valid])
+    np.testing.assert_allclose(*points, atol=0.01)
+    scores = (found["scores"][valid], expected["scores"][valid])
+    np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
