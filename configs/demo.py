@@ -9,7 +9,7 @@ which is
     logocap eval --config demo --workdir demo/run --out demo --draw 12
 
 Expect, on 2 CPU cores and in about 9 minutes, an AP near 0.47 after an initial one near
-0.21.
+0.19.
 """
 
 from ml_collections import ConfigDict
