@@ -23,6 +23,7 @@ NOT_RUN = {
     "pip install": "the environment must not change under the tests",
     "logocap prepare .* --beam": "needs Apache Beam; tests/data_pipeline runs it",
     "logocap train --config ablations": "tests/experiments has its config",
+    "logocap (train|eval) --config dekr": "tests/methods trains a scorer",
     "python -m experiments.ablations": "minutes long; tests/experiments runs it",
     "logocap parity": "minutes long; tests/parity compares the same arrays",
     "logocap benchmark": "minutes long; tests/measure runs each kind",
