@@ -16,11 +16,14 @@ from logocap_jax.export.to_onnx.graph import (
 )
 from logocap_jax.export.to_onnx.operators import Operator, cast
 
+_BEFORE = np.iinfo(np.int64).min  # the end of a slice that goes down to element 0
+
 
 def _rearrange(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
     """Any operation that takes elements of its first input from known places.
 
-    JAX computes the places: the operation runs on the elements' numbers.
+    JAX computes the places: the operation runs on the elements' numbers. Those in
+    steps are a `Slice`, which runtimes pass over fastest.
     """
     if any(isinstance(value, str) for value in inputs[1:]):
         raise unknown(f"{equation.primitive.name!r} at computed places")
@@ -37,9 +40,17 @@ def _rearrange(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Val
     if per_axis is None:
         flat = graph.add("Reshape", result, numbers([-1]))
         return graph.add("Gather", flat, places.astype(np.int64), axis=0)
+    sliced = []
     for axis, taken in enumerate(per_axis):
-        if not np.array_equal(taken, np.arange(shape[axis])):
+        step = int(taken[1] - taken[0]) if len(taken) > 1 else 1
+        if step == 0 or not np.array_equal(np.diff(taken), [step] * (len(taken) - 1)):
             result = graph.add("Gather", result, taken, axis=axis)
+        elif len(taken) != shape[axis] or step < 0:
+            end = int(taken[-1]) + step
+            sliced.append((int(taken[0]), end if end >= 0 else _BEFORE, axis, step))
+    if sliced:
+        columns = map(numbers, zip(*sliced, strict=True))
+        result = graph.add("Slice", result, *columns)
     return result
 
 

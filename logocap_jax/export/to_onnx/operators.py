@@ -2,7 +2,7 @@
 
 import string
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jax.extend.core import JaxprEqn
@@ -77,6 +77,15 @@ def _shrunk(equation: JaxprEqn, inputs: Sequence[Value]) -> list[Value]:
                     value = first
         results.append(value)
     return results
+
+
+def _max(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
+    """`Relu` where one of them is 0: runtimes fuse it with a convolution."""
+    computed = [value for value in inputs if isinstance(value, str)]
+    known = [value for value in inputs if not isinstance(value, str)]
+    if known and not np.any(known[0]) and dtype_of(equation.outvars[0]).kind == "f":
+        return graph.add("Relu", *computed)
+    return graph.add("Max", *_shrunk(equation, inputs))
 
 
 def _select(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
@@ -187,20 +196,49 @@ def _dot(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> str:
 
 def _convolution(graph: Graph, equation: JaxprEqn, inputs: Sequence[Value]) -> Value:
     params = equation.params
-    if set(params["lhs_dilation"]) != {1} or params["batch_group_count"] != 1:
-        raise unknown("a transposed or batch-grouped convolution")
+    if params["batch_group_count"] != 1:
+        raise unknown("a batch-grouped convolution")
     image_order, kernel_order, out_order = params["dimension_numbers"]
+    image = permuted(graph, inputs[0], image_order)  # to [B, C, H, W]
+    kernel = permuted(graph, inputs[1], kernel_order)
     low, high = zip(*params["padding"], strict=True)
-    out = graph.add(
-        "Conv",
-        permuted(graph, inputs[0], image_order),  # to [B, C, H, W]
-        permuted(graph, inputs[1], kernel_order),
-        strides=list(params["window_strides"]),
-        pads=[int(side) for side in (*low, *high)],
-        dilations=list(params["rhs_dilation"]),
-        group=params["feature_group_count"],
-    )
+    if set(params["lhs_dilation"]) == {1}:
+        out = graph.add(
+            "Conv",
+            image,
+            kernel,
+            strides=list(params["window_strides"]),
+            pads=[int(side) for side in (*low, *high)],
+            dilations=list(params["rhs_dilation"]),
+            group=params["feature_group_count"],
+        )
+    else:
+        out = _transposed_convolution(graph, params, image, kernel)
     return permuted(graph, out, np.argsort(out_order).tolist())
+
+
+def _transposed_convolution(
+    graph: Graph, params: Mapping[str, Any], image: Value, kernel: Value
+) -> str:
+    """A convolution of an image with zeros between its pixels.
+
+    ONNX has the kernel turned around, and counts padding from the other side.
+    """
+    ones = {*params["window_strides"], *params["rhs_dilation"]}
+    if isinstance(kernel, str) or {*ones, params["feature_group_count"]} != {1}:
+        raise unknown("a transposed convolution with steps, dilation or groups")
+    sides = kernel.shape[2:]
+    low, high = (
+        [side - 1 - int(pad) for side, pad in zip(sides, pads, strict=True)]
+        for pads in zip(*params["padding"], strict=True)
+    )
+    if min(*low, *high) < 0:
+        raise unknown("a transposed convolution that pads by more than its kernel")
+    turned = np.flip(kernel, (2, 3)).swapaxes(0, 1)
+    strides = list(params["lhs_dilation"])
+    return graph.add(
+        "ConvTranspose", image, turned, strides=strides, pads=[*low, *high]
+    )
 
 
 _SAME_MEANING = {
@@ -218,7 +256,6 @@ _SAME_MEANING = {
     "log": "Log",
     "logistic": "Sigmoid",
     "lt": "Less",
-    "max": "Max",
     "min": "Min",
     "mul": "Mul",
     "neg": "Neg",
@@ -248,6 +285,7 @@ OPERATORS: Mapping[str, Operator] = {
     "copy": _as_is,
     "dot_general": _dot,
     "expand_dims": _reshape,
+    "max": _max,
     "ne": _elementwise("Equal", "Not"),
     "optimization_barrier": _as_is,
     "pad": _pad,

@@ -15,6 +15,7 @@ RNG = np.random.default_rng(0)
 # Whole numbers, so that some are equal, and sums exact.
 IMAGE = RNG.integers(-9, 10, (2, 6, 4, 3)).astype(np.float32)
 KERNEL = RNG.integers(-3, 4, (3, 3, 3, 6)).astype(np.float32)
+WIDE = RNG.integers(-3, 4, (4, 4, 3, 2)).astype(np.float32)
 DEPTHWISE = RNG.integers(-3, 4, (3, 3, 1, 3)).astype(np.float32)
 MASK = np.broadcast_to(np.arange(4)[:, None] > 1, (2, 6, 4, 3))
 
@@ -91,12 +92,24 @@ CASES = {
         rhs_dilation=(2, 1),
         feature_group_count=3,
     ),
+    "transposed_convolution": lambda x: lax.conv_transpose(
+        *(x, WIDE, (2, 2), "SAME"), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    ),
+    "transposed_convolution_cut": lambda x: convolve(
+        x,
+        WIDE,
+        window_strides=(1, 1),
+        padding=((3, 1), (0, 2)),
+        lhs_dilation=(2, 3),
+    ),
     "convolution_with_a_computed_kernel": lambda x: convolve(
         x, x.transpose(1, 2, 3, 0)[:3, :3], window_strides=(1, 1), padding="VALID"
     ),
     "resize": lambda x: jax.image.resize(x, (2, 12, 8, 3), "bilinear"),
     "sum_over_products": lambda x: jnp.einsum("bhwc,bkwc->bhk", x, x[:, ::2]),
     "reverse_and_pick": lambda x: x[:, ::-1, 1:3][..., np.array([2, 0, 1])],
+    "steps": lambda x: x[:, 4:0:-2, ::3, 1:] + x[:, 3:5, 1:3, ::-1][..., :2],
+    "one_of_each": lambda x: x[1:, 5:6, ::-1, 2:] + x[:1, [2], :, 1:2],
     "pick_known_pairs": lambda x: x[np.array([0, 1]), np.array([5, 2])],
     "look_up": looked_up,
     "slices_from_computed_places": sliced,
@@ -144,6 +157,17 @@ def test_an_operation_gives_what_it_gives_in_jax(name):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5)
 
 
+def test_relu_and_slices_are_written_as_runtimes_fuse_them():
+    def function(image):
+        return {
+            "out": jnp.maximum(image, 0)[:, ::-1, 1:3] + jax.nn.relu(image)[:, :, :2]
+        }
+
+    image = jax.ShapeDtypeStruct((1, 4, 5, 3), np.float32)
+    nodes = [node.op_type for node in to_onnx(function, image).graph.node]
+    assert sorted(nodes) == ["Add", "Identity", *["Relu"] * 2, *["Slice"] * 3]
+
+
 def test_what_repeats_itself_is_stored_once():
     mask = np.broadcast_to(np.arange(500) > 7, (1, 300, 500))
 
@@ -162,6 +186,27 @@ def test_what_repeats_itself_is_stored_once():
             lambda x: lax.while_loop(lambda y: y.sum() < 9, lambda y: y + 1, x),
             "the operation 'while'",
         ),
+        (
+            lambda x: convolve(
+                x,
+                DEPTHWISE,
+                window_strides=(1, 1),
+                padding=((1, 1), (1, 1)),
+                lhs_dilation=(2, 2),
+                feature_group_count=3,
+            ),
+            "a transposed convolution with steps, dilation or groups",
+        ),
+        (
+            lambda x: convolve(
+                x,
+                KERNEL,
+                window_strides=(1, 1),
+                padding=((9, 1), (1, 1)),
+                lhs_dilation=(2, 2),
+            ),
+            "a transposed convolution that pads by more than its kernel",
+        ),
         (lambda x: jnp.lexsort((x, x + 1)), "a sort by several keys"),
         (
             lambda x: x.at[places(x)].get(mode="fill"),
@@ -171,10 +216,6 @@ def test_what_repeats_itself_is_stored_once():
         (
             lambda x: lax.dynamic_slice_in_dim(x, places(x)[0, 0, 0], 2),
             "'dynamic_slice' at computed places",
-        ),
-        (
-            lambda x: lax.conv_transpose(x, KERNEL, (2, 2), "SAME"),
-            "a transposed or batch-grouped convolution",
         ),
     ],
 )
