@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.export
+import numpy as np
 from jaxtyping import Array
 
 from logocap_jax.evaluation.results import write_json
-from logocap_jax.predictor.compiled import Model
+from logocap_jax.predictor.compiled import Model, RunFn
 from logocap_jax.predictor.inputs import Fit, by_short_side, letterbox
 from logocap_jax.skeletons import Skeleton, parse_skeleton
 from logocap_jax.structures import Poses, View
@@ -155,18 +156,38 @@ def load_export(path: Path) -> tuple[ExportInfo, Model]:
 
     Raises:
       ValueError: absent or damaged, of another version, for other devices, of dense
-        maps only, or ONNX.
+        maps only, or ONNX without onnxruntime.
     """
     info, data = read_export(path)
-    if info.file_format != "stablehlo":
-        raise ValueError(
-            f"{path}: holds {info.file_format}, which onnxruntime runs; export with "
-            "--format stablehlo"
-        )
     if info.what != "full":
         raise ValueError(
             f"{path}: holds {info.what} maps only; export with --what full"
         )
+    call = _load_onnx if info.file_format == "onnx" else _load_stablehlo
+    predict = call(path, info, data)
+    return info, Model(predict, info.skeleton, lambda arrays: Poses(**arrays))
+
+
+def _load_onnx(path: Path, info: ExportInfo, data: bytes) -> RunFn:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: holds ONNX, which onnxruntime runs; "
+            "pip install 'logocap-jax[onnx]', or export with --format stablehlo"
+        ) from error
+    providers = onnxruntime.get_available_providers()
+    session = onnxruntime.InferenceSession(data, providers=providers)
+    names = [output.name for output in info.outputs]
+
+    def predict(view: View) -> dict[str, np.ndarray]:
+        image = {info.inputs[0].name: np.asarray(view.image)}
+        return dict(zip(names, session.run(names, image), strict=True))
+
+    return predict
+
+
+def _load_stablehlo(path: Path, info: ExportInfo, data: bytes) -> RunFn:
     platform = jax.export.default_export_platform()
     if platform not in info.platforms:
         raise ValueError(
@@ -180,14 +201,12 @@ def load_export(path: Path) -> tuple[ExportInfo, Model]:
             f"{path}: written by jax {writer}, but this is jax {jax.__version__}; "
             f"pip install 'jax>={writer}'"
         )
-    exported = jax.export.deserialize(bytearray(data))
-
-    call = jax.jit(exported.call)
+    call = jax.jit(jax.export.deserialize(bytearray(data)).call)
 
     def predict(view: View) -> dict[str, Array]:
         return call(view.image)  # inputs fill their array
 
-    return info, Model(predict, info.skeleton, lambda arrays: Poses(**arrays))
+    return predict
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -176,7 +176,6 @@ def change_info(**changes):
         ),
         (change_info(skeleton=None), "json: damaged (ValueError: "),
         (change_info(what="dense"), "holds dense maps only; export with --what full"),
-        (change_info(file_format="onnx"), "holds onnx, which onnxruntime runs; export"),
         (change_info(platforms=["tpu"]), "made for tpu, but this is cpu; export with"),
     ],
 )
@@ -189,6 +188,16 @@ def test_an_export_that_is_not_whole_is_one_clear_line(full, tmp_path, damage, m
         Predictor.from_export(path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_onnx_without_its_runtime_is_one_clear_line(full, tmp_path, monkeypatch):
+    path = tmp_path / full.name
+    for file in (full, info_path(full)):
+        shutil.copy(file, tmp_path)
+    change_info(file_format="onnx")(path)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match=r"holds ONNX, .*; pip install 'logocap-jax"):
+        Predictor.from_export(path)
 
 
 @pytest.mark.parametrize(

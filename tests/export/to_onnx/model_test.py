@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.feed.affine import warp_image
-from logocap_jax import cli
+from logocap_jax import Predictor, cli
 from logocap_jax.export import export
 from logocap_jax.predictor.exported import info_path
 from logocap_jax.predictor.inputs import by_short_side
@@ -44,9 +44,13 @@ def weights(parity_dir):
 
 
 @pytest.fixture(scope="module")
-def pixels(parity_dir):
+def image(parity_dir):
     with np.load(parity_dir / "tiny" / "infer_000000397133.npz") as arrays:
-        image = arrays["image"]
+        return arrays["image"]
+
+
+@pytest.fixture(scope="module")
+def pixels(image):
     size, transform = by_short_side(SHORT_SIDE)(image.shape[1::-1])
     return warp_image(image, transform, size=size)[None]
 
@@ -82,7 +86,7 @@ def test_maps_differ_by_float_noise_only(weights, pixels, tmp_path):
         assert error < 1e-5, name
 
 
-def test_poses_are_those_of_the_model(weights, pixels, tmp_path):
+def test_poses_are_those_of_the_model(weights, image, pixels, tmp_path):
     found = exported(weights, tmp_path / "full.onnx", "full", pixels)
     settings, variables = load_settings(weights, SETTINGS)
     method = build_fitting(weights, settings, variables)
@@ -96,6 +100,10 @@ def test_poses_are_those_of_the_model(weights, pixels, tmp_path):
         np.testing.assert_allclose(
             found[name][valid], expected[name][valid], rtol=1e-4, atol=1e-6
         )
+    predictor = Predictor.from_export(tmp_path / "full.onnx")
+    to_image = predictor.prepare(image).input_to_image
+    points = expected["keypoints"][valid] @ to_image[:, :2].T + to_image[:, 2]
+    np.testing.assert_allclose(predictor(image).keypoints, points, atol=0.01)
 
 
 def test_adaptive_convolutions_and_their_poses_are_those_of_the_model(
