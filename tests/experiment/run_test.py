@@ -15,7 +15,8 @@ from data_pipeline.read.coco import AnnotationFile
 from logocap_jax.experiment.run import resolve
 from logocap_jax.experiment.settings import load_config
 from logocap_jax.methods.base import LossOutput, Method, TrainStage
-from logocap_jax.sharding import replicated
+from logocap_jax.measure.training import batch_shapes
+from logocap_jax.sharding import put_batch, replicated
 from logocap_jax.structures import Batch
 from logocap_jax.weights.settings import load_settings
 
@@ -253,3 +254,15 @@ def _restore(config, workdir, mesh, data="one"):
         return checkpoints.restore_last(run.state_shapes())
     finally:
         checkpoints.close()
+
+
+def test_the_planned_program_is_the_one_that_training_runs(quick_config):
+    mesh = Mesh(np.asarray(jax.devices()[:4]), ("data",))
+    run = resolve(quick_config, mesh=mesh, train=True)
+    # A plan knows no data: the rates of the steps are numbers in the program.
+    planned = resolve(quick_config, mesh=mesh).with_epochs_of(len(run.train_source))
+    shapes = planned.state_shapes(), batch_shapes(planned)
+    with contextlib.closing(run.train_batches(run.train_source)) as batches:
+        batch = Batch(**put_batch(next(batches), mesh))
+    trained = run.make_step().lower(run.fresh_state(), batch)
+    assert trained.as_text() == planned.make_step().lower(*shapes).as_text()
