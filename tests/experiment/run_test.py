@@ -14,8 +14,8 @@ from data_pipeline.feed.examples import full_masks, make_example, stack_examples
 from data_pipeline.read.coco import AnnotationFile
 from logocap_jax.experiment.run import resolve
 from logocap_jax.experiment.settings import load_config
-from logocap_jax.methods.base import LossOutput, Method, TrainStage
 from logocap_jax.measure.training import batch_shapes
+from logocap_jax.methods.base import LossOutput, Method, TrainStage
 from logocap_jax.sharding import put_batch, replicated
 from logocap_jax.structures import Batch
 from logocap_jax.weights.settings import load_settings
