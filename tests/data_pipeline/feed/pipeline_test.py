@@ -238,3 +238,26 @@ def test_workers_outlive_a_signal_to_the_group_but_not_their_trainer(write_coco)
         trainer.kill()
     _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive
+
+
+class Noting:
+    """A source that notes the positions it is asked for."""
+
+    def __init__(self, source):
+        self._source, self.asked = source, []
+        self.skeleton = source.skeleton
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, position):
+        self.asked.append(position)
+        return self._source[position]
+
+
+def test_order_and_random_numbers_are_those_of_every_version_of_grain(source):
+    noting = Noting(source)
+    found = batches(noting, 3, num_threads=1)
+    assert noting.asked[:12] == [4, 22, 16, 7, 26, 3, 18, 19, 24, 0, 2, 23]
+    mirrored = np.concatenate([batch["mirrored"] for batch in found])
+    assert mirrored.tolist() == [int(bit) for bit in "011110011110"]
