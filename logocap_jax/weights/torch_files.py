@@ -15,7 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from logocap_jax.weights.torch_pickle import DTYPES, PickleReader, Storage, TensorView
+from logocap_jax.weights.torch_pickle import (
+    DTYPES,
+    Foreign,
+    PickleReader,
+    Storage,
+    TensorView,
+)
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -117,7 +123,7 @@ def _legacy_starts(
     starts = {}
     for key in keys:
         if not isinstance(key, str) or key not in storages:
-            raise ValueError("damaged: a storage that no tensor names")
+            raise ValueError("damaged: a storage of no known tensor or dtype")
         stream.seek(start)
         numel = int.from_bytes(stream.read(8), "little", signed=True)
         if numel != storages[key].numel:
@@ -135,16 +141,23 @@ def _legacy_starts(
 def _state_dict_of(root: Any) -> dict[str, TensorView]:
     """The state dict itself, without what a training checkpoint wraps around it."""
     if not isinstance(root, dict):
-        raise ValueError(f"holds a {type(root).__name__}, expected a state dict")
+        raise ValueError(f"holds {_kind(root)}, expected a state dict; nothing was run")
     wrapped = (root.get(name) for name in _WRAPPERS)
     state = next((value for value in wrapped if isinstance(value, dict)), root)
     for key, value in state.items():
         if not (isinstance(key, str) and isinstance(value, TensorView)):
             raise ValueError(
-                f"entry {str(key)[:80]!r} is a {type(value).__name__}, expected a "
-                f"tensor, or a state dict under one of {', '.join(_WRAPPERS)}"
+                f"entry {str(key)[:80]!r} is {_kind(value)}, expected a plain "
+                f"tensor, or a state dict under one of {', '.join(_WRAPPERS)}; "
+                "nothing was run"
             )
     return state
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Foreign):
+        return repr(value.name)
+    return f"a {type(value).__name__}"
 
 
 def _read_tensors(

@@ -2,10 +2,13 @@
 
 A pickle is a program for a stack machine. `pickle.Unpickler`, even with an allow-list
 of globals, lets it set attributes of allowed objects and ask for gigabytes with a few
-bytes. So the few instructions that a state dict needs are carried out here, on plain
-data; any other is refused.
+bytes. So the few instructions that a checkpoint needs are carried out here, on plain
+data; any other is refused. Of the objects beside the tensors (settings, results of
+training, arrays of NumPy) nothing is needed: each becomes a `Foreign`, whatever the
+pickle does with it.
 """
 
+import dataclasses
 import io
 import math
 import pickletools
@@ -47,17 +50,41 @@ class TensorView(NamedTuple):
         return math.prod(self.size) * self.storage.dtype.itemsize
 
 
-def _as_dict(pairs: Iterable[Any] = ()) -> dict[str | int, Any]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Foreign:
+    """What a pickle names and this reader does not know: inert, only its name is kept.
+
+    Each equals itself alone.
+    """
+
+    name: str
+
+    def __call__(self, *_: Any) -> "Foreign":
+        """Stand for the result of a call, which is not made."""
+        return Foreign(self.name)
+
+
+def _as_dict(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
     """Make a dict of keys and values.
 
-    Keys are strings or numbers: to hash a tuple that holds another one twice, and so on
-    a hundred levels down, takes forever.
+    Keys other than strings and numbers become foreign: to hash a tuple that holds
+    another one twice, and so on a hundred levels down, takes forever.
     """
-    return {_require(key, (str, int)): value for key, value in pairs}
+    return {_as_key(key): value for key, value in pairs}
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorView:
+def _as_key(key: Any) -> Any:
+    return key if isinstance(key, str | int) else Foreign(type(key).__name__)
+
+
+def _parameter(data: Any, *_: Any) -> Any:
+    return _require(data, (TensorView, Foreign))
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
     """Describe a tensor; refuse one that reaches outside its storage."""
+    if isinstance(storage, Foreign):
+        return storage
     _require(storage, Storage)
     numbers = (offset, *_require(size, tuple), *_require(stride, tuple))
     axes_agree = len(size) == len(stride) <= _MAX_AXES
@@ -102,10 +129,10 @@ class PickleReader:
         self._memo: dict[int, Any] = {}
 
     def read(self) -> Any:
-        """Read the next pickle: numbers, strings, containers and `TensorView`s.
+        """Read the next pickle: numbers, strings, containers, tensors, foreign objects.
 
         Raises:
-          ValueError: damaged, or asks for what a state dict does not need.
+          ValueError: damaged, or has an instruction that no checkpoint needs.
         """
         self._stack, self._marks, self._memo = [], [], {}
         try:
@@ -126,17 +153,12 @@ class PickleReader:
             detail = "" if argument is None else f" ({str(argument)[:80]!r})"
             raise ValueError(
                 f"refused: the pickle has the instruction {name}{detail}, which no "
-                "state dict needs; nothing was run"
+                "checkpoint needs; nothing was run"
             )
 
     def _global(self, name: str) -> None:
-        if name not in _GLOBALS:
-            raise ValueError(
-                f"refused: the pickle asks for {name.replace(' ', '.')[:80]!r}, which "
-                "no state dict needs; nothing was run. If you trust the file, save "
-                "its state dict alone with PyTorch"
-            )
-        self._stack.append(_GLOBALS[name])
+        foreign = Foreign(name.replace(" ", ".")[:80])
+        self._stack.append(_GLOBALS.get(name, foreign))
 
     def _stack_global(self, _: None) -> None:
         name, module = (_require(self._stack.pop(), str) for _ in range(2))
@@ -169,20 +191,26 @@ class PickleReader:
 
     def _set_items(self, _: None) -> None:
         items = self._pop_mark()
-        pairs = zip(items[::2], items[1::2], strict=True)
-        _require(self._stack[-1], dict).update(_as_dict(pairs))
+        pairs = _as_dict(zip(items[::2], items[1::2], strict=True))
+        if isinstance(self._stack[-1], dict):
+            self._stack[-1].update(pairs)
+        else:
+            _require(self._stack[-1], Foreign)
 
     def _set_item(self, _: None) -> None:
-        value, key = self._stack.pop(), self._stack.pop()
-        _require(self._stack[-1], dict).update(_as_dict([(key, value)]))
+        self._marks.append(len(self._stack) - 2)
+        self._set_items(None)
 
     def _append_items(self, _: None) -> None:
         items = self._pop_mark()
-        _require(self._stack[-1], list).extend(items)
+        if isinstance(self._stack[-1], list):
+            self._stack[-1].extend(items)
+        else:
+            _require(self._stack[-1], Foreign)
 
     def _append_item(self, _: None) -> None:
-        item = self._stack.pop()
-        _require(self._stack[-1], list).append(item)
+        self._marks.append(len(self._stack) - 1)
+        self._append_items(None)
 
     def _reduce(self, _: None) -> None:
         arguments, build = _require(self._stack.pop(), tuple), self._stack.pop()
@@ -190,13 +218,32 @@ class PickleReader:
             raise ValueError(f"damaged pickle (call of a {type(build).__name__})")
         self._stack.append(build(*arguments))
 
+    def _new_object(self, arguments: int) -> None:
+        """An object of a class and so many arguments: foreign, but for a dict."""
+        for _ in range(arguments):
+            self._stack.pop()
+        kind = self._stack.pop()
+        is_dict = kind is _as_dict
+        self._stack.append({} if is_dict else _require(kind, Foreign)())
+
+    def _foreign_items(self, kind: str) -> None:
+        self._pop_mark()
+        self._stack.append(Foreign(kind))
+
+    def _drop_items(self, _: None) -> None:
+        self._pop_mark()
+        _require(self._stack[-1], Foreign)
+
     def _build(self, _: None) -> None:
         """Drop the state: an ordered dict's is PyTorch's version metadata."""
         self._stack.pop()
-        _require(self._stack[-1], dict)
+        _require(self._stack[-1], (dict, Foreign))
 
     def _persistent_id(self, _: None) -> None:
         kind, dtype, key, _, numel, *view = _require(self._stack.pop(), tuple)
+        if kind == "storage" and isinstance(dtype, Foreign):
+            self._stack.append(dtype)
+            return
         if kind != "storage" or view not in ([], [None]):
             raise ValueError("refused: a persistent object that is no whole storage")
         if not _is_count(numel):
@@ -212,6 +259,7 @@ _LITERALS = frozenset(
     {
         *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
         *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
+        *("BINBYTES", "SHORT_BINBYTES"),
     }
 )
 _CONSTANTS: dict[str, Callable[[], Any]] = {
@@ -221,6 +269,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_TUPLE": tuple,
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
+    "EMPTY_SET": lambda: Foreign("set"),
 }
 _INSTRUCTIONS: dict[str, Callable[[PickleReader, Any], None]] = {
     "GLOBAL": PickleReader._global,
@@ -239,7 +288,11 @@ _INSTRUCTIONS: dict[str, Callable[[PickleReader, Any], None]] = {
     "SETITEMS": PickleReader._set_items,
     "APPEND": PickleReader._append_item,
     "APPENDS": PickleReader._append_items,
+    "ADDITEMS": PickleReader._drop_items,
+    "FROZENSET": lambda reader, _: reader._foreign_items("frozenset"),
     "REDUCE": PickleReader._reduce,
+    "NEWOBJ": lambda reader, _: reader._new_object(1),
+    "NEWOBJ_EX": lambda reader, _: reader._new_object(2),
     "BUILD": PickleReader._build,
     "BINPERSID": PickleReader._persistent_id,
 }
@@ -258,6 +311,6 @@ DTYPES = {
 _GLOBALS: dict[str, Any] = {
     "collections OrderedDict": _as_dict,
     "torch._utils _rebuild_tensor_v2": _tensor,
-    "torch._utils _rebuild_parameter": lambda data, *_: _require(data, TensorView),
+    "torch._utils _rebuild_parameter": _parameter,
     **{f"torch {name}Storage": np.dtype(code) for name, code in DTYPES.items()},
 }

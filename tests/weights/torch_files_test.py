@@ -113,7 +113,10 @@ def test_tensors_or_storages_above_the_cap_are_refused(torch_files, write, kind)
     ("root", "message"),
     [
         ([1], "holds a list"),
-        ({"epoch": 3}, "entry 'epoch' is a int, expected a tensor, or a state dict"),
+        (
+            {"epoch": 3},
+            "entry 'epoch' is a int, expected a plain tensor, or a state dict",
+        ),
         ({"state_dict": {"a": "b"}}, "entry 'a' is a str"),
         ({3: np.ones(1, np.float32)}, "entry '3' is a TensorView"),
     ],
@@ -155,8 +158,8 @@ def test_compressed_archive_is_refused(torch_files, write):
     [
         ({"system": {"little_endian": False}}, "not little-endian"),
         ({"keys": []}, "storage '0' is absent"),
-        ({"keys": ["0", "1"]}, "a storage that no tensor names"),
-        ({"keys": [["0"]]}, "a storage that no tensor names"),
+        ({"keys": ["0", "1"]}, "a storage of no known tensor"),
+        ({"keys": [["0"]]}, "a storage of no known tensor"),
         ({"keys": {}}, "the list of storages is absent"),
     ],
 )
