@@ -1,4 +1,4 @@
-"""PyTorch checkpoints of DEKR: the published ones."""
+"""PyTorch checkpoints of DEKR: the published ones, and mmpose's."""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from logocap_jax.methods import scorer_weights
+from logocap_jax.methods.dekr.mmpose import from_mmpose
 from logocap_jax.torch_rows import (
     BIASED_CONV,
     CONV,
@@ -48,6 +49,7 @@ _GRID = np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1), indexing="ij")).reshape(2, 
 
 def _merge(state: StateDict) -> StateDict:
     """Concatenate the arrays of all branches, in the order of the keypoints."""
+    state = from_mmpose(state)
     merged, branches = dict(state), dict[str, dict[int, str]]()
     for key in state:
         for pattern, template in _BRANCHES:
