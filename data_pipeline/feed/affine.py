@@ -5,6 +5,7 @@ integers. A transform is a 2x3 matrix `M` with `x_input = M @ (x_image, 1)`.
 """
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -45,11 +46,13 @@ def eval_input_size(
     *,
     short_side: int,
     multiple: int = 64,
+    rounding: str = "half up",
 ) -> tuple[int, int]:
     """Input `(width, height)` for an image `(width, height)` at test time.
 
     The short side becomes `short_side` rounded up to a multiple of `multiple`, the
-    long side keeps the aspect, rounded up likewise (reference behaviour).
+    long side keeps the aspect, rounded up likewise; before that it is cut to whole
+    pixels (reference behaviour), unless `rounding` is `none`.
 
     Raises:
       ValueError: if the image is so narrow that the long side exceeds 16,384 px.
@@ -57,7 +60,11 @@ def eval_input_size(
     short_input = -(-short_side // multiple) * multiple
     width, height = image_size
     ratio = max(width, height) / min(width, height)
-    long_input = int(short_input * ratio + multiple - 1) // multiple * multiple
+    if rounding == "none":
+        exact = short_input * max(width, height) / min(width, height)
+        long_input = math.ceil(exact / multiple) * multiple
+    else:
+        long_input = int(short_input * ratio + multiple - 1) // multiple * multiple
     if long_input > _MAX_SIDE:
         raise ValueError(
             f"got an image of {width}x{height}, whose input would be {long_input} px "
@@ -69,14 +76,22 @@ def eval_input_size(
 
 
 def eval_affine(
-    image_size: tuple[int, int], input_size: tuple[int, int]
+    image_size: tuple[int, int],
+    input_size: tuple[int, int],
+    rounding: str = "half up",
 ) -> Float64[np.ndarray, "2 3"]:
     """Map the whole image to the input at test time: isotropic, middle to middle.
 
-    Sizes are `(width, height)`; that of the input is from `eval_input_size`.
+    Sizes are `(width, height)`; that of the input is from `eval_input_size`. Halves of
+    the image's middle are rounded up (reference behaviour), to even numbers, or left.
     """
     scale = min(input_size) / min(image_size)
-    center_image = np.array([int(side / 2 + 0.5) for side in image_size])
+    middle = np.array(image_size) / 2
+    center_image = {
+        "half up": np.floor(middle + 0.5),
+        "half even": np.round(middle),
+        "none": middle,
+    }[rounding]
     offset = np.array(input_size) / 2 - scale * center_image
     return np.concatenate([scale * np.eye(2), offset[:, None]], axis=1)
 

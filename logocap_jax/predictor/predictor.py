@@ -139,10 +139,10 @@ class Predictor:
             settings=settings,
             skeleton=skeleton,
         )
-        multiple = model.inputs.multiple
-        fit = by_short_side(short_side, multiple)
+        rule = model.inputs.multiple, model.inputs.rounding
+        fit = by_short_side(short_side, *rule)
         shared = share_canvases and model.inputs.shares_canvases
-        canvas = few_canvases(short_side, multiple) if shared else None
+        canvas = few_canvases(short_side, *rule) if shared else None
         return cls(model, fit, canvas=canvas, **options)
 
     @classmethod
