@@ -41,6 +41,7 @@ from logocap_jax.training.errors import MismatchError
 from logocap_jax.visualization.charts import draw_curves, draw_error_chart
 from logocap_jax.visualization.overlay import draw_poses, write_image
 from logocap_jax.weights.files import load_weights
+from logocap_jax.weights.named import find_weights
 from logocap_jax.weights.settings import saved_settings, saved_stage
 
 _LOG = logging.getLogger(__name__)
@@ -134,6 +135,7 @@ def _load(run: Run, workdir: Path | None, weights: Path | None) -> dict[str, Var
         run = run.in_stage(saved_stage(workdir) or run.settings.stage)
     like = run.state_shapes()
     if weights is not None:
+        weights = find_weights(weights)
         _check_skeleton(weights, run.skeleton)
         parts = [part for part in run.method.parts if part.optional]
         optional = [path for part in parts for path in part.paths]

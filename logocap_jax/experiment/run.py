@@ -178,7 +178,10 @@ class Run:
                 **({} if stage == "main" and data else {"stage": stage}),
                 **({} if data is None else {"data": data}),
             },
-            about={"skeleton": dataclasses.asdict(self.skeleton)},
+            about={
+                "skeleton": dataclasses.asdict(self.skeleton),
+                "short_side": self.settings.eval.short_side,
+            },
             free=[f"method.{key}" for key in marked_settings(name, "test_time")],
             read_only=data is None,
         )
