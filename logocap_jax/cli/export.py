@@ -7,6 +7,7 @@ it in any process, and so does `Predictor.from_export`. ONNX (a target that ends
 """
 
 import argparse
+import dataclasses
 import pathlib
 import time
 
@@ -72,11 +73,11 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     options = export.ExportOptions(
         what=args.what,
-        size=_parse_size(args),
         batch=_parse_batch(batch),
         platforms=tuple((args.platforms or "cpu,cuda,tpu").split(",")),
         file_format=file_format,
     )
+    options = dataclasses.replace(options, size=_parse_size(args))
     info = export.export_weights(args.weights, args.out, options, **model_options)
     for kind, arrays in (("in", info.inputs), ("out", info.outputs)):
         for array in arrays:

@@ -62,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     from logocap_jax.tables import format_table
-    from logocap_jax.weights.named import WEIGHTS, where
+    from logocap_jax.weights.named import all_named, where
 
     rows = [["name", "input px", "AP", "decoder", "licence", "here"]]
-    for name, named in WEIGHTS.items():
+    for name, named in all_named().items():
         here = "yes" if where(name, args.cache).exists() else "no"
         decoder = str(named.settings.get("decoder", "official")) if named.ap else ""
         side = str(named.short_side)

@@ -144,6 +144,7 @@ def _download(
                 continue
             raise _failure(source, target, str(error)) from error
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code == _NOT_SATISFIABLE and before:
                 part.unlink()  # of another file
                 continue
