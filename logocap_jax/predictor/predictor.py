@@ -229,12 +229,12 @@ class Predictor:
             explanation = jax.device_get(run(self._view([given])))
         answer = self._model.finish(explanation.outputs)
         kept = answer.valid & (answer.scores >= self.score_threshold)
-        answer = dataclasses.replace(answer, valid=kept)
         layers = {
             name: _of_one_image(layer, given.valid_size, np.asarray(kept[0]))
             for name, layer in explanation.layers.items()
         }
-        return Explained(self._poses(answer, 0, given), layers, given.input_to_image)
+        poses = self._poses(answer, 0, given).above(self.score_threshold)
+        return Explained(poses, layers, given.input_to_image)
 
     @functools.cached_property
     def layers(self) -> dict[str, type]:
