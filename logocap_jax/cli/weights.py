@@ -10,6 +10,10 @@ import argparse
 import hashlib
 import pathlib
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from logocap_jax.public_weights import PublicWeights
 
 _MANY = 1000
 # How many names each takes.
@@ -38,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="in place of the user's cache folder (else: LOGOCAP_CACHE)",
     )
+    add("--markdown", action="store_true", help="list: the table of docs/models.md")
     add("--licence", help="pack: of your weights; it goes into the file")
 
 
@@ -60,16 +65,40 @@ def run(args: argparse.Namespace) -> int:
     }[args.action](args)
 
 
+def public_table() -> str:
+    """The public weights in Markdown."""
+    from logocap_jax.tables import format_table
+    from logocap_jax.weights.named import all_named
+
+    head = ["name", "backbone", "data", "input px", "AP", "decoder", "licence"]
+    rows = [[*head, "SHA-256", "from"]]
+    for name, named in all_named().items():
+        origin = named.source
+        if named.base:
+            origin = f"[{named.source}]({named.base}{named.path})"
+        row = [f"`{name}`", named.backbone, named.data, str(named.short_side)]
+        digits = f"{named.sha256}..." if named.sha256 else "not known"
+        row += [named.ap or "-", _decoder(named) or "-", named.licence, digits, origin]
+        rows.append(row)
+    return format_table(rows, align="<<<>><", markdown=True)
+
+
+def _decoder(named: "PublicWeights") -> str:
+    return str(named.settings.get("decoder", "official")) if named.ap else ""
+
+
 def _list(args: argparse.Namespace) -> int:
     from logocap_jax.tables import format_table
     from logocap_jax.weights.named import all_named, where
 
+    if args.markdown:
+        print(public_table())
+        return 0
     rows = [["name", "input px", "AP", "decoder", "licence", "here"]]
     for name, named in all_named().items():
         here = "yes" if where(name, args.cache).exists() else "no"
-        decoder = str(named.settings.get("decoder", "official")) if named.ap else ""
         side = str(named.short_side)
-        rows.append([name, side, named.ap, decoder, named.licence, here])
+        rows.append([name, side, named.ap, _decoder(named), named.licence, here])
     print(format_table(rows, align="<>><<<"))
     print(
         "\nAP: COCO val2017 or CrowdPose test, one scale, flip test, by the decoder "
