@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from logocap_jax import cli
+from logocap_jax import Predictor, cli
 from logocap_jax.weights.files import load_variables, read_file
 from logocap_jax.weights.settings import saved_settings
 from logocap_jax.weights.trees import flatten
@@ -71,3 +71,13 @@ def test_a_target_of_packing_is_checked_first(
     assert run("pack", quick_run, tmp_path / name) == 2
     assert message in capsys.readouterr().err
     assert (tmp_path / "old.safetensors").read_bytes() == b""
+
+
+def test_runs_and_packed_files_are_used_at_the_size_of_their_evaluation(
+    packed, quick_run, quick_config
+):
+    side = quick_config.eval.short_side
+    assert side != 512
+    for path in (quick_run, packed[0]):
+        predictor = Predictor.from_weights(path)
+        assert predictor.input_size((200, 100)) == (2 * side, side)
