@@ -3,7 +3,6 @@
 from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
-from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from logocap_jax.geometry import STRIDE
