@@ -30,6 +30,7 @@ ORDER = (
         "methods.pose_map",
         "methods.candidates",
         "methods.higher_maps",
+        "methods.higher_targets",
         "methods.pose_map_method",
         "methods.dense_weights",
         "methods.higher_weights",

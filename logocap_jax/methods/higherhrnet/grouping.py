@@ -66,10 +66,10 @@ def group(
       max_people: only so many people, the first ones, can gain joints.
 
     Returns:
-      People; `M` is `K N`.
+      People; `M` is `K N`, at least `max_people`.
     """
     num_types, num_candidates = values.shape
-    rows = num_types * num_candidates
+    rows = max(num_types * num_candidates, max_people)
     with jax.enable_x64(True):
         enough = values.astype(jnp.float64) > detection_threshold
     counts = jnp.sum(enough, axis=1, dtype=jnp.int32)
@@ -107,7 +107,9 @@ def _match(
     places = jnp.arange(size, dtype=jnp.int32)
     with jax.enable_x64(True):
         distance = _distances(tags, mean)
-        costs = _PER_DISTANCE * jnp.round(distance) - values[:, None].astype(jnp.float64)
+        costs = _PER_DISTANCE * jnp.round(distance) - values[:, None].astype(
+            jnp.float64
+        )
         costs = jnp.where(places < people, costs, _NO_PERSON)
         # Rows without a candidate stand for candidates that cost nothing.
         costs = jnp.pad(costs, ((0, size - len(values)), (0, 0)))

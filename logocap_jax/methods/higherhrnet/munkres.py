@@ -134,9 +134,7 @@ def _shift(state: _State) -> _State:
     return state._replace(costs=costs, start=jnp.zeros_like(state.start))
 
 
-def _augment(
-    state: _State, row: Array, used: Bool[Array, " n"]
-) -> _State:
+def _augment(state: _State, row: Array, used: Bool[Array, " n"]) -> _State:
     """Exchange stars and primes along the path from a prime; clear the covers."""
 
     def follow(path: tuple[Array, Array]) -> tuple[Array, Array]:
