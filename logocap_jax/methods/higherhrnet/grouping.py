@@ -21,11 +21,11 @@ class People(NamedTuple):
 
     Attributes:
       member: the candidate that is each person's joint; `NONE`: it has none.
-      count: number of people; rows from there on hold nobody.
+      found: number of people; rows from there on hold nobody.
     """
 
     member: Int[Array, "M K"]
-    count: Int[Array, ""]
+    found: Int[Array, ""]
 
 
 class _State(NamedTuple):
@@ -33,14 +33,14 @@ class _State(NamedTuple):
 
     Attributes:
       member: as of `People`.
-      count: as of `People`.
+      found: as of `People`.
       key: the tag component that each was founded with.
       tag_sum: of the tags that count for each, in the order in which they came.
       tags: number of those.
     """
 
     member: Int[Array, "M K"]
-    count: Int[Array, ""]
+    found: Int[Array, ""]
     key: Float[Array, " M"]
     tag_sum: Float[Array, "M T"]
     tags: Int[Array, " M"]
@@ -75,7 +75,7 @@ def group(
     counts = jnp.sum(enough, axis=1, dtype=jnp.int32)
     state = _State(
         member=jnp.full((rows, num_types), NONE, jnp.int32),
-        count=jnp.zeros((), jnp.int32),
+        found=jnp.zeros((), jnp.int32),
         key=jnp.zeros(rows),
         tag_sum=jnp.zeros((rows, tags.shape[-1])),
         tags=jnp.zeros(rows, jnp.int32),
@@ -89,7 +89,7 @@ def group(
         return _add(state, kind, tags[kind], counts[kind], matched)
 
     found = lax.fori_loop(0, num_types, add_type, state)
-    return People(found.member, found.count)
+    return People(found.member, found.found)
 
 
 def _match(
@@ -102,7 +102,7 @@ def _match(
 ) -> Int[Array, " N"]:
     """The person that takes each of the first `count` candidates; `NONE`: nobody."""
     size = max(max_people, len(values))
-    people = jnp.minimum(state.count, max_people)
+    people = jnp.minimum(state.found, max_people)
     mean = state.tag_sum[:size] / jnp.maximum(state.tags[:size], 1)[:, None]
     places = jnp.arange(size, dtype=jnp.int32)
     with jax.enable_x64(True):
@@ -141,16 +141,16 @@ def _add(
 
     def add(i: Array, state: _State) -> _State:
         tag, person = tags[i], matched[i]
-        exists = jnp.arange(len(state.key)) < state.count
+        exists = jnp.arange(len(state.key)) < state.found
         same: Bool[Array, " M"] = exists & (state.key == tag[0])
-        founded = jnp.where(jnp.any(same), jnp.argmax(same), state.count)
+        founded = jnp.where(jnp.any(same), jnp.argmax(same), state.found)
         joins = person >= 0
         row = jnp.where(joins, person, founded).astype(jnp.int32)
         before = jnp.where(joins, state.tag_sum[row], 0.0)
         number = jnp.where(joins, state.tags[row], 0)
         return _State(
             member=state.member.at[row, kind].set(i.astype(jnp.int32)),
-            count=jnp.maximum(state.count, row + 1),
+            found=jnp.maximum(state.found, row + 1),
             key=state.key.at[row].set(jnp.where(joins, state.key[row], tag[0])),
             tag_sum=state.tag_sum.at[row].set(before + tag),
             tags=state.tags.at[row].set(number + 1),

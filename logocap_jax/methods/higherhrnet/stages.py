@@ -166,7 +166,7 @@ def _group(
             tag_threshold=config.tag_threshold,
             max_people=config.max_people,
         )
-        return people.member, jnp.arange(len(people.member)) < people.count
+        return people.member, jnp.arange(len(people.member)) < people.found
 
     return jax.vmap(run)(values, tags)
 
