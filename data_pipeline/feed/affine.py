@@ -5,6 +5,7 @@ integers. A transform is a 2x3 matrix `M` with `x_input = M @ (x_image, 1)`.
 """
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -45,19 +46,25 @@ def eval_input_size(
     *,
     short_side: int,
     multiple: int = 64,
+    exact: bool = False,
 ) -> tuple[int, int]:
     """Input `(width, height)` for an image `(width, height)` at test time.
 
     The short side becomes `short_side` rounded up to a multiple of `multiple`, the
-    long side keeps the aspect, rounded up likewise (reference behaviour).
+    long side keeps the aspect, rounded up likewise. Reference behaviour: but for less
+    than 1 px, which is dropped; `exact`: as mmpose does it, without that.
 
     Raises:
       ValueError: if the image is so narrow that the long side exceeds 16,384 px.
     """
     short_input = -(-short_side // multiple) * multiple
     width, height = image_size
-    ratio = max(width, height) / min(width, height)
-    long_input = int(short_input * ratio + multiple - 1) // multiple * multiple
+    if exact:
+        length = short_input / min(width, height) * max(width, height)
+        long_input = math.ceil(length / multiple) * multiple
+    else:
+        ratio = max(width, height) / min(width, height)
+        long_input = int(short_input * ratio + multiple - 1) // multiple * multiple
     if long_input > _MAX_SIDE:
         raise ValueError(
             f"got an image of {width}x{height}, whose input would be {long_input} px "
@@ -69,14 +76,16 @@ def eval_input_size(
 
 
 def eval_affine(
-    image_size: tuple[int, int], input_size: tuple[int, int]
+    image_size: tuple[int, int], input_size: tuple[int, int], *, exact: bool = False
 ) -> Float64[np.ndarray, "2 3"]:
     """Map the whole image to the input at test time: isotropic, middle to middle.
 
-    Sizes are `(width, height)`; that of the input is from `eval_input_size`.
+    Sizes are `(width, height)`; that of the input is from `eval_input_size`. The middle
+    of an odd side is rounded up; `exact`: as mmpose does it, to an even number.
     """
     scale = min(input_size) / min(image_size)
-    center_image = np.array([int(side / 2 + 0.5) for side in image_size])
+    middle = round if exact else lambda half: int(half + 0.5)
+    center_image = np.array([middle(side / 2) for side in image_size])
     offset = np.array(input_size) / 2 - scale * center_image
     return np.concatenate([scale * np.eye(2), offset[:, None]], axis=1)
 

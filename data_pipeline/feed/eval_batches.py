@@ -68,6 +68,7 @@ def make_eval_batches(
     batch_size: int,
     max_people: int = 30,
     multiple: int = 64,
+    exact_sizes: bool = False,
     mask_strides: tuple[int, ...] = MASK_STRIDES,
     person_size: str = "area",
     min_center_area: float = MIN_CENTER_AREA,
@@ -79,7 +80,7 @@ def make_eval_batches(
     """Group the images of a source by input size into batches.
 
     The short side of an input is `short_side`, input px, rounded up; both sides are
-    multiples of `multiple`. Sizes come in ascending order, images of a size in the
+    multiples of `multiple`, `exact_sizes` as of `affine.eval_input_size`. Sizes come in ascending order, images of a size in the
     order of the source. The last batch of a size is padded by repeating its last image.
     Each host gets its share of every batch, so that all hosts take the same steps.
     Images are warped for each of the further `scales` as well; `multiple` times a scale
@@ -93,7 +94,10 @@ def make_eval_batches(
     if short_side <= 0:
         raise ValueError(f"got short_side={short_side}, expected a positive number")
     input_size = functools.partial(
-        eval_input_size, short_side=short_side, multiple=multiple
+        eval_input_size,
+        short_side=short_side,
+        multiple=multiple,
+        exact=exact_sizes,
     )
     groups = collections.defaultdict(list)
     for position, size in enumerate(source.sizes):
@@ -118,6 +122,7 @@ def make_eval_batches(
         short_side=short_side,
         max_people=max_people,
         multiple=multiple,
+        exact_sizes=exact_sizes,
         mask_strides=mask_strides,
         person_size=person_size,
         min_center_area=min_center_area,

@@ -77,12 +77,15 @@ def _warp(
     return held
 
 
-def by_short_side(short_side: int, multiple: int = MULTIPLE) -> Fit:
+def by_short_side(
+    short_side: int, multiple: int = MULTIPLE, *, exact: bool = False
+) -> Fit:
     """Inputs of one short side, as long as the image asks for.
 
     Args:
       short_side: input px, rounded up to a multiple; so is the long side.
       multiple: of the sides, input px.
+      exact: as of `affine.eval_input_size`.
 
     Raises:
       ValueError: if the side is less than 1.
@@ -92,14 +95,16 @@ def by_short_side(short_side: int, multiple: int = MULTIPLE) -> Fit:
 
     def fit(image_size: Size) -> tuple[Size, Transform]:
         size = affine.eval_input_size(
-            image_size, short_side=short_side, multiple=multiple
+            image_size, short_side=short_side, multiple=multiple, exact=exact
         )
-        return size, affine.eval_affine(image_size, size)
+        return size, affine.eval_affine(image_size, size, exact=exact)
 
     return fit
 
 
-def few_canvases(short_side: int, multiple: int = MULTIPLE) -> Callable[[Size], Size]:
+def few_canvases(
+    short_side: int, multiple: int = MULTIPLE, *, exact: bool = False
+) -> Callable[[Size], Size]:
     """Canvases that inputs of many shapes share, each in the corner of its own.
 
     The short side stays; the long side is 1.5 times as long, or 1.5 times that, and so
@@ -112,7 +117,10 @@ def few_canvases(short_side: int, multiple: int = MULTIPLE) -> Callable[[Size], 
         while long < max(size):
             # As long as the input of an image of this aspect.
             long = affine.eval_input_size(
-                (1000, round(1000 * aspect)), short_side=short_side, multiple=multiple
+                (1000, round(1000 * aspect)),
+                short_side=short_side,
+                multiple=multiple,
+                exact=exact,
             )[1]
             aspect *= 1.5
         return (long, min(size)) if size[0] >= size[1] else (min(size), long)

@@ -140,9 +140,10 @@ class Predictor:
             skeleton=skeleton,
         )
         multiple = model.inputs.multiple
-        fit = by_short_side(short_side, multiple)
+        exact = model.inputs.exact_sizes
+        fit = by_short_side(short_side, multiple, exact=exact)
         shared = share_canvases and model.inputs.shares_canvases
-        canvas = few_canvases(short_side, multiple) if shared else None
+        canvas = few_canvases(short_side, multiple, exact=exact) if shared else None
         return cls(model, fit, canvas=canvas, **options)
 
     @classmethod
