@@ -105,7 +105,7 @@ class WeightFormat:
         """
         renamed: StateDict = {}
         for name, array in state.items():
-            key = self._canonical(name)
+            key = self.canonical(name)
             if key in renamed:
                 raise ValueError(f"two arrays for {key!r}")
             renamed[key] = array
@@ -156,7 +156,8 @@ class WeightFormat:
                 modules.pop(entry.row.path, None)
         return [f"{collection}/{path}" for path, collection in modules.items()]
 
-    def _canonical(self, name: str) -> str:
+    def canonical(self, name: str) -> str:
+        """The key that the table has for one of an older or other file."""
         for pattern, replacement in ((r"^module\.", ""), *self.aliases):
             name = re.sub(pattern, replacement, name, count=1)
         return name

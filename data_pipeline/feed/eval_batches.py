@@ -80,9 +80,10 @@ def make_eval_batches(
     """Group the images of a source by input size into batches.
 
     The short side of an input is `short_side`, input px, rounded up; both sides are
-    multiples of `multiple`, `exact_sizes` as of `affine.eval_input_size`. Sizes come in ascending order, images of a size in the
-    order of the source. The last batch of a size is padded by repeating its last image.
-    Each host gets its share of every batch, so that all hosts take the same steps.
+    multiples of `multiple`, `exact_sizes` as of `affine.eval_input_size`. Sizes come in
+    ascending order, images of a size in the order of the source. The last batch of a
+    size is padded by repeating its last image. Each host gets its share of every batch,
+    so that all hosts take the same steps.
     Images are warped for each of the further `scales` as well; `multiple` times a scale
     is whole. All else is as in `make_train_dataset`.
 

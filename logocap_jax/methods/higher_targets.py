@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from logocap_jax import geometry
+from logocap_jax import geometry, losses
 from logocap_jax.codecs import heatmap
 from logocap_jax.geometry import STRIDE
-from logocap_jax.methods import targets
 from logocap_jax.methods.higher_maps import FINE, HigherConfig
 from logocap_jax.models.higher import HigherMaps
 from logocap_jax.structures import Batch
@@ -76,9 +75,15 @@ def heatmap_loss(
     maps: HigherMaps, batch: Batch, config: HigherConfig
 ) -> Float[Array, ""]:
     """The loss of both outputs; masked cells count in its means."""
-    loss = jnp.zeros(())
-    for stride, heatmaps in ((STRIDE, maps.coarse), (FINE, maps.fine)):
-        target = jax.vmap(lambda one, s=stride: heatmap_target(one, config, s))(batch)
-        weight = batch.masks[stride][..., None].astype(jnp.float32)
-        loss += targets.heatmap_loss(heatmaps, target, weight)
-    return loss
+    coarse = strided_loss(maps.coarse, batch, config, STRIDE)
+    fine = strided_loss(maps.fine, batch, config, FINE)
+    return jnp.mean(coarse) + jnp.mean(fine)
+
+
+def strided_loss(
+    heatmaps: Float[Array, "B h w C"], batch: Batch, config: HigherConfig, stride: int
+) -> Float[Array, "B h w C"]:
+    """The squared error of each cell, 0 where masked."""
+    target = jax.vmap(lambda one: heatmap_target(one, config, stride))(batch)
+    weight = batch.masks[stride][..., None].astype(jnp.float32)
+    return losses.squared_error(heatmaps, target) * weight
