@@ -21,6 +21,7 @@ from logocap_jax.models.outside import valid_mask
 from logocap_jax.ops.sampling import upsample_bilinear
 from logocap_jax.structures import Poses, View
 
+COLORS = 8
 _CELLS = CellRule(FINE, (FINE - 1) / 2)
 
 
@@ -264,14 +265,29 @@ def _make_poses(
 
 
 def explain(config: HigherHRNetConfig, variables: Variables, view: View) -> Explanation:
-    """Find people as `predict` does, and keep heatmaps and tags."""
+    """Find people as `predict` does, and keep heatmaps and tags.
+
+    Layer `tags` has a channel, hence a color, per whole tag modulo 8: a heatmap of the
+    keypoints whose tags are near to it. What has one color may be one person.
+    """
     wanted = ("outputs", "half", "half_tags")
     arrays = run_stages(make_stages(config), variables, vars(view), wanted)
-    count = config.skeleton.num_keypoints
+    count, half = config.skeleton.num_keypoints, arrays["half"]
     names = config.skeleton.keypoints
-    layers = {"heatmaps": MapLayer(arrays["half"][..., :count], names, _CELLS)}
+    tags = tag_colors(half[..., :count], arrays["half_tags"][..., :count, 0])
+    layers = {
+        "heatmaps": MapLayer(half[..., :count], names, _CELLS),
+        "tags": MapLayer(tags, tuple(f"tag_{i}" for i in range(COLORS)), _CELLS),
+    }
     if config.center:
-        layers["centers"] = MapLayer(
-            arrays["half"][..., count:], ("pose centre",), _CELLS
-        )
+        layers["centers"] = MapLayer(half[..., count:], ("pose centre",), _CELLS)
     return Explanation(arrays["outputs"], layers)
+
+
+def tag_colors(
+    heatmaps: Float[Array, "*cells K"], tags: Float[Array, "*cells K"]
+) -> Float[Array, "*cells D"]:
+    """The largest heatmap value of each color, shared out to the two nearest ones."""
+    offset = (tags[..., None] - jnp.arange(COLORS)) % COLORS
+    share = jnp.maximum(1 - jnp.minimum(offset, COLORS - offset), 0)
+    return jnp.max(heatmaps[..., None] * share, axis=-2)

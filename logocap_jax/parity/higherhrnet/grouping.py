@@ -222,7 +222,8 @@ def _check_whole(
     found = jax.device_get(walk(given, *_WANTED))
     if "heatmaps_mean" in arrays:
         count = config.skeleton.num_keypoints
-        means = found["heatmaps"][0, ..., :count].mean(axis=(0, 1))
+        maps = found["heatmaps"][0, ..., :count]
+        means = maps.mean(axis=(0, 1), dtype=np.float64)
         _relative(compare, "heatmaps, mean", means, arrays["heatmaps_mean"])
     shown = arrays["val_k"] > config.detection_threshold
     pixels = found["candidates"][0][shown]

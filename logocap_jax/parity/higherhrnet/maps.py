@@ -95,8 +95,10 @@ def _maps(found: dict[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
         "out4": np.concatenate([found["coarse_raw"], found["tags_raw"]], axis=-1),
         "deconv_features": found["fine_features"],
         "out2": found["fine_raw"],
-        "heatmap_mean": heat.mean(axis=(1, 2)),
-        "tag_mean": tags.mean(axis=(1, 2) if per_component else (1, 2, 3)),
+        "heatmap_mean": heat.mean(axis=(1, 2), dtype=np.float64),
+        "tag_mean": tags.mean(
+            axis=(1, 2) if per_component else (1, 2, 3), dtype=np.float64
+        ),
         "heatmaps": heat[shown],
         "tags": tags[shown],
     }
