@@ -8,6 +8,7 @@ from jaxtyping import Array
 from logocap_jax.methods.base import Method, MethodSpec, Variables
 from logocap_jax.methods.higherhrnet import stages, training
 from logocap_jax.methods.higherhrnet.config import TINY, HigherHRNetConfig
+from logocap_jax.methods.higherhrnet.scene import make_scene
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.folding import prepare_variables
 from logocap_jax.structures import Batch, Poses, View
@@ -47,4 +48,5 @@ SPEC = MethodSpec(
     inputs=HigherHRNetConfig.inputs,
     stages=stages.make_stages,
     dense=("half", "half_tags"),
+    scene=make_scene,
 )
