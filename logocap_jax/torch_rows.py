@@ -109,7 +109,7 @@ class WeightFormat:
         """
         renamed: StateDict = {}
         for name, array in state.items():
-            key = self._canonical(name)
+            key = self.canonical(name)
             if key in renamed:
                 raise ValueError(f"two arrays for {key!r}")
             renamed[key] = array
@@ -160,7 +160,8 @@ class WeightFormat:
                 modules.pop(entry.row.path, None)
         return [f"{collection}/{path}" for path, collection in modules.items()]
 
-    def _canonical(self, name: str) -> str:
+    def canonical(self, name: str) -> str:
+        """The key that the table has for one of an older or other file."""
         for pattern, replacement in ((r"^module\.", ""), *self.aliases):
             name = re.sub(pattern, replacement, name, count=1)
         return name
@@ -232,9 +233,19 @@ def _transpose(*axes: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda kernel: kernel.transpose(axes) if kernel.ndim == rank else kernel
 
 
+def _from_transposed(kernel: np.ndarray) -> np.ndarray:
+    return kernel[..., ::-1, ::-1].transpose(2, 3, 0, 1) if kernel.ndim == 4 else kernel
+
+
+def _to_transposed(kernel: np.ndarray) -> np.ndarray:
+    return kernel.transpose(2, 3, 0, 1)[..., ::-1, ::-1] if kernel.ndim == 4 else kernel
+
+
 SAME = Layout(_same, _same)
 MATRIX = Layout(_transpose(1, 0), _transpose(1, 0))  # output x input <-> input x output
 KERNEL = Layout(_transpose(2, 3, 1, 0), _transpose(3, 2, 0, 1))  # OIHW <-> HWIO
+# IOHW of a transposed convolution, which PyTorch turns round.
+TRANSPOSED = Layout(_from_transposed, _to_transposed)
 
 # Counts training steps; PyTorch reads it only for norms without momentum.
 STEPS = Constant("num_batches_tracked", np.zeros((), np.int64), exact=False)
@@ -303,6 +314,14 @@ def _residual_rows(torch: str, path: str) -> tuple[Row, Row]:
     )
 
 
+def fine_rows(prefix: str, path: str) -> Iterator[Row]:
+    """The rows of `models.fine.FineHead`, but for its last convolution."""
+    kernel = Leaf("weight", "params", "kernel", TRANSPOSED)
+    yield Row(f"{prefix}.0.0", f"{path}/conv", (kernel,))
+    yield Row(f"{prefix}.0.1", f"{path}/norm", NORM)
+    yield from _residual_rows(f"{prefix}.{{j}}.0", f"{path}/block{{j}}")
+
+
 def hrnet_settings(shapes: Shapes, path: str) -> Settings:
     """The fields of `HRNetConfig` that shapes tell; path as in `hrnet_rows`.
 
@@ -338,18 +357,20 @@ def num_outputs(shapes: Shapes, module: str) -> int:
     return shapes[path][-1]
 
 
-def num_modules(shapes: Shapes, root: str, numbered: str, least: int = 1) -> int:
+def num_modules(
+    shapes: Shapes, root: str, numbered: str, least: int = 1, first: int = 0
+) -> int:
     r"""Number of modules below `root` that match, such as `stage2_module(\d+)`.
 
     Raises:
-      ValueError: fewer than `least`, or their numbers are not 0, 1, 2, ...
+      ValueError: fewer than `least`, or their numbers are not `first`, `first` + 1, ...
     """
     pattern = re.compile(f"{root}/{numbered}/")
     matches = (pattern.match(path) for path in shapes)
     numbers = {int(match[1]) for match in matches if match}
-    if len(numbers) < least or numbers != set(range(len(numbers))):
+    if len(numbers) < least or numbers != {*range(first, first + len(numbers))}:
         raise ValueError(
             f"{root}/{numbered}: got numbers {sorted(numbers)[:20]}, "
-            "expected 0, 1, ... without gaps"
+            f"expected {first}, {first + 1}, ... without gaps"
         )
     return len(numbers)

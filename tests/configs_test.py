@@ -52,8 +52,8 @@ def test_a_config_is_locked_all_through(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_config_is_made_anew_for_each_caller(name):
-    load_config(name).method.num_slots = 999
-    assert load_config(name).method.num_slots != 999
+    load_config(name).batch_size = 999
+    assert load_config(name).batch_size != 999
 
 
 @pytest.mark.parametrize("name", NAMES)

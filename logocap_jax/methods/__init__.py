@@ -18,6 +18,7 @@ METHODS = {
     "center_offset": "logocap_jax.methods.center_offset",
     "dekr": "logocap_jax.methods.dekr",
     "ranking": "logocap_jax.methods.ranking",
+    "higherhrnet": "logocap_jax.methods.higherhrnet",
 }
 """The package of each method: its module `spec` holds `SPEC`, a `MethodSpec`; its
 module `weights` holds `FORMAT`, a `WeightFormat`."""

@@ -9,7 +9,7 @@ from logocap_jax.methods.base import TEST_TIME
 from logocap_jax.models.hrnet import W32, HRNetConfig
 from logocap_jax.skeletons import COCO, Skeleton
 
-_DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def require(
@@ -78,7 +78,7 @@ class DenseConfig:
         require(self, ("offset_radius",), lambda value: value >= 0, "0 or more")
         expected = "different numbers above 0, 1 among them, such as (0.5, 1.0, 2.0)"
         require(self, ("test_scales",), are_scales, expected)
-        require(self, ("dtype",), _DTYPES.__contains__, f"one of {_DTYPES}")
+        require(self, ("dtype",), DTYPES.__contains__, f"one of {DTYPES}")
 
     @property
     def sigmas(self) -> tuple[float, ...]:

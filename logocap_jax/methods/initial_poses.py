@@ -80,6 +80,25 @@ NORMALISATION = Stage(
 """The stage from `image`, uint8, to `input`."""
 
 
+def mirror_stage(*, flip_test: bool) -> Stage:
+    """The stage from images to `inputs`: those and, behind them, their mirror images.
+
+    Without flip test, those alone.
+    """
+
+    def mirror(
+        _: Variables, image: Array, sizes: Array | None
+    ) -> tuple[Array, Array | None]:
+        if not flip_test:
+            return image, sizes
+        mirrored = averaging.mirror(image, None if sizes is None else sizes[:, 1])
+        both = None if sizes is None else jnp.tile(sizes, (2, 1))
+        return jnp.concatenate([image, mirrored]), both
+
+    reads, writes = ("input", "valid_size"), ("inputs", "input_sizes")
+    return Stage("mirror image", reads, writes, mirror)
+
+
 def backbone_stage(network: PartedNetwork) -> Stage:
     """The stage from the network's inputs to features; its variables are `dense`."""
 
@@ -117,12 +136,9 @@ def dense_stages(
     """
     test_scales = config.test_scales
     merged = MAPS if len(test_scales) == 1 else _AT_ONE
-    inputs = ("inputs", "input_sizes")
     stages = (
         NORMALISATION,
-        Stage(
-            "mirror image", ("input", "valid_size"), inputs, partial(_mirror, config)
-        ),
+        mirror_stage(flip_test=config.flip_test),
         backbone_stage(network),
         Stage("heads", ("features",), RAW, partial(_heads, network)),
         Stage("flip merge", (*RAW, "valid_size"), merged, partial(_merge, config)),
@@ -161,17 +177,6 @@ def decode_stages(config: InitialPosesConfig) -> tuple[Stage, ...]:
             _initial_scores,
         ),
     )
-
-
-def _mirror(
-    config: InitialPosesConfig, _: Variables, image: Array, sizes: Array | None
-) -> tuple[Array, Array | None]:
-    """The images, and behind them their mirror images."""
-    if not config.flip_test:
-        return image, sizes
-    mirrored = averaging.mirror(image, None if sizes is None else sizes[:, 1])
-    both = None if sizes is None else jnp.tile(sizes, (2, 1))
-    return jnp.concatenate([image, mirrored]), both
 
 
 def _heads(

@@ -181,16 +181,6 @@ def scale_stages(stages: tuple[Stage, ...], config: PoseMapConfig) -> tuple[Stag
     """
     scales = config.other_scales
 
-    def normalise_all(
-        _: Variables, scaled: tuple[Array, ...]
-    ) -> tuple[tuple[Array, ...]]:
-        if len(scaled) != len(scales):
-            raise ValueError(
-                f"test_scales: got images at {len(scaled)} scales beside 1, expected "
-                f"them at {scales}"
-            )
-        return (tuple(map(normalise, scaled)),)
-
     def run(
         variables: Variables, inputs: tuple[Array, ...], sizes: Array | None
     ) -> tuple[tuple[Maps, ...]]:
@@ -205,9 +195,25 @@ def scale_stages(stages: tuple[Stage, ...], config: PoseMapConfig) -> tuple[Stag
         return ()
     reads = ("scaled_input", "valid_size")
     return (
-        Stage("other inputs", ("scaled",), ("scaled_input",), normalise_all),
+        other_inputs_stage(scales),
         Stage("other scales", reads, ("scaled_maps",), run),
     )
+
+
+def other_inputs_stage(scales: tuple[float, ...]) -> Stage:
+    """The stage from `scaled`, images at further scales, to `scaled_input`."""
+
+    def normalise_all(
+        _: Variables, scaled: tuple[Array, ...]
+    ) -> tuple[tuple[Array, ...]]:
+        if len(scaled) != len(scales):
+            raise ValueError(
+                f"test_scales: got images at {len(scaled)} scales beside 1, expected "
+                f"them at {scales}"
+            )
+        return (tuple(map(normalise, scaled)),)
+
+    return Stage("other inputs", ("scaled",), ("scaled_input",), normalise_all)
 
 
 def gather_stage(config: PoseMapConfig) -> Stage:

@@ -1,10 +1,10 @@
 """Dense maps of a chosen number of people, to measure what follows them."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from logocap_jax.geometry import STRIDE
 from logocap_jax.methods.base import Scene
@@ -67,6 +67,39 @@ def draw_maps(
       ValueError: if the maps are too small for so many people.
     """
     rng = np.random.default_rng(seed)
+    drawn = draw_people(people, height=height, width=width, num_keypoints=num_keypoints)
+    # `center - offset` is the keypoint wherever in the person's region it is read.
+    offsets = drawn.points[:, -1:] - drawn.points[:, :-1]
+    maps: dict[str, Any] = {
+        "heatmaps": drawn.heatmaps,
+        "offsets": offsets[drawn.owner],  # [h, w, K, 2]
+        "embedding": rng.standard_normal((height, width, embedding)),
+    }
+    return {name: x.astype(np.float32) for name, x in maps.items()}
+
+
+class DrawnPeople(NamedTuple):
+    """People of one image, in cells.
+
+    Attributes:
+      heatmaps: the pose centre's last.
+      points: keypoints and, last, the centre of each person.
+      owner: number of the nearest person.
+    """
+
+    heatmaps: Float[np.ndarray, "h w K1"]
+    points: Float[np.ndarray, "P K1 2"]
+    owner: Int[np.ndarray, "h w"]
+
+
+def draw_people(
+    people: int, *, height: int, width: int, num_keypoints: int
+) -> DrawnPeople:
+    """Draw people on a grid, their keypoints in a circle around their centres.
+
+    Raises:
+      ValueError: if the maps are too small for so many people.
+    """
     centers, reach = _grid(people, height, width)
     turns = np.linspace(0, 2 * np.pi, num_keypoints, endpoint=False)
     around = reach * np.stack([np.cos(turns), np.sin(turns)], axis=-1)  # [K, 2]
@@ -78,14 +111,7 @@ def draw_maps(
     cells = np.stack(np.meshgrid(x, y), axis=-1)  # [h, w, 2]
     distances = np.linalg.norm(cells[:, :, None] - centers, axis=-1)  # [h, w, P]
     owner = np.argmin(distances, axis=-1)
-    # `center - offset` is the keypoint wherever in the person's region it is read.
-    offsets = (centers[:, None] - keypoints)[owner]  # [h, w, K, 2]
-    maps: dict[str, Any] = {
-        "heatmaps": np.moveaxis(heatmaps, 0, -1),
-        "offsets": offsets,
-        "embedding": rng.standard_normal((height, width, embedding)),
-    }
-    return {name: x.astype(np.float32) for name, x in maps.items()}
+    return DrawnPeople(np.moveaxis(heatmaps, 0, -1), points, owner)
 
 
 def _profile(distance: Float[np.ndarray, "P K1 n"]) -> Float[np.ndarray, "P K1 n"]:
@@ -106,9 +132,8 @@ def _grid(
     pitch = min(width // columns, height // rows)
     if people < 1 or pitch < 8 * _SIGMA:
         raise ValueError(
-            f"got {people} people, expected 1 or more, and at least "
-            f"{8 * _SIGMA * STRIDE:.0f} px for each on {width * STRIDE} x "
-            f"{height * STRIDE} px"
+            f"got {people} people, expected 1 or more, and at least {8 * _SIGMA:.0f} "
+            f"cells for each on {width} x {height} cells"
         )
     row, column = np.divmod(np.arange(people), columns)
     places = np.stack([column, row], axis=-1)

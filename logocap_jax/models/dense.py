@@ -1,7 +1,7 @@
 """Backbone and heads: image -> dense maps."""
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -63,12 +63,15 @@ class PartedNetwork(nn.Module):
       num_keypoints: K.
       heatmap_hidden: hidden channels of the heatmap head.
       dtype: dtype of the convolutions; results are float32.
+      ONE_BRANCH: as of `HRNet.one_branch`.
     """
 
     backbone: HRNetConfig
     num_keypoints: int
     heatmap_hidden: int
     dtype: Dtype
+
+    ONE_BRANCH: ClassVar[bool] = False
 
     @nn.compact
     def __call__(
@@ -107,7 +110,7 @@ class PartedNetwork(nn.Module):
         valid_size: Int[Array, "B 2"] | None,
     ) -> Float[Array, "B h w C"]:
         """Compute the features; arguments are as in a call."""
-        backbone = HRNet(self.backbone, self.dtype, name="backbone")
+        backbone = HRNet(self.backbone, self.dtype, self.ONE_BRANCH, name="backbone")
         with zeros_outside(valid_size, image):
             return backbone(image, train=train, valid_size=valid_size)
 

@@ -71,10 +71,18 @@ TINY = HRNetConfig(channels=8, modules=(1, 2, 2), blocks=2)
 
 
 class HRNet(nn.Module):
-    """Image -> features of all branches at stride 4."""
+    """Image -> features at stride 4.
+
+    Attributes:
+      config: its sizes.
+      dtype: dtype of the convolutions.
+      one_branch: features are those of the first branch; the last module does not fuse
+        the others.
+    """
 
     config: HRNetConfig
     dtype: Dtype = jnp.float32
+    one_branch: bool = False
 
     @nn.compact
     def __call__(
@@ -92,7 +100,8 @@ class HRNet(nn.Module):
           valid_size: height and width of the images in it, multiples of 32; None: all.
 
         Returns:
-          `15 * channels` features: the four branches, upsampled bilinearly.
+          `15 * channels` features: the four branches, upsampled bilinearly; of one
+          branch, `channels`.
         """
         size, dtype, height = self.config, self.dtype, x.shape[1]
         run = functools.partial(run_part, train=train, remat=size.remat)
@@ -104,10 +113,14 @@ class HRNet(nn.Module):
         for stage, modules in enumerate(size.modules, start=2):
             branches = self._transition(branches, stage, train)
             for m in range(modules):
+                is_last = stage == 4 and m == modules - 1
                 exchange = ExchangeModule(
-                    size.blocks, dtype, name=f"stage{stage}_module{m}"
+                    *(size.blocks, dtype, 1 if is_last and self.one_branch else None),
+                    name=f"stage{stage}_module{m}",
                 )
                 branches = run(ExchangeModule.__call__, exchange, branches)
+        if self.one_branch:
+            return branches[0]
         if valid_size is not None:
             branches = [
                 jax.vmap(extend_edges)(x, valid_size * x.shape[1] // height)
@@ -145,10 +158,17 @@ class HRNet(nn.Module):
 
 
 class ExchangeModule(nn.Module):
-    """Residual blocks on each branch, then every branch is fused with all others."""
+    """Residual blocks on each branch, then every branch is fused with all others.
+
+    Attributes:
+      blocks: residual blocks per branch.
+      dtype: dtype of the convolutions.
+      outputs: the first so many branches are fused and returned; None: all.
+    """
 
     blocks: int
     dtype: Dtype = jnp.float32
+    outputs: int | None = None
 
     @nn.compact
     def __call__(self, branches: Sequence[Array], *, train: bool) -> list[Array]:
@@ -159,7 +179,7 @@ class ExchangeModule(nn.Module):
                 x = BasicBlock(self.dtype, name=f"branch{b}_block{j}")(x, train=train)
             refined.append(x)
         fused = []
-        for i in range(len(refined)):
+        for i in range(self.outputs or len(refined)):
             terms = [
                 self._bring(x, j, i, refined, train) for j, x in enumerate(refined)
             ]

@@ -19,6 +19,7 @@ from logocap_jax.parity.adaptive_conv import (
 )
 from logocap_jax.parity.cases import array_names, find_cases, read_weights
 from logocap_jax.parity.compare import StageResult
+from logocap_jax.parity.higherhrnet import check_tags, holds_tags
 from logocap_jax.parity.scorer_rows import check_scorer_rows, holds_scorer_rows
 from logocap_jax.parity.walk import check_stages
 from logocap_jax.weights.containers import errors_naming
@@ -54,7 +55,10 @@ def run_cases(
 
 
 def _check_without_weights(path: pathlib.Path, dtype: str) -> Check | None:
-    """The check of a case of something that no weights belong to, told by its arrays.
+    """The check of a case of something that no model's weights belong to.
+
+    Its arrays tell it. Cases of associative embedding are of a part of a model, and of
+    several methods.
 
     Raises:
       ValueError: if the file is damaged.
@@ -64,6 +68,8 @@ def _check_without_weights(path: pathlib.Path, dtype: str) -> Check | None:
         names = array_names(path)
     if holds_adaptive_convolutions(names):
         return partial(check_adaptive_convolutions, marks=marks)
+    if holds_tags(names):
+        return partial(check_tags, dtype=dtype, marks=marks)
     if holds_scorer_rows(names):
         return partial(check_scorer_rows, marks=marks)
     return None

@@ -51,14 +51,20 @@ class Stepper:
     Attributes:
       terms: the loss's, in the order of a case's `losses`, and their names in the
         table.
-      optimizer: Adam at the reference's first learning rate.
+      optimizer: Adam at the case's learning rate.
       step: variables, optimizer state, batch -> `Step`.
     """
 
-    def __init__(self, loss: LossFn, terms: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        loss: LossFn,
+        terms: Mapping[str, str],
+        *,
+        learning_rate: float = LEARNING_RATE,
+    ) -> None:
         """Compile nothing yet."""
         self.terms = terms
-        self.optimizer = make_optimizer(optax.constant_schedule(LEARNING_RATE))
+        self.optimizer = make_optimizer(optax.constant_schedule(learning_rate))
         self.step = jax.jit(functools.partial(_step, loss, self.optimizer, terms))
 
 

@@ -11,7 +11,8 @@ from logocap_jax.visualization.canvas import blank, enlarged, measure_text, writ
 
 _BRIGHTNESS = 0.55  # of the image under the maps
 # Hues of the sides, from the first keypoint to the last: left is warm, right is cool.
-_HUES = {"left": (-0.08, 0.16), "right": (0.38, 0.72)}
+# Those of tags go all the way round.
+_HUES = {"left": (-0.08, 0.16), "right": (0.38, 0.72), "tag": (0.0, 0.875)}
 
 
 def draw_maps(
@@ -29,7 +30,7 @@ def draw_maps(
         enlarged to it first.
       maps: values are clipped to 0..1; full color stands for 1.
       cell_to_image: from cells of the maps to pixels of the image.
-      names: of the channels; `left_...` and `right_...` decide the color.
+      names: of the channels; `left_...`, `right_...` and `tag_...` decide the color.
       min_side: least long side of the picture, px, without the legend.
 
     Raises:
@@ -54,7 +55,7 @@ def draw_maps(
 
 
 def channel_colors(names: Sequence[str]) -> UInt8[np.ndarray, "C 3"]:
-    """A color for each channel: left ones warm, right ones cool, others white."""
+    """A color for each channel: left ones warm, right ones cool, most others white."""
     sides = [name.partition("_")[0] for name in names]
     colors = np.full((len(sides), 3), 255, np.uint8)
     for side, (first, last) in _HUES.items():

@@ -125,7 +125,7 @@ def batch() -> Batch:
     area = jnp.asarray(np.where(person, [900.0, 700.0, 1, 1], 1), jnp.float32)
     return Batch(
         image=jnp.asarray(rng.integers(0, 256, (2, SIZE, SIZE, 3)), jnp.uint8),
-        masks={4: jnp.ones((2, CELLS, CELLS), jnp.uint8)},
+        masks={s: jnp.ones((2, SIZE // s, SIZE // s), jnp.uint8) for s in (2, 4)},
         keypoints=jnp.asarray(keypoints),
         labelled=jnp.asarray(np.repeat(person[..., None], 17, axis=-1)),
         area=area,

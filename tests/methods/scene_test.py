@@ -26,5 +26,5 @@ def test_as_many_people_are_found_as_were_drawn(people, height, width):
 
 
 def test_too_many_people_for_the_image_are_refused():
-    with pytest.raises(ValueError, match=r"got 5 people, .* 32 px for each on"):
+    with pytest.raises(ValueError, match=r"got 5 people, .* 8 cells for each on"):
         draw_maps(5, height=16, width=16, num_keypoints=17, embedding=2)

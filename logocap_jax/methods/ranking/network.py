@@ -10,8 +10,8 @@ from jaxtyping import Array, Float, Int
 from logocap_jax.geometry import STRIDE
 from logocap_jax.models.adaptive import AdaptiveConv
 from logocap_jax.models.dense import Head, PartedNetwork
+from logocap_jax.models.fine import FineHead
 from logocap_jax.models.layers import (
-    BasicBlock,
     BatchNorm,
     Bias,
     Dtype,
@@ -116,9 +116,9 @@ class RankingNetwork(PartedNetwork):
         (regression,), offset_start, (offset_block,) = run(offset_head, call, guided)
         fine = None
         if self.fine_hidden:
-            fine_head = FineHead(self.fine_hidden, count, dtype, name="fine_head")
+            fine_head = FineHead(self.fine_hidden, count, dtype=dtype, name="fine_head")
             x = jnp.concatenate([start, guide], axis=-1)
-            fine = run(fine_head, FineHead.__call__, x)
+            _, fine = run(fine_head, FineHead.__call__, x)
         offsets = regression[..., :-1].reshape(*regression.shape[:-1], count, 2)
         return HeadMaps(
             *(heatmaps, regression[..., -1:], offsets, fine),
@@ -246,41 +246,3 @@ class AdaptiveBlock(nn.Module):
             if n == 1:
                 y = middle = nn.relu(y)
         return BlockMaps(tuple(transforms), middle, nn.relu(y + x))
-
-
-class FineHead(nn.Module):
-    """Heatmaps at stride 2: transposed convolution, norm, ReLU, a block, 1x1.
-
-    Attributes:
-      hidden: channels inside.
-      outputs: maps.
-      dtype: dtype of the convolutions.
-    """
-
-    hidden: int
-    outputs: int
-    dtype: Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "B h w C"], *, train: bool
-    ) -> Float[Array, "B h2 w2 K"]:
-        """Apply the head."""
-        upsample = nn.ConvTranspose(
-            self.hidden,
-            (4, 4),
-            (2, 2),
-            use_bias=False,
-            dtype=self.dtype,
-            kernel_init=small_init,
-            name="conv",
-        )
-        y = BatchNorm(dtype=self.dtype, name="norm")(upsample(x), train=train)
-        y = BasicBlock(self.dtype, small_init, name="block")(nn.relu(y), train=train)
-        output = conv(
-            *(self.outputs, 1, 1, self.dtype),
-            use_bias=True,
-            kernel_init=small_init,
-            name="output",
-        )
-        return output(y).astype(jnp.float32)

@@ -11,7 +11,6 @@ from logocap_jax.torch_rows import (
     NORM,
     SAME,
     Constant,
-    Layout,
     Leaf,
     Row,
     Settings,
@@ -19,6 +18,7 @@ from logocap_jax.torch_rows import (
     StateDict,
     WeightFormat,
     conv_norm,
+    fine_rows,
     hrnet_rows,
     hrnet_settings,
     num_outputs,
@@ -104,17 +104,6 @@ def _block_rows(torch: str, path: str) -> tuple[Row, ...]:
     )
 
 
-def _from_transposed(kernel: np.ndarray) -> np.ndarray:
-    return kernel[..., ::-1, ::-1].transpose(2, 3, 0, 1) if kernel.ndim == 4 else kernel
-
-
-def _to_transposed(kernel: np.ndarray) -> np.ndarray:
-    return kernel.transpose(2, 3, 0, 1)[..., ::-1, ::-1] if kernel.ndim == 4 else kernel
-
-
-# IOHW of a transposed convolution, which PyTorch turns round.
-_TRANSPOSED = Layout(_from_transposed, _to_transposed)
-
 _ROWS = (
     *hrnet_rows("", "dense/backbone"),
     *conv_norm("transition_cls", "dense/heatmap_head/input"),
@@ -123,14 +112,7 @@ _ROWS = (
     *conv_norm("transition_reg", "dense/offset_head/input"),
     *_block_rows("multi_level_layers_4x_regression", "dense/offset_head/block"),
     Row("final_layers.1", "dense/offset_head/output", BIASED_CONV),
-    Row(
-        "deconv_layers.0.0.0",
-        "dense/fine_head/conv",
-        (Leaf("weight", "params", "kernel", _TRANSPOSED),),
-    ),
-    Row("deconv_layers.0.0.1", "dense/fine_head/norm", NORM),
-    Row("deconv_layers.0.1.0.conv{n}", "dense/fine_head/block/conv{n}", CONV),
-    Row("deconv_layers.0.1.0.bn{n}", "dense/fine_head/block/norm{n}", NORM),
+    *fine_rows("deconv_layers.0", "dense/fine_head"),
     Row("final_layers.2", "dense/fine_head/output", BIASED_CONV),
     *scorer_weights.ROWS,
 )

@@ -124,6 +124,33 @@ def test_eval_input_size_keeps_aspect_in_multiples_of_64(
     assert affine.eval_input_size(image_size, short_side=short_side) == expected
 
 
+@pytest.mark.parametrize(
+    ("image_size", "multiple", "expected"),
+    [
+        ((640, 427), 64, (320, 192)),  # 287.8
+        ((999, 1000), 64, (192, 256)),  # 192.2, of which the releases drop the rest
+        ((640, 428), 128, (384, 256)),  # of a test at half the scale as well
+        ((500, 500), 128, (256, 256)),
+    ],
+)
+def test_sizes_are_rounded_up(image_size, multiple, expected):
+    found = affine.eval_input_size(
+        image_size, short_side=192, multiple=multiple, rounding="half even"
+    )
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("image_size", "middle"),
+    [((641, 427), (320, 214)), ((643, 429), (322, 214)), ((640, 428), (320, 214))],
+)
+def test_middles_are_rounded_to_even_numbers(image_size, middle):
+    matrix = affine.eval_affine(image_size, (320, 192), rounding="half even")
+    moved = affine.transform_points(np.array([middle], float), matrix)
+    np.testing.assert_allclose(moved, [[160.0, 96.0]])
+    assert matrix[0, 0] == 192 / image_size[1]
+
+
 def test_eval_input_size_refuses_an_image_that_is_nearly_a_line():
     with pytest.raises(ValueError, match=r"16000x2.*expected <= 16384"):
         affine.eval_input_size((16000, 2), short_side=512)

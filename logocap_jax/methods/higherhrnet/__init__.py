@@ -1,0 +1,1 @@
+"""HigherHRNet with associative embedding: keypoints of like tags form a person."""
