@@ -238,7 +238,7 @@ class Run:
             batch_size=self.settings.eval.batch_size,
             max_people=self.settings.data.max_people,
             multiple=self.inputs.multiple,
-            exact_sizes=self.inputs.exact_sizes,
+            exact_rounding=self.inputs.exact_rounding,
             mask_strides=self.inputs.mask_strides,
             person_size=self.inputs.person_size,
             min_center_area=self.settings.data.min_center_area,

@@ -207,8 +207,8 @@ class InputSpec(NamedTuple):
       shares_canvases: `predict` takes images smaller than their array.
       scales: further scales of the input at test time, each warped from the photograph;
         `multiple` times each is whole.
-      exact_sizes: sides are rounded up, and an image's middle is rounded, without the
-        slips of HRNet's releases; see `affine.eval_input_size`.
+      exact_rounding: sides and middles are rounded without the slips of HRNet's
+        releases, `exact` of `affine.eval_input_size`.
     """
 
     mask_strides: tuple[int, ...] = (4,)
@@ -216,7 +216,7 @@ class InputSpec(NamedTuple):
     multiple: int = 64
     shares_canvases: bool = True
     scales: tuple[int | float, ...] = ()
-    exact_sizes: bool = False
+    exact_rounding: bool = False
 
 
 class Stage(NamedTuple):

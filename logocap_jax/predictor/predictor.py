@@ -140,7 +140,7 @@ class Predictor:
             skeleton=skeleton,
         )
         multiple = model.inputs.multiple
-        exact = model.inputs.exact_sizes
+        exact = model.inputs.exact_rounding
         fit = by_short_side(short_side, multiple, exact=exact)
         shared = share_canvases and model.inputs.shares_canvases
         canvas = few_canvases(short_side, multiple, exact=exact) if shared else None

@@ -133,7 +133,7 @@ def test_eval_input_size_keeps_aspect_in_multiples_of_64(
         ((500, 500), 128, (256, 256)),
     ],
 )
-def test_exact_sizes_are_rounded_up(image_size, multiple, expected):
+def test_exact_rounding_are_rounded_up(image_size, multiple, expected):
     found = affine.eval_input_size(
         image_size, short_side=192, multiple=multiple, exact=True
     )
