@@ -8,10 +8,12 @@ arrays in it. A table is read in both directions. Modules that many methods shar
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from logocap_jax.public_weights import PublicWeights
 
 Arrays = Mapping[str, np.ndarray]
 StateDict = dict[str, np.ndarray]
@@ -96,6 +98,8 @@ class WeightFormat:
     #: Parts of the model that PyTorch keeps in files of their own. Keys of the file
     #: `scorer` have the prefix `scorer.` in the table.
     files: tuple[str, ...] = ()
+    #: Published checkpoints, by the names that `--weights` takes.
+    public: Mapping[str, PublicWeights] = field(default_factory=dict)
 
     def from_torch(self, state: Arrays) -> PathArrays:
         """Bring a state dict to our paths and layouts; values and dtypes stay.

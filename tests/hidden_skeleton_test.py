@@ -17,6 +17,7 @@ ALLOWED = {
     "logocap_jax/methods/pose_map.py": "the stated default, and a rule of the releases",
     "logocap_jax/methods/higher_maps.py": "the stated default of a method's settings",
     "logocap_jax/methods/higherhrnet/config.py": "the release's order of keypoints",
+    "logocap_jax/methods/dekr/mmpose.py": "mmpose's order of the scorer's sticks",
     "logocap_jax/methods/ranking/config.py": "the release's rule of duplicates",
     "logocap_jax/inference/pose_features.py": "the unit of the reference's scorers",
     "logocap_jax/evaluation/coco.py": "the stated default of COCO's own metric",

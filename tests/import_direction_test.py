@@ -17,7 +17,8 @@ OURS = {
 # A room may import the rooms before it. The rooms of a method come after all that
 # methods share, and know nothing of each other.
 ORDER = (
-    *("__version__", "skeletons", "atomic", "checksums", "tables", "torch_rows"),
+    *("__version__", "skeletons", "atomic", "checksums", "tables"),
+    *("public_weights", "torch_rows"),
     *("device_memory", "sharding", "processes", "structures"),
     *("data_pipeline.read", "data_pipeline.feed", "data_pipeline.prepare"),
     "data_pipeline.drawn",
@@ -51,7 +52,9 @@ KNOWS_METHODS = {"parity"}
 # Optax and Orbax start JAX.
 JAX = {"jax", "jaxlib", "flax", "optax", "orbax"}
 BANNED: dict[str, set[str]] = {
-    **dict.fromkeys(("skeletons", "atomic", "tables", "torch_rows"), JAX),
+    **dict.fromkeys(
+        ("skeletons", "atomic", "tables", "public_weights", "torch_rows"), JAX
+    ),
     **dict.fromkeys(("data_pipeline", "visualization"), JAX),
     **{name: {"flax"} for name in ("geometry", "oks", "losses", "ops", "codecs")},
     "inference": {"flax"},

@@ -46,25 +46,28 @@ def eval_input_size(
     *,
     short_side: int,
     multiple: int = 64,
-    exact: bool = False,
+    rounding: str = "half up",
 ) -> tuple[int, int]:
     """Input `(width, height)` for an image `(width, height)` at test time.
 
     The short side becomes `short_side` rounded up to a multiple of `multiple`, the
-    long side keeps the aspect, rounded up likewise. Reference behaviour: but for less
-    than 1 px, which is dropped; `exact`: as mmpose does it, without that.
+    long side keeps the aspect, rounded up likewise; before that, with `half up`, it is
+    cut to whole pixels (reference behaviour).
 
     Raises:
       ValueError: if the image is so narrow that the long side exceeds 16,384 px.
     """
     short_input = -(-short_side // multiple) * multiple
     width, height = image_size
-    if exact:
-        length = short_input / min(width, height) * max(width, height)
-        long_input = math.ceil(length / multiple) * multiple
+    short, long = min(width, height), max(width, height)
+    if rounding == "half up":
+        cut = int(short_input * (long / short) + multiple - 1)
+        long_input = cut // multiple * multiple
     else:
-        ratio = max(width, height) / min(width, height)
-        long_input = int(short_input * ratio + multiple - 1) // multiple * multiple
+        # In the reference's order: an error of rounding adds a whole multiple.
+        by_factor = rounding == "half even"
+        exact = short_input / short * long if by_factor else short_input * long / short
+        long_input = math.ceil(exact / multiple) * multiple
     if long_input > _MAX_SIDE:
         raise ValueError(
             f"got an image of {width}x{height}, whose input would be {long_input} px "
@@ -76,16 +79,22 @@ def eval_input_size(
 
 
 def eval_affine(
-    image_size: tuple[int, int], input_size: tuple[int, int], *, exact: bool = False
+    image_size: tuple[int, int],
+    input_size: tuple[int, int],
+    rounding: str = "half up",
 ) -> Float64[np.ndarray, "2 3"]:
     """Map the whole image to the input at test time: isotropic, middle to middle.
 
-    Sizes are `(width, height)`; that of the input is from `eval_input_size`. The middle
-    of an odd side is rounded up; `exact`: as mmpose does it, to an even number.
+    Sizes are `(width, height)`; that of the input is from `eval_input_size`. Halves of
+    the image's middle are rounded up (reference behaviour), to even numbers, or left.
     """
     scale = min(input_size) / min(image_size)
-    middle = round if exact else lambda half: int(half + 0.5)
-    center_image = np.array([middle(side / 2) for side in image_size])
+    middle = np.array(image_size) / 2
+    center_image = {
+        "half up": np.floor(middle + 0.5),
+        "half even": np.round(middle),
+        "none": middle,
+    }[rounding]
     offset = np.array(input_size) / 2 - scale * center_image
     return np.concatenate([scale * np.eye(2), offset[:, None]], axis=1)
 

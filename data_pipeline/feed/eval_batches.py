@@ -68,7 +68,7 @@ def make_eval_batches(
     batch_size: int,
     max_people: int = 30,
     multiple: int = 64,
-    exact_rounding: bool = False,
+    rounding: str = "half up",
     mask_strides: tuple[int, ...] = MASK_STRIDES,
     person_size: str = "area",
     min_center_area: float = MIN_CENTER_AREA,
@@ -80,12 +80,11 @@ def make_eval_batches(
     """Group the images of a source by input size into batches.
 
     The short side of an input is `short_side`, input px, rounded up; both sides are
-    multiples of `multiple`, `exact_rounding` as `exact` of `affine.eval_input_size`.
-    Sizes come in ascending order, images of a size in the order of the source. The last
-    batch of a size is padded by repeating its last image. Each host gets its share of
-    every batch, so that all hosts take the same steps.
-    Images are warped for each of the further `scales` as well; `multiple` times a scale
-    is whole. All else is as in `make_train_dataset`.
+    multiples of `multiple`; `rounding` is as in `eval_affine`. Sizes come in ascending
+    order, images of a size in the order of the source. The last batch of a size is
+    padded by repeating its last image. Each host gets its share of every batch, so that
+    all hosts take the same steps. Images are warped for each of the further `scales` as
+    well; `multiple` times a scale is whole. All else is as in `make_train_dataset`.
 
     Raises:
       ValueError: if the source is empty, a number makes no sense, or an image is so
@@ -95,10 +94,7 @@ def make_eval_batches(
     if short_side <= 0:
         raise ValueError(f"got short_side={short_side}, expected a positive number")
     input_size = functools.partial(
-        eval_input_size,
-        short_side=short_side,
-        multiple=multiple,
-        exact=exact_rounding,
+        eval_input_size, short_side=short_side, multiple=multiple, rounding=rounding
     )
     groups = collections.defaultdict(list)
     for position, size in enumerate(source.sizes):
@@ -123,7 +119,7 @@ def make_eval_batches(
         short_side=short_side,
         max_people=max_people,
         multiple=multiple,
-        exact_rounding=exact_rounding,
+        rounding=rounding,
         mask_strides=mask_strides,
         person_size=person_size,
         min_center_area=min_center_area,

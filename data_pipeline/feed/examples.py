@@ -232,7 +232,7 @@ def eval_example(
     short_side: int,
     max_people: int,
     multiple: int = 64,
-    exact_rounding: bool = False,
+    rounding: str = "half up",
     mask_strides: tuple[int, ...] = MASK_STRIDES,
     person_size: str = "area",
     min_center_area: float = MIN_CENTER_AREA,
@@ -249,9 +249,9 @@ def eval_example(
     """
     image_size = (record.width, record.height)
     size = eval_input_size(
-        image_size, short_side=short_side, multiple=multiple, exact=exact_rounding
+        image_size, short_side=short_side, multiple=multiple, rounding=rounding
     )
-    affine = eval_affine(image_size, size, exact=exact_rounding)
+    affine = eval_affine(image_size, size, rounding)
     example = _warped(
         record,
         affine,

@@ -19,7 +19,7 @@ from logocap_jax.cli.settings import expand_overrides
 
 _NAMES = (
     *("benchmark", "convert", "doctor", "eval", "export", "parity", "plan"),
-    *("predict", "prepare", "serve", "train", "validate"),
+    *("predict", "prepare", "serve", "train", "validate", "weights"),
 )
 COMMANDS: dict[str, ModuleType] = {
     name: importlib.import_module(f"logocap_jax.cli.{name}") for name in _NAMES

@@ -47,13 +47,13 @@ def run(args: argparse.Namespace) -> int:
       ValueError: the source is unusable or does not fit, or the target exists.
     """
     from logocap_jax.weights import containers, files
+    from logocap_jax.weights.named import find_weights
 
-    if not args.source.exists():
-        raise ValueError(f"{args.source}: no such file")
+    source = find_weights(args.source)
     if args.target.exists():
         raise ValueError(f"{args.target}: exists; remove it or name another target")
     variables, report = files.read_weights(
-        args.source,
+        source,
         partial=True,
         raw=args.raw,
         method=args.method,
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print(report.format())
     if not args.partial:
-        with containers.errors_naming(args.source):
+        with containers.errors_naming(source):
             report.require_complete()
     kind = args.to or _KIND_OF_SUFFIX.get(args.target.suffix, "orbax")
     args.target.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         files.save_safetensors(args.target, variables)
     else:
         files.save_variables(args.target, variables)
-    print(f"\nread {args.source}{_sum_of(args.source)}")
+    print(f"\nread {source}{_sum_of(source)}")
     for target in written:
         print(f"wrote {target} ({kind}){_sum_of(target)}")
     return 0

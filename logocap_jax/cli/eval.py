@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--weights",
         type=pathlib.Path,
-        help="weights to evaluate instead: any file `logocap convert` reads",
+        help="weights to evaluate instead: any file `logocap convert` reads, or a name "
+        "that `logocap weights` lists",
     )
     add("--out", type=pathlib.Path, help="where to write; by default the workdir")
     add("--split", help="by default the config's eval_split")

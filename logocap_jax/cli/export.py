@@ -7,6 +7,7 @@ it in any process, and so does `Predictor.from_export`. ONNX (a target that ends
 """
 
 import argparse
+import dataclasses
 import pathlib
 import time
 
@@ -34,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument(
         "--short-side",
         type=int,
-        default=512,
-        help="input px; the long side is that of a 4:3 photograph",
+        help="input px; the long side is that of a 4:3 photograph; by default that of "
+        "the run or the named weights, else 512",
     )
     size.add_argument(
         "--size", metavar="HxW", help="input px, multiples of 64, or `dynamic`"
@@ -72,11 +73,11 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     options = export.ExportOptions(
         what=args.what,
-        size=_parse_size(args),
         batch=_parse_batch(batch),
         platforms=tuple((args.platforms or "cpu,cuda,tpu").split(",")),
         file_format=file_format,
     )
+    options = dataclasses.replace(options, size=_parse_size(args))
     info = export.export_weights(args.weights, args.out, options, **model_options)
     for kind, arrays in (("in", info.inputs), ("out", info.outputs)):
         for array in arrays:
@@ -93,11 +94,15 @@ def run(args: argparse.Namespace) -> int:
 def _parse_size(args: argparse.Namespace) -> tuple[int, int] | None:
     """Height and width; None: dynamic."""
     from data_pipeline.feed.affine import eval_input_size
+    from logocap_jax.weights.settings import usual_short_side
 
     if args.size is None:
-        if args.short_side < 1:
-            raise ValueError(f"--short-side {args.short_side}: expected 1 or more")
-        width, height = eval_input_size((4, 3), short_side=args.short_side)
+        short_side = args.short_side
+        if short_side is None:
+            short_side = usual_short_side(args.weights) or 512
+        if short_side < 1:
+            raise ValueError(f"--short-side {short_side}: expected 1 or more")
+        width, height = eval_input_size((4, 3), short_side=short_side)
         return height, width
     if args.size == "dynamic":
         return None

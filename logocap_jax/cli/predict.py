@@ -122,6 +122,13 @@ def run(args: argparse.Namespace) -> int:
         f"{output.num_images} images, {output.num_people} people, "
         f"{len(pictures.faults)} left out; wrote {', '.join(outputs) or 'nothing'}"
     )
+    if output.num_images and not output.num_people:
+        best = output.best_left_out
+        told = "no pose at all" if best is None else f"the best pose scores {best:.3g}"
+        print(
+            f"nobody found: {told}, the threshold is {predictor.score_threshold:g} "
+            "(--score-threshold)"
+        )
     if stopped:
         print("stopped before the end", file=sys.stderr)
         return 128 + signal.SIGINT

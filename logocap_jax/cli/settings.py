@@ -73,7 +73,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=pathlib.Path,
         required=True,
-        help="a run of train.py, or any file that `logocap convert` reads",
+        help="a run of train.py, any file that `logocap convert` reads, https://..., "
+        "or a name that `logocap weights` lists",
     )
     add("--no-flip-test", action="store_true", help="half the work")
     add("--dtype", choices=("float32", "bfloat16"), default="float32")
@@ -94,7 +95,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def add_predictor_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a model that runs on photographs."""
     add_model_options(parser)
-    parser.add_argument("--short-side", type=int, default=512, help="input px")
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        help="input px; by default that of the run or the named weights, else 512",
+    )
     parser.add_argument(
         "--score-threshold",
         type=float,

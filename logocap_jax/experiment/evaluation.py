@@ -41,6 +41,7 @@ from logocap_jax.training.errors import MismatchError
 from logocap_jax.visualization.charts import draw_curves, draw_error_chart
 from logocap_jax.visualization.overlay import draw_poses, write_image
 from logocap_jax.weights.files import load_weights
+from logocap_jax.weights.named import find_named, find_weights
 from logocap_jax.weights.settings import saved_settings, saved_stage
 
 _LOG = logging.getLogger(__name__)
@@ -134,6 +135,8 @@ def _load(run: Run, workdir: Path | None, weights: Path | None) -> dict[str, Var
         run = run.in_stage(saved_stage(workdir) or run.settings.stage)
     like = run.state_shapes()
     if weights is not None:
+        _tell_settings(weights, run)
+        weights = find_weights(weights)
         _check_skeleton(weights, run.skeleton)
         parts = [part for part in run.method.parts if part.optional]
         optional = [path for part in parts for path in part.paths]
@@ -149,6 +152,17 @@ def _load(run: Run, workdir: Path | None, weights: Path | None) -> dict[str, Var
         raise ValueError(f"{workdir}: got no checkpoint, expected one of train.py")
     _LOG.info("checkpoint of step %d", int(state.step))
     return state.variables_by_suffix
+
+
+def _tell_settings(weights: Path, run: Run) -> None:
+    """Say where public weights were scored with other settings than a run has."""
+    named = find_named(weights)
+    for name, value in (named.settings if named else {}).items():
+        if (got := run.values["method"].get(name)) != value:
+            _LOG.warning(
+                "%s: its AP is stated with method.%s=%s, this run has %s",
+                *(weights, name, value, got),
+            )
 
 
 def _check_skeleton(weights: Path, expected: Skeleton) -> None:

@@ -178,7 +178,10 @@ class Run:
                 **({} if stage == "main" and data else {"stage": stage}),
                 **({} if data is None else {"data": data}),
             },
-            about={"skeleton": dataclasses.asdict(self.skeleton)},
+            about={
+                "skeleton": dataclasses.asdict(self.skeleton),
+                "short_side": self.settings.eval.short_side,
+            },
             free=[f"method.{key}" for key in marked_settings(name, "test_time")],
             read_only=data is None,
         )
@@ -238,7 +241,7 @@ class Run:
             batch_size=self.settings.eval.batch_size,
             max_people=self.settings.data.max_people,
             multiple=self.inputs.multiple,
-            exact_rounding=self.inputs.exact_rounding,
+            rounding=self.inputs.rounding,
             mask_strides=self.inputs.mask_strides,
             person_size=self.inputs.person_size,
             min_center_area=self.settings.data.min_center_area,

@@ -77,8 +77,6 @@ def run(args: argparse.Namespace) -> int:
     shapes = jax.eval_shape(resolve(config).method.init, jax.random.key(0))
     variables = shapes if options.compile_only else fill(shapes)
     if args.weights is not None:
-        if not args.weights.exists():
-            raise ValueError(f"{args.weights}: no such weights, expected a file or run")
         variables = load_weights(args.weights, expected=shapes)
 
     def measure(setting: Setting) -> list[Row]:

@@ -179,6 +179,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
     Attributes:
       num_images: images so far.
       num_people: people so far.
+      best_left_out: the best score of poses below the threshold; None: there are none.
     """
 
     def __init__(
@@ -210,6 +211,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
           OSError: if something cannot be written.
         """
         self.num_images = self.num_people = 0
+        self.best_left_out: float | None = None
         self._views, self._track, self._window = views, track, window
         self._gallery = None if folder is None else Gallery(folder)
         self._files: list[JsonResults | CsvTable] = []
@@ -238,6 +240,9 @@ class Output(contextlib.AbstractContextManager["Output"]):
         picture, poses = result.picture, result.poses
         self.num_images += 1
         self.num_people += len(poses)
+        if poses.best_left_out is not None:
+            best = self.best_left_out or poses.best_left_out
+            self.best_left_out = max(best, poses.best_left_out)
         ids = self._ids(result)
         for file in self._files:
             file.add(result._replace(ids=ids))

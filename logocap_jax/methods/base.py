@@ -204,19 +204,19 @@ class InputSpec(NamedTuple):
         (its area); `extent` (squared diagonal of the labelled keypoints' box); `origin`
         (squared distance of that box's far corner from the image's origin).
       multiple: both sides of an input at test time are multiples of it, px.
+      rounding: of sizes and middles of images at test time, `half up`, `half even` or
+        `none`; see `data_pipeline.feed.affine.eval_affine`.
       shares_canvases: `predict` takes images smaller than their array.
       scales: further scales of the input at test time, each warped from the photograph;
         `multiple` times each is whole.
-      exact_rounding: sides and middles are rounded without the slips of HRNet's
-        releases, `exact` of `affine.eval_input_size`.
     """
 
     mask_strides: tuple[int, ...] = (4,)
     person_size: str = "area"
     multiple: int = 64
+    rounding: str = "half up"
     shares_canvases: bool = True
     scales: tuple[int | float, ...] = ()
-    exact_rounding: bool = False
 
 
 class Stage(NamedTuple):

@@ -110,7 +110,7 @@ class HigherConfig:
             mask_strides=(STRIDE, FINE),
             multiple=round(_MULTIPLE / smallest),
             scales=self.other_scales,
-            exact_rounding=True,
+            rounding="half even",
         )
 
 

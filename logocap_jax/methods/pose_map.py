@@ -29,8 +29,10 @@ CELLS = CellRule(STRIDE, 0.0)
 Maps = tuple[Array, Array]
 """Heatmaps, and a pose map."""
 
-# Peaks have no larger neighbour in a window that grows with the mean side of the map.
-_WINDOWS = ((3, 0), (5, 200), (7, 300))
+Windows = tuple[tuple[int, int], ...]
+"""Windows of peaks: side, and the mean side of the maps from above which it holds."""
+
+RELEASE_WINDOWS: Windows = ((3, 0), (5, 200), (7, 300))
 
 QUIRKS = ("reference", "fixed")
 _FIRST_WIDE = 17  # reference behaviour: from this channel on heatmaps are wide
@@ -134,8 +136,17 @@ def input_stages(
     )
 
 
-def flip_stage(config: PoseMapConfig) -> Stage:
-    """The stage from raw maps to the heatmaps and the pose map of each image."""
+def flip_stage(
+    config: PoseMapConfig, *, heatmap_shift: int = 0, pose_shift: float = 0.0
+) -> Stage:
+    """The stage from raw maps to the heatmaps and the pose map of each image.
+
+    Args:
+      config: settings.
+      heatmap_shift: the mirror image's heatmaps are moved right by so many cells; the
+        first columns stay.
+      pose_shift: added to x of its poses, cells.
+    """
 
     def merge(
         _: Variables, heatmaps: Array, offsets: Array, sizes: Array | None
@@ -146,7 +157,11 @@ def flip_stage(config: PoseMapConfig) -> Stage:
         width = None if sizes is None else sizes[:, 1] // STRIDE
         flip_index, count = config.skeleton.flip_index, heatmaps.shape[0] // 2
         maps = averaging.mirror_heatmaps(heatmaps[count:], flip_index, width)
+        if heatmap_shift:
+            moved = maps[:, :, :-heatmap_shift]
+            maps = jnp.concatenate([maps[:, :, :heatmap_shift], moved], axis=2)
         poses = mirror_pose_map(pose_map[count:], flip_index, width)
+        poses += jnp.asarray([pose_shift, 0.0])
         return (heatmaps[:count] + maps) / 2, (pose_map[:count] + poses) / 2
 
     reads = ("heatmaps_raw", "offsets_raw", "valid_size")
@@ -281,6 +296,7 @@ def find_centers(
     *,
     count: int,
     threshold: float,
+    windows: Windows = RELEASE_WINDOWS,
 ) -> tuple[Float[Array, "N 2"], Float[Array, " N"], Bool[Array, " N"]]:
     """The highest peaks of a centre map (specification, 4).
 
@@ -289,6 +305,7 @@ def find_centers(
       valid_cells: height and width of the image in it; None: all.
       count: N.
       threshold: of valid centres' values, which are above it.
+      windows: of the peaks.
 
     Returns:
       Cells `(x, y)`, values, highest first, and which are valid.
@@ -299,7 +316,7 @@ def find_centers(
         around = jnp.sum(valid_cells)
         center_map = jnp.where(valid_mask(valid_cells, height, width), center_map, 0)
     maxima = jnp.zeros_like(center_map)
-    for window, least in _WINDOWS:
+    for window, least in windows:
         if not isinstance(height + width, int) or (height + width) / 2 > least:
             larger = peaks.local_maxima(center_map, window)
             maxima = jnp.where(around > 2 * least, larger, maxima)
@@ -338,10 +355,26 @@ def read_upsampled(
     """The values of `upsample` at whole pixels `(x, y)`, a keypoint's in its map."""
     sides = jnp.asarray(maps.shape[:2] if valid_cells is None else valid_cells)
     last = (sides - 1)[::-1]
-    position = jnp.minimum(pixels * (scale / STRIDE), last)
+    return read_between(maps, jnp.minimum(pixels * (scale / STRIDE), last), sides)
+
+
+def read_between(
+    maps: Float[Array, "h w C"],
+    position: Float[Array, "N K 2"],
+    valid_cells: Int[Array, "2"],
+) -> Float[Array, "N K"]:
+    """The bilinear values of maps at positions `(x, y)`, a keypoint's in its map.
+
+    Args:
+      maps: in cells; a keypoint's is that of its number.
+      position: in cells, beyond the border that of the nearest cell.
+      valid_cells: height and width of the image in the maps.
+    """
+    last = (valid_cells - 1)[::-1]
+    position = jnp.clip(position, 0, last)
     lower = jnp.floor(position)
     share = position - lower
-    channels = jnp.arange(pixels.shape[1])
+    channels = jnp.arange(position.shape[1])
 
     def corner(x: int, y: int) -> Array:
         cell = jnp.minimum(lower.astype(jnp.int32) + jnp.array([x, y]), last)

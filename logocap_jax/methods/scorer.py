@@ -128,14 +128,16 @@ def _features(
             input_to_image[:, :, :2],
             precision=jax.lax.Precision.HIGHEST,
         )
-    return _describe(keypoints, poses.keypoint_scores, config)
+    return describe_poses(keypoints, poses.keypoint_scores, config)
 
 
-def _describe(
+def describe_poses(
     keypoints: Float[Array, "*B K 2"],
     keypoint_scores: Float[Array, "*B K"],
     config: ScorerConfig,
 ) -> Float[Array, "*B F"]:
+    """The features of poses, see `pose_features`."""
+
     def describe(points: Array, scores: Array) -> Array:
         return pose_features(points, scores, config.skeleton, quirks=config.quirks)
 
@@ -171,7 +173,7 @@ def scorer_loss(config: ScorerConfig) -> LossFn:
 
     def loss(variables: Variables, batch: LabelledPoses, key: Array) -> LossOutput:
         del key
-        features = _describe(batch.keypoints, batch.keypoint_scores, config)
+        features = describe_poses(batch.keypoints, batch.keypoint_scores, config)
         found = _run_net(variables, features)
         error = jnp.mean(jnp.square(found - labels(batch.oks, quirks=config.quirks)))
         return LossOutput(error, {"scorer": error}, {}, variables["batch_stats"])

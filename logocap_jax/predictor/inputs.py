@@ -78,14 +78,14 @@ def _warp(
 
 
 def by_short_side(
-    short_side: int, multiple: int = MULTIPLE, *, exact: bool = False
+    short_side: int, multiple: int = MULTIPLE, rounding: str = "half up"
 ) -> Fit:
     """Inputs of one short side, as long as the image asks for.
 
     Args:
       short_side: input px, rounded up to a multiple; so is the long side.
       multiple: of the sides, input px.
-      exact: as of `affine.eval_input_size`.
+      rounding: as for `affine.eval_affine`.
 
     Raises:
       ValueError: if the side is less than 1.
@@ -95,15 +95,15 @@ def by_short_side(
 
     def fit(image_size: Size) -> tuple[Size, Transform]:
         size = affine.eval_input_size(
-            image_size, short_side=short_side, multiple=multiple, exact=exact
+            image_size, short_side=short_side, multiple=multiple, rounding=rounding
         )
-        return size, affine.eval_affine(image_size, size, exact=exact)
+        return size, affine.eval_affine(image_size, size, rounding)
 
     return fit
 
 
 def few_canvases(
-    short_side: int, multiple: int = MULTIPLE, *, exact: bool = False
+    short_side: int, multiple: int = MULTIPLE, rounding: str = "half up"
 ) -> Callable[[Size], Size]:
     """Canvases that inputs of many shapes share, each in the corner of its own.
 
@@ -120,7 +120,7 @@ def few_canvases(
                 (1000, round(1000 * aspect)),
                 short_side=short_side,
                 multiple=multiple,
-                exact=exact,
+                rounding=rounding,
             )[1]
             aspect *= 1.5
         return (long, min(size)) if size[0] >= size[1] else (min(size), long)

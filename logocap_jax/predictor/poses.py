@@ -26,6 +26,7 @@ class Poses:
     #: The rough keypoints that were refined; None: unknown.
     initial_keypoints: Float[np.ndarray, "n K 2"] | None
     skeleton: Skeleton  #: names of the K keypoints, limbs
+    best_left_out: float | None = None  #: best score of poses that `above` has left out
 
     def __len__(self) -> int:
         """Number of people."""
@@ -40,6 +41,7 @@ class Poses:
     def above(self, score: float) -> "Poses":
         """The poses whose score is at least `score`."""
         kept = self.scores >= score
+        others = self.scores[~kept].tolist()
         initial = self.initial_keypoints
         return dataclasses.replace(
             self,
@@ -47,6 +49,7 @@ class Poses:
             keypoint_scores=self.keypoint_scores[kept],
             scores=self.scores[kept],
             initial_keypoints=None if initial is None else initial[kept],
+            best_left_out=max(others, default=self.best_left_out),
         )
 
     def before_refinement(self) -> "Poses":

@@ -32,6 +32,7 @@ from logocap_jax.predictor.inputs import (
 from logocap_jax.predictor.poses import Poses
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.structures import View
+from logocap_jax.weights.settings import usual_short_side
 
 _ADVICE = (
     "a smaller batch_size or short_side lowers it, and so do dtype='bfloat16' and "
@@ -100,7 +101,7 @@ class Predictor:
         cls,
         path: str | os.PathLike[str],
         *,
-        short_side: int = 512,
+        short_side: int | None = None,
         flip_test: bool = True,
         dtype: str = "float32",
         share_canvases: bool = True,
@@ -113,10 +114,11 @@ class Predictor:
         Traces and compiled programs are kept on disk for later runs (`compiled`).
 
         Args:
-          path: a run of `train.py`, or any file that `logocap convert` reads or
-            writes, PyTorch checkpoints among them.
+          path: a run of `train.py`, any file that `logocap convert` reads or writes,
+            PyTorch checkpoints among them, or a name of public weights such as
+            `dekr_w32_coco`, which are downloaded once (`weights.named`).
           short_side: of the network's input, px, rounded up to a multiple of 64; so is
-            the long side.
+            the long side. By default that of the run or the named weights, else 512.
           flip_test: average with the mirror image: better, and twice the work.
           dtype: of the network, `float32` or `bfloat16`.
           share_canvases: inputs of all shapes share a few canvases
@@ -139,11 +141,12 @@ class Predictor:
             settings=settings,
             skeleton=skeleton,
         )
-        multiple = model.inputs.multiple
-        exact = model.inputs.exact_rounding
-        fit = by_short_side(short_side, multiple, exact=exact)
+        if short_side is None:
+            short_side = usual_short_side(Path(path)) or 512
+        rule = model.inputs.multiple, model.inputs.rounding
+        fit = by_short_side(short_side, *rule)
         shared = share_canvases and model.inputs.shares_canvases
-        canvas = few_canvases(short_side, multiple, exact=exact) if shared else None
+        canvas = few_canvases(short_side, *rule) if shared else None
         return cls(model, fit, canvas=canvas, **options)
 
     @classmethod
@@ -226,12 +229,12 @@ class Predictor:
             explanation = jax.device_get(run(self._view([given])))
         answer = self._model.finish(explanation.outputs)
         kept = answer.valid & (answer.scores >= self.score_threshold)
-        answer = dataclasses.replace(answer, valid=kept)
         layers = {
             name: _of_one_image(layer, given.valid_size, np.asarray(kept[0]))
             for name, layer in explanation.layers.items()
         }
-        return Explained(self._poses(answer, 0, given), layers, given.input_to_image)
+        poses = self._poses(answer, 0, given).above(self.score_threshold)
+        return Explained(poses, layers, given.input_to_image)
 
     @functools.cached_property
     def layers(self) -> dict[str, type]:

@@ -16,6 +16,8 @@ from logocap_jax.checksums import verify_checksum
 from logocap_jax.methods import find_format
 from logocap_jax.torch_rows import Shapes
 from logocap_jax.weights.containers import errors_naming, read_arrays
+from logocap_jax.weights.named import find_weights
+from logocap_jax.weights.packed import verify_packed
 from logocap_jax.weights.recognise import (
     expected_shapes,
     find_table,
@@ -53,7 +55,7 @@ def read_weights(
     """Read variables and what became of each array.
 
     Args:
-      path: what `read_file` takes.
+      path: of what `read_file` takes, or as `find_weights` takes it.
       raw: as for `load_variables`.
       files: further files of the same model by name, such as `scorer`.
       options: as for `to_variables`.
@@ -62,9 +64,11 @@ def read_weights(
       ValueError: unreadable, or as `to_variables`.
       OSError: cannot be opened.
     """
+    path = find_weights(path)
     arrays = read_file(path, raw=raw)
     for name, part in (files or {}).items():
-        arrays |= {f"{name}.{key}": array for key, array in read_file(part).items()}
+        further = read_file(find_weights(part))
+        arrays |= {f"{name}.{key}": array for key, array in further.items()}
     with errors_naming(path):
         return to_variables(arrays, **options)
 
@@ -76,7 +80,9 @@ def read_file(path: Path, *, raw: bool = False) -> dict[str, np.ndarray]:
     """
     if os.path.isdir(path):
         return flatten(load_variables(path, raw=raw))
-    return read_arrays(path)
+    arrays = read_arrays(path)
+    verify_packed(path, arrays)
+    return arrays
 
 
 def to_variables(
@@ -273,8 +279,7 @@ def start_from(
       ValueError: unreadable, an array of another shape, a module that the file
         holds in part, another part that it lacks, or nothing that fits.
     """
-    if not path.exists():
-        raise ValueError(f"{path}: no such weights; expected a file or a folder")
+    path = find_weights(path)
     arrays = read_file(path)
     with errors_naming(path):
         loaded, report = to_variables(

@@ -11,6 +11,8 @@ from logocap_jax.methods import build_config, build_method
 from logocap_jax.skeletons import KNOWN, Skeleton, parse_skeleton
 from logocap_jax.weights.containers import errors_naming
 from logocap_jax.weights.files import checkpoint_folder, read_file
+from logocap_jax.weights.named import find_named, find_weights
+from logocap_jax.weights.packed import packed_about
 from logocap_jax.weights.recognise import (
     identify,
     is_ours,
@@ -35,16 +37,15 @@ def load_settings(
 ) -> tuple[dict[str, Any], Variables]:
     """Load weights, with the `name` and settings of the method they belong to.
 
-    Takes a run of `train.py`, which knows its settings, or any file that `logocap
-    convert` reads or writes, whose sizes are read; all else is the reference's.
-    `changes` replace what is found. `build_fitting` checks that the arrays are
-    complete.
+    Takes what `find_weights` finds: a run of `train.py`, which knows its settings, or
+    any file that `logocap convert` reads or writes, whose sizes are read; all else is
+    the reference's, or, of weights by name, as they were scored. `changes` replace what
+    is found. `build_fitting` checks that the arrays are complete.
 
     Raises:
       ValueError: unreadable, or not of a known method.
     """
-    if not path.exists():
-        raise ValueError(f"{path}: no such weights, expected a file or a folder")
+    named, path = find_named(path), find_weights(path)
     arrays = read_file(path)
     with errors_naming(path):
         if not is_ours(arrays):
@@ -57,7 +58,7 @@ def load_settings(
         with errors_naming(path):
             given = changes.get("skeleton")
             settings = read_settings(variables, given and parse_skeleton(given))
-    return settings | changes, variables
+    return settings | dict(named.settings if named else {}) | changes, variables
 
 
 def config_of(settings: dict[str, Any]) -> Any:
@@ -99,30 +100,44 @@ def saved_settings(path: Path) -> dict[str, Any] | None:
     """The settings that training wrote beside a run's checkpoint.
 
     The method's `name` and its settings, the skeleton among them; None for weights that
-    are no run.
+    are no run, nor packed from one.
 
     Raises:
       ValueError: if they are damaged, or of a version that wrote no checksum.
     """
-    meta = _saved_meta(path)
+    meta = saved_about(path)
     if meta is None:
         return None
     return _with_tuples(meta["settings"]["method"] | {"skeleton": meta["skeleton"]})
 
 
+def usual_short_side(path: Path) -> int | None:
+    """The short side of inputs that weights are tested with, px; None: unknown.
+
+    A run knows it, and so do weights by name.
+    """
+    if named := find_named(path):
+        return named.short_side
+    return (saved_about(find_weights(path)) or {}).get("short_side")
+
+
 def saved_stage(path: Path) -> str | None:
     """The stage of training that a run is of; None for what is no run, or damaged."""
     with contextlib.suppress(ValueError):
-        if meta := _saved_meta(path):
+        if meta := saved_about(path):
             return str(meta["settings"].get("stage", "main"))
     return None
 
 
-def _saved_meta(path: Path) -> dict[str, Any] | None:
-    """The description of a run's checkpoint, its checksum verified."""
+def saved_about(path: Path) -> dict[str, Any] | None:
+    """What a run's checkpoint, or a packed file, says of itself; None: nothing.
+
+    Raises:
+      ValueError: if it is damaged.
+    """
     path = checkpoint_folder(path) / "meta" / "metadata"
     if not path.is_file():
-        return None
+        return packed_about(path.parents[1])
     with errors_naming(path):
         meta = json.loads(path.read_bytes())
         verify_checksum(meta)

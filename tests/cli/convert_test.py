@@ -73,7 +73,7 @@ def test_misfit_prints_the_table_and_writes_only_if_partial(
 
 
 def test_unusable_arguments_are_refused(tmp_path, tiny_file):
-    with pytest.raises(ValueError, match="no such file"):
+    with pytest.raises(ValueError, match="no such weights"):
         _run(tmp_path / "absent", tmp_path / "b")
     with pytest.raises(ValueError, match="exists; remove it"):
         _run(tiny_file, tmp_path)

@@ -51,7 +51,7 @@ def test_maps_of_any_size_are_exported_with_their_json(parity_dir, tmp_path, cap
         (["--batch", "0"], "got a batch of 0, expected 1 or more"),
         (["--platforms", "cpu,abacus"], "got platforms ['cpu', 'abacus'], expected"),
         (["--set", "a"], "--set a: expected KEY=VALUE"),
-        ([], "absent.npz: no such weights, expected a file or a folder"),
+        ([], "absent.npz: no such weights, expected a file, the folder"),
         (
             ["--weights", "file.npz"],
             "file.npz: got 1 arrays such as 'nothing', expected weights of one of",

@@ -18,7 +18,7 @@ def test_help_says_what_is_taken_where_nothing_is_given(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main(["predict", "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "--short-side SHORT_SIDE input px (default 512)" in told
+    assert "poses with a lower score are left out (default 0.02)" in told
     assert "None" not in told
     assert "[]" not in told
 

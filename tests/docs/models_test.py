@@ -4,10 +4,17 @@ import re
 
 import pytest
 
+from logocap_jax.cli.weights import public_table
 from tests.docs.pages import ROOT
 
 MODELS = (ROOT / "docs/models.md").read_text(encoding="utf-8")
-ROWS = [line for line in MODELS.splitlines() if line.startswith("| ")]
+OTHERS = MODELS.partition("## Of others")[2]
+ROWS = [line for line in OTHERS.splitlines() if line.startswith("| ")]
+
+
+def test_the_table_of_names_is_that_of_the_package():
+    """`logocap weights --markdown` prints it."""
+    assert public_table() in MODELS
 
 
 def row(start):

@@ -68,6 +68,7 @@ def build(setting_up: Iterable[Sequence[str]], *, method: str) -> None:
         run([word for word in words if not word.startswith("--config.init_from=")])
     shutil.copytree(drawn, "demo/data")
     shutil.copytree("runs/w32", "demo/run")
+    shutil.copytree("runs/w32", "dekr_w32_coco")  # a folder comes before a name
     shutil.copytree(drawn / "val2017", "photos")
     shutil.copy(next(drawn.glob("val2017/*.jpg")), "photo.jpg")
     for name in ("model.pth.tar", "IMAGENET_HRNET.pth"):

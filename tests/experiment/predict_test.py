@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -61,6 +62,21 @@ def test_a_converted_run_evaluates_as_the_run(finished_run, config, tmp_path):
         evaluate_from_config(config, out=tmp_path / name, split="val", **sources)
         texts.append((tmp_path / name / "results_logocap.json").read_text())
     assert texts[0] == texts[1] == texts[2]
+
+
+def test_nobody_found_says_the_best_score_and_the_threshold(
+    finished_run, drawn_dir, tmp_path, capsys
+):
+    image = next((drawn_dir / "val2017").iterdir())
+    options = ["--json", tmp_path / "found.json", "--short-side=64"]
+    assert not predict(
+        *(image, "--weights", finished_run.workdir, *options, "--score-threshold=2")
+    )
+    told = capsys.readouterr().out
+    best = re.search(r"nobody found: the best pose scores ([\d.e-]+), the thresh", told)
+    assert 0 < float(best[1]) < 1
+    assert "the threshold is 2 (--score-threshold)" in told
+    assert json.loads((tmp_path / "found.json").read_text()) == []
 
 
 def test_a_bad_image_is_named_and_left_out(finished_run, drawn_dir, tmp_path, capsys):

@@ -83,7 +83,9 @@ def test_an_image_is_a_path_an_array_or_a_pil_image(predictor, cases, found, tmp
 @pytest.mark.parity
 def test_thresholds_and_views_of_poses(found, cases):
     poses = found[0]
+    assert poses.best_left_out is None
     some = poses.above(float(np.median(poses.scores)))
+    assert some.best_left_out == poses.scores[len(some)]
     assert 0 < len(some) < len(poses)
     assert some.initial_keypoints.shape == some.keypoints.shape
     assert not np.array_equal(some.initial_keypoints, some.keypoints)

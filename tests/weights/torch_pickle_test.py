@@ -116,7 +116,9 @@ def test_objects_beside_the_tensors_are_passed_over(
     root = {
         "meta": {name: METADATA[name]},
         "state_dict": collections.OrderedDict(a=torch_files.Tensor(array)),
+        "ema_state_dict": {"module.a": torch_files.Tensor(array * 3), "steps": 7},
         "optimizer": {"state": {0: {"moment": torch_files.Tensor(array * 2)}}},
+        "message_hub": METADATA["object"],
     }
     found = read_arrays(write(getattr(torch_files, kind)(root, protocol=protocol)))
     assert list(found) == ["a"]

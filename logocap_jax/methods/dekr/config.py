@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from logocap_jax.methods import dense_config
 from logocap_jax.methods.base import TEST_TIME
+from logocap_jax.methods.dekr.decoder import DECODERS, Decoder
 from logocap_jax.methods.dekr.network import DekrNetwork
 from logocap_jax.methods.dense_config import require
 from logocap_jax.methods.pose_map import PoseMapConfig
@@ -23,6 +24,7 @@ class DekrConfig(PoseMapConfig):
       scale_factor: of the centre values of scales other than 1; None: 0.9, of
         CrowdPose 0.8.
       matching: move keypoints to the nearest peak of their heatmap.
+      decoder: whose rules make poses of the maps, see `decoder.DECODERS`.
     """
 
     keypoint_channels: int = 15
@@ -30,6 +32,7 @@ class DekrConfig(PoseMapConfig):
     nms_closeness: float | None = dataclasses.field(default=None, metadata=TEST_TIME)
     scale_factor: float | None = dataclasses.field(default=None, metadata=TEST_TIME)
     matching: bool = dataclasses.field(default=False, metadata=TEST_TIME)
+    decoder: str = dataclasses.field(default="official", metadata=TEST_TIME)
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -45,6 +48,28 @@ class DekrConfig(PoseMapConfig):
             lambda value: value is None or value > 0,
             "more than 0, or None",
         )
+        names = f"one of {', '.join(DECODERS)}"
+        require(self, ("decoder",), DECODERS.__contains__, names)
+        if self.decoder != "official" and (self.matching or self.other_scales):
+            raise ValueError(
+                f"method: got decoder={self.decoder!r} with matching={self.matching}, "
+                f"test_scales={self.test_scales}, expected neither: only the official "
+                "decoder has them"
+            )
+
+    @property
+    def rules(self) -> Decoder:
+        """The rules of `decoder`."""
+        return DECODERS[self.decoder]
+
+    @property
+    def nms_share(self) -> float:
+        """Poses with more close keypoints than this share, rounded down, are one.
+
+        Half; mmpose 0.x has more than 8 of CrowdPose's 14 with W48.
+        """
+        wide = self.backbone.channels == 48 and self.skeleton == CROWDPOSE
+        return 8.5 / 14 if self.decoder == "mmpose_0x" and wide else 0.5
 
     @property
     def closeness(self) -> float:

@@ -27,7 +27,10 @@ SPEC = MethodSpec(
     make=make_dekr,
     tiny=TINY,
     inputs=lambda config: InputSpec(
-        scales=config.other_scales, person_size=training.person_size(config)
+        scales=config.other_scales,
+        person_size=training.person_size(config),
+        multiple=config.rules.multiple,
+        rounding=config.rules.rounding,
     ),
     stages=stages.make_stages,
     dense=("heatmaps", "pose_map"),

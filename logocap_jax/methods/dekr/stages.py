@@ -1,6 +1,7 @@
 """DEKR at test time: its named stages, and the functions built from them."""
 
 import dataclasses
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -21,8 +22,9 @@ from logocap_jax.methods.base import (
 from logocap_jax.methods.candidates import cells_at_one, fuse, point_layers, read_poses
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.network import DekrNetwork
-from logocap_jax.methods.scorer import scoring_stage
+from logocap_jax.methods.scorer import describe_poses, predict_oks, scoring_stage
 from logocap_jax.methods.stages import run_stages
+from logocap_jax.ops.sampling import resized_position
 from logocap_jax.structures import Poses, View
 
 LEAST_FITTED = 0.05  # a Gaussian is fitted to keypoints with a score above it
@@ -42,22 +44,25 @@ def make_stages(config: DekrConfig) -> tuple[Stage, ...]:
       `valid`; `poses`; last `outputs`, poses by result set.
     """
     poses = ("matched_poses" if config.matching else "poses",)
-    named = "unscored" if config.scorer else "outputs"
+    scores_last = config.scorer and not config.rules.score_first
+    named = "unscored" if scores_last else "outputs"
     stages = (
         *_map_stages(config),
         *_candidate_stages(config),
         *_matching_stages(config),
         Stage("result sets", poses, (named,), lambda _, poses: ({"dekr": poses},)),
     )
-    return (*stages, scoring_stage(config)) if config.scorer else stages
+    return (*stages, scoring_stage(config)) if scores_last else stages
 
 
 def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
     """The stages from images to heatmaps and pose maps of all scales."""
-    network = config.network()
+    network, rules = config.network(), config.rules
     head_maps = ("heatmaps_raw", "offsets_raw", "heatmap_input", "heatmap_block")
     stages = (
-        *pose_map.input_stages(config, repeat_border=config.is_reference),
+        *pose_map.input_stages(
+            config, repeat_border=config.is_reference, shifts=(rules.mirror_shift,)
+        ),
         initial_poses.backbone_stage(network),
         Stage(
             "heads",
@@ -65,7 +70,9 @@ def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
             (*head_maps, "units"),
             partial(_heads, network),
         ),
-        pose_map.flip_stage(config),
+        pose_map.flip_stage(
+            config, heatmap_shift=rules.heatmap_shift, pose_shift=rules.pose_shift
+        ),
     )
     return (*stages, *pose_map.scale_stages(stages, config))
 
@@ -75,7 +82,9 @@ def _candidate_stages(config: DekrConfig) -> tuple[Stage, ...]:
     maps = ("all_heatmaps", "valid_size")
     values = ("center_values", "center_valid")
     slots = ("candidates", "heat", "center_valid")
-    scores = ("center_scores",)
+    scores_first = config.scorer and config.rules.score_first
+    scores = ("scored_centers" if scores_first else "center_scores",)
+    scoring = (*slots[:2], "center_scores")
     kept = ("kept", "valid")
 
     def stage(
@@ -87,12 +96,29 @@ def _candidate_stages(config: DekrConfig) -> tuple[Stage, ...]:
         pose_map.gather_stage(config),
         stage("centres", maps, ("centers", *values), _find_centers),
         stage("candidates", ("centers", "all_pose_maps"), slots[:1], _read_poses),
-        stage("centre scores", values, scores, _score_centers),
+        stage("centre scores", values, scoring[2:], _score_centers),
         stage("fused heatmaps", maps, ("fused",), _fuse),
-        stage("heat", ("candidates", *maps), ("heat",), _read_heat),
+        stage("heat", ("candidates", *maps), ("heat",), _HEAT[config.rules.heat]),
+        *(_first_scoring_stages(config, scoring, scores) if scores_first else ()),
         stage("pose NMS", slots, kept, _suppress),
         Stage("poses", (*slots[:2], *scores, *kept), ("poses",), _score),
     )
+
+
+def _first_scoring_stages(
+    config: DekrConfig, reads: tuple[str, ...], writes: tuple[str, ...]
+) -> Iterator[Stage]:
+    """The scorer before pose NMS: its OKS goes to the values of the centres."""
+
+    def score(
+        variables: Variables, candidates: Array, heat: Array, values: Array
+    ) -> tuple[Array, ...]:
+        features = describe_poses(candidates, heat, config)
+        oks = predict_oks(variables, features)
+        return values * oks, features, oks
+
+    written = (*writes, "pose_features", "predicted_oks")
+    yield Stage("scorer", reads, written, score)
 
 
 def _matching_stages(config: DekrConfig) -> tuple[Stage, ...]:
@@ -129,6 +155,7 @@ def _find_centers(
             None if size is None else size // STRIDE,
             count=config.num_slots,
             threshold=config.center_threshold,
+            windows=config.rules.windows,
         )
 
     found = [
@@ -195,6 +222,59 @@ def _read_heat(
     return (sum(heat[1:], start=heat[0]) / len(heat),)
 
 
+def _read_heat_between(
+    config: DekrConfig,
+    _: Variables,
+    candidates: Array,
+    heatmaps: tuple[Array, ...],
+    sizes: Array | None,
+) -> tuple[Array]:
+    """Heat between cells, or between pixels of the heatmaps at input size.
+
+    Behaviour of mmpose: of a side of n positions, `x` is read at `x n / (n - 1) - 1/2`.
+    """
+    (maps,) = heatmaps
+    unit = STRIDE if config.rules.heat == "between" else 1
+
+    def read(maps: Array, points: Array, cells: Array) -> Array:
+        sides = cells[::-1] * (STRIDE // unit)
+        position = points / unit * sides / (sides - 1) - 0.5
+        position = jnp.clip(position, 0, sides - 1)
+        if unit == STRIDE:
+            return pose_map.read_between(maps, position, cells)
+        return _read_between_pixels(maps, position, cells)
+
+    cells = jnp.broadcast_to(jnp.asarray(maps.shape[1:3]), (maps.shape[0], 2))
+    cells = cells if sizes is None else sizes // STRIDE
+    return (jax.vmap(read)(maps, candidates, cells),)
+
+
+def _read_between_pixels(
+    maps: Float[Array, "h w K1"],
+    position: Float[Array, "N K 2"],
+    cells: Int[Array, "2"],
+) -> Float[Array, "N K"]:
+    """Bilinear values of maps that were resized to input size, half-pixel centres."""
+    lower = jnp.floor(position)
+    share = position - lower
+    last = STRIDE * cells[::-1] - 1
+
+    def corner(x: int, y: int) -> Array:
+        pixel = jnp.minimum(lower + jnp.array([x, y]), last)
+        weight = jnp.prod(jnp.where(jnp.array([x, y]), share, 1 - share), axis=-1)
+        place = resized_position(pixel, STRIDE)
+        return weight * pose_map.read_between(maps, place, cells)
+
+    return sum(corner(x, y) for x in (0, 1) for y in (0, 1))  # type: ignore[return-value]
+
+
+_HEAT = {
+    "below": _read_heat,
+    "between": _read_heat_between,
+    "pixels": _read_heat_between,
+}
+
+
 def _suppress(
     config: DekrConfig, _: Variables, candidates: Array, heat: Array, valid: Array
 ) -> tuple[Array, Array]:
@@ -206,10 +286,17 @@ def _suppress(
         valid: Bool[Array, " M"],
     ) -> tuple[Int[Array, " N"], Bool[Array, " N"]]:
         pose_heat = jnp.mean(heat, axis=-1)
-        poses = Poses(candidates, heat, pose_heat, valid)
-        near = pose_nms.overlaps(poses, closeness=config.closeness)
-        order, kept = pose_nms.select(near, pose_heat)
-        return pose_nms.keep_best(order, kept, pose_heat, config.num_slots)
+        walk = jnp.arange(len(valid))
+        if config.rules.hottest_first:
+            walk = jnp.argsort(jnp.where(valid, -pose_heat, jnp.inf))
+        visited = Poses(candidates, heat, pose_heat, valid)
+        poses = jax.tree.map(lambda array: array[walk], visited)
+        near = pose_nms.overlaps(
+            poses, closeness=config.closeness, share=config.nms_share
+        )
+        order, kept = pose_nms.select(near, poses.scores)
+        best, valid = pose_nms.keep_best(order, kept, poses.scores, config.num_slots)
+        return walk[best], valid
 
     return jax.vmap(suppress)(candidates, heat, valid)
 

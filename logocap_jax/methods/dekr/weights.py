@@ -7,6 +7,7 @@ import numpy as np
 
 from logocap_jax.methods import scorer_weights
 from logocap_jax.methods.dekr.mmpose import from_mmpose
+from logocap_jax.methods.dekr.public_weights import PUBLIC
 from logocap_jax.torch_rows import (
     BIASED_CONV,
     CONV,
@@ -138,5 +139,10 @@ def _recognise(shapes: Shapes) -> Settings | None:
 
 
 FORMAT = WeightFormat(
-    _ROWS, _recognise, merge=_merge, split=_split, files=scorer_weights.FILES
+    _ROWS,
+    _recognise,
+    merge=_merge,
+    split=_split,
+    files=scorer_weights.FILES,
+    public=PUBLIC,
 )

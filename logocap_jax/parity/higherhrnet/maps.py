@@ -110,8 +110,8 @@ def _check_input(compare: Comparison, arrays: Arrays) -> None:
     height, width = arrays["input"].shape[1:3]
     sides = (image.shape[1], image.shape[0])
     short = min(height, width)
-    size = affine.eval_input_size(sides, short_side=short, exact=True)
-    transform = affine.eval_affine(sides, size, exact=True)
+    size = affine.eval_input_size(sides, short_side=short, rounding="half even")
+    transform = affine.eval_affine(sides, size, "half even")
     pixels = affine.warp_image(image, transform, size=size)[None]
     compare.absolute(
         "input",

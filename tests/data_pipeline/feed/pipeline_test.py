@@ -14,7 +14,7 @@ from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.examples import map_example
 from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.coco import AnnotationFile
-from data_pipeline.read.sources import RecordSource, open_source
+from data_pipeline.read.sources import RecordSource, Source, open_source
 from logocap_jax.skeletons import COCO
 
 NOWHERE = AnnotationFile(pathlib.Path("absent.json"))
@@ -240,12 +240,12 @@ def test_workers_outlive_a_signal_to_the_group_but_not_their_trainer(write_coco)
     assert not alive
 
 
-class Noting:
+class Noting(Source):
     """A source that notes the positions it is asked for."""
 
     def __init__(self, source):
+        super().__init__(source.skeleton, NOWHERE)
         self._source, self.asked = source, []
-        self.skeleton = source.skeleton
 
     def __len__(self):
         return len(self._source)

@@ -134,7 +134,9 @@ def test_the_oracle_makes_the_published_file(folder, form):
         np.testing.assert_array_equal(published[key], made[key], err_msg=key)
 
 
-@pytest.fixture(scope="module", params=[("w32", 17), ("w48", 17), ("w32", 14)])
+@pytest.fixture(
+    scope="module", params=[("w32", 17), ("w48", 17), ("w32", 14), ("w48", 14)]
+)
 def release(request, shared_dir):
     """Number of keypoints; a full-size checkpoint whose backbone is zero."""
     name, count = request.param
