@@ -114,14 +114,12 @@ def _convert(key: str, array: np.ndarray, form: _Form) -> StateDict:
         }
     if key == "scorer.l1.weight":
         known = array.ndim == 2 and array.shape[-1] in _STICKS
-        return (
-            {key: _order_sticks(array)} if known else {f"unknown sticks {key}": array}
-        )
+        return {key: order_sticks(array)} if known else {f"unknown sticks {key}": array}
     return {key: array}
 
 
-def _order_sticks(weight: np.ndarray) -> np.ndarray:
-    """Columns of the scorer's first layer in the release's order of sticks."""
+def order_sticks(weight: np.ndarray) -> np.ndarray:
+    """Columns of the scorer's first layer, or features, in the release's order."""
     order, signs = map(np.asarray, _STICKS[weight.shape[-1]])
     count = len(order)
     ordered = weight.copy()
