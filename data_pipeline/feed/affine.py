@@ -51,24 +51,23 @@ def eval_input_size(
     """Input `(width, height)` for an image `(width, height)` at test time.
 
     The short side becomes `short_side` rounded up to a multiple of `multiple`, the
-    long side keeps the aspect, rounded up likewise. With `half up` it is cut to whole
-    pixels before that (reference behaviour); the others are of mmpose 0.x (`half even`)
-    and 1.x (`none`), see `eval_affine`.
+    long side keeps the aspect, rounded up likewise; before that, with `half up`, it is
+    cut to whole pixels (reference behaviour).
 
     Raises:
       ValueError: if the image is so narrow that the long side exceeds 16,384 px.
     """
     short_input = -(-short_side // multiple) * multiple
     width, height = image_size
-    ratio = max(width, height) / min(width, height)
+    short, long = min(width, height), max(width, height)
     if rounding == "half up":
-        long_input = int(short_input * ratio + multiple - 1) // multiple * multiple
-    else:  # the order of the operations decides where the result is a multiple
-        length = {
-            "half even": short_input / min(image_size) * max(image_size),
-            "none": short_input * max(image_size) / min(image_size),
-        }[rounding]
-        long_input = math.ceil(length / multiple) * multiple
+        cut = int(short_input * (long / short) + multiple - 1)
+        long_input = cut // multiple * multiple
+    else:
+        # In the reference's order: an error of rounding adds a whole multiple.
+        by_factor = rounding == "half even"
+        exact = short_input / short * long if by_factor else short_input * long / short
+        long_input = math.ceil(exact / multiple) * multiple
     if long_input > _MAX_SIDE:
         raise ValueError(
             f"got an image of {width}x{height}, whose input would be {long_input} px "

@@ -156,7 +156,7 @@ def maps_case(model):
     image = np.random.default_rng(2).integers(0, 255, (61, 87, 3), np.uint8)
     sides = image.shape[1::-1]
     size = affine.eval_input_size(sides, short_side=64, rounding="half even")
-    transform = affine.eval_affine(sides, size, rounding="half even")
+    transform = affine.eval_affine(sides, size, "half even")
     pixels = affine.warp_image(image, transform, size=size)[None]
     given = {"image": jnp.asarray(pixels), "valid_size": None}
     run = functools.partial(run_stages, make_stages(config), wanted=MAPS)

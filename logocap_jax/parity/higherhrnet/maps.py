@@ -111,7 +111,7 @@ def _check_input(compare: Comparison, arrays: Arrays) -> None:
     sides = (image.shape[1], image.shape[0])
     short = min(height, width)
     size = affine.eval_input_size(sides, short_side=short, rounding="half even")
-    transform = affine.eval_affine(sides, size, rounding="half even")
+    transform = affine.eval_affine(sides, size, "half even")
     pixels = affine.warp_image(image, transform, size=size)[None]
     compare.absolute(
         "input",

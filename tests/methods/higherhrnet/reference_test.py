@@ -46,7 +46,7 @@ def test_people_of_a_photograph_are_the_references(detector, folder, shared_dir,
     pixels = decode_photograph(shared_dir / "data" / "photos" / "val2017" / name)
     sides = pixels.shape[1::-1]
     size = affine.eval_input_size(sides, short_side=192, rounding="half even")
-    transform = affine.eval_affine(sides, size, rounding="half even")
+    transform = affine.eval_affine(sides, size, "half even")
     view = View(jnp.asarray(affine.warp_image(pixels, transform, size=size)[None]))
     run = functools.partial(run_stages, make_stages(config), wanted=WANTED)
     with jax.default_matmul_precision("highest"):
