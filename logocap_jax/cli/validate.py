@@ -9,6 +9,8 @@ import argparse
 import json
 import pathlib
 
+_REPORT = r'^\{\s*"(train|val|test)": \{\s*"images": '
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -16,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data", type=pathlib.Path, help="COCO's layout, or what `logocap prepare` wrote"
     )
     parser.add_argument("--json", type=pathlib.Path, help="write the report there, too")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace any file of that name"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,8 +31,10 @@ def run(args: argparse.Namespace) -> int:
       OSError: if the report cannot be written.
     """
     from data_pipeline.read.validate import validate
-    from logocap_jax.atomic import replacing
+    from logocap_jax.atomic import check_target, replacing
 
+    if args.json is not None:
+        check_target(args.json, ours=_REPORT, overwrite=args.overwrite)
     reports = validate(args.data)
     for split, report in reports.items():
         for fault in report.faults:
