@@ -134,6 +134,7 @@ def conv(
     *,
     use_bias: bool = False,
     kernel_init: nn.initializers.Initializer = torch_default_init,
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros,
     name: str,
 ) -> nn.Conv:
     """A square convolution with PyTorch's symmetric padding and default init."""
@@ -145,6 +146,7 @@ def conv(
         use_bias=use_bias,
         dtype=dtype,
         kernel_init=kernel_init,
+        bias_init=bias_init,
         name=name,
     )
 
