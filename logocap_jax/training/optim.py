@@ -88,12 +88,15 @@ def _scaled(schedule: optax.Schedule, factor: float, step: Any) -> Any:
 
 
 def _warm_up(
-    schedule: optax.Schedule, epochs: float, steps_per_epoch: int
+    schedule: optax.Schedule, epochs: float, steps_per_epoch: int, start: float = 0.0
 ) -> optax.Schedule:
-    """Let a rate rise linearly from 0 over some epochs."""
+    """Let a rate rise linearly over some epochs, from a share of it at the first."""
     rise = round(epochs * steps_per_epoch)
     if not rise:
         return schedule
+    if start:
+        rising = optax.linear_schedule(start, 1, max(rise - 1, 1))
+        return lambda step: schedule(step) * rising(step)
     return lambda step: schedule(step) * optax.linear_schedule(0, 1, rise)(step + 1)
 
 
@@ -142,18 +145,27 @@ def multi_step_schedule(
     decay: float,
     warmup: float,
     steps_per_epoch: int,
+    warmup_start: float = 0.0,
 ) -> optax.Schedule:
     """A rate by step, constant but for a factor `decay` at each milestone.
 
     Milestones are epochs (fractions allowed). Over the `warmup` epochs the rate rises
-    linearly from 0.
+    linearly: the first update has the share `warmup_start` of it, the last one all; by
+    default it rises as if one update before the first had a rate of 0.
+
+    Raises:
+      ValueError: if the share is not in 0..1.
     """
+    if not 0 <= warmup_start <= 1:
+        raise ValueError(
+            f"got lr_warmup_start={warmup_start}, expected a share, 0 to 1"
+        )
     boundaries: dict[int, float] = {}
     for epoch in milestones:
         step = round(epoch * steps_per_epoch)
         boundaries[step] = boundaries.get(step, 1.0) * decay
     schedule = optax.piecewise_constant_schedule(learning_rate, boundaries)
-    return _warm_up(schedule, warmup, steps_per_epoch)
+    return _warm_up(schedule, warmup, steps_per_epoch, warmup_start)
 
 
 def make_optimizer(

@@ -4,7 +4,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from logocap_jax.methods.base import TEST_TIME
+from logocap_jax.methods.base import TEST_TIME, InputSpec, PersonCrop
 from logocap_jax.methods.dense_config import DTYPES, require
 from logocap_jax.methods.topdown.heads import HEADS
 from logocap_jax.methods.topdown.network import PersonNetwork
@@ -87,6 +87,11 @@ class TopDownConfig:
             heatmap_branch=self.heatmap_branch,
             dtype=jnp.dtype(self.dtype),
         )
+
+    def inputs(self) -> InputSpec:
+        """Crops of one person each."""
+        crop = PersonCrop(self.input_size, self.padding, self.nms_threshold)
+        return InputSpec(multiple=32, shares_canvases=False, crop=crop)
 
 
 def _odd(size: tuple[int, ...]) -> tuple[int, ...]:

@@ -57,6 +57,16 @@ class Head(nn.Module):
     #: The map to look at, logits or not, and if its values are before a sigmoid.
     SHOWN: ClassVar[tuple[str, bool] | None] = None
 
+    @staticmethod
+    def losses(maps: dict[str, Array], labels: Labels) -> dict[str, Array]:
+        """The loss terms of a batch."""
+        raise NotImplementedError
+
+    @staticmethod
+    def decode(maps: dict[str, Array]) -> Found:
+        """The keypoints of each crop."""
+        raise NotImplementedError
+
     def branch(
         self, x: Array, outputs: int, name: str, bias: nn.initializers.Initializer
     ) -> Array:

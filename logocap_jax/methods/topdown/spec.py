@@ -5,7 +5,7 @@ from functools import partial
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from logocap_jax.methods.base import InputSpec, Method, MethodSpec, Variables
+from logocap_jax.methods.base import Method, MethodSpec, Variables
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.methods.topdown import stages, training
 from logocap_jax.methods.topdown.config import TINY, TopDownConfig
@@ -44,6 +44,6 @@ SPEC = MethodSpec(
     config=TopDownConfig,
     make=make_topdown,
     tiny=TINY,
-    inputs=lambda config: InputSpec(multiple=32, shares_canvases=False),
+    inputs=TopDownConfig.inputs,
     stages=stages.make_stages,
 )

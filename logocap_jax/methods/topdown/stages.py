@@ -67,7 +67,7 @@ def _merge(
     """Average what each pass has found; maps are not averaged (specification, 5)."""
     if not config.flip_test:
         return (found,)
-    count, _, width, _ = image.shape
+    count, width = image.shape[0], image.shape[2]
     average = partial(
         average_mirrored,
         flip_index=tuple(config.skeleton.flip_index.tolist()),
