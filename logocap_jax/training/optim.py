@@ -7,7 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jaxtyping import Array, Float32
 
 from logocap_jax.methods.base import Method, Part
 
@@ -88,15 +90,12 @@ def _scaled(schedule: optax.Schedule, factor: float, step: Any) -> Any:
 
 
 def _warm_up(
-    schedule: optax.Schedule, epochs: float, steps_per_epoch: int, start: float = 0.0
+    schedule: optax.Schedule, epochs: float, steps_per_epoch: int
 ) -> optax.Schedule:
-    """Let a rate rise linearly over some epochs, from a share of it at the first."""
+    """Let a rate rise linearly from 0 over some epochs."""
     rise = round(epochs * steps_per_epoch)
     if not rise:
         return schedule
-    if start:
-        rising = optax.linear_schedule(start, 1, max(rise - 1, 1))
-        return lambda step: schedule(step) * rising(step)
     return lambda step: schedule(step) * optax.linear_schedule(0, 1, rise)(step + 1)
 
 
@@ -165,7 +164,26 @@ def multi_step_schedule(
         step = round(epoch * steps_per_epoch)
         boundaries[step] = boundaries.get(step, 1.0) * decay
     schedule = optax.piecewise_constant_schedule(learning_rate, boundaries)
-    return _warm_up(schedule, warmup, steps_per_epoch, warmup_start)
+    if warmup_start:
+        rise = round(warmup * steps_per_epoch)
+        # Through float64, so that a rate is rounded once.
+        rates = learning_rate * np.linspace(warmup_start, 1, rise)
+        for step, factor in boundaries.items():
+            rates[step:] *= factor
+        return _start_with(rates.astype(np.float32), schedule)
+    return _warm_up(schedule, warmup, steps_per_epoch)
+
+
+def _start_with(
+    rates: Float32[np.ndarray, " n"], schedule: optax.Schedule
+) -> optax.Schedule:
+    """The given rates for the first updates, then those of a schedule."""
+
+    def rate(step: Any) -> Array:
+        index = jnp.clip(step, 0, len(rates) - 1)
+        return jnp.where(step < len(rates), jnp.asarray(rates)[index], schedule(step))
+
+    return rate if len(rates) else schedule
 
 
 def make_optimizer(
