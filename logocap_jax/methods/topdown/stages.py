@@ -9,9 +9,8 @@ from jaxtyping import Array, Float
 
 from logocap_jax.codecs.proposals import average_mirrored
 from logocap_jax.geometry import STRIDE, CellRule
-from logocap_jax.inference import averaging
 from logocap_jax.methods.base import Explanation, MapLayer, Stage, Variables, subtree
-from logocap_jax.methods.initial_poses import NORMALISATION
+from logocap_jax.methods.initial_poses import NORMALISATION, mirror_stage
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.methods.topdown.config import TopDownConfig
 from logocap_jax.methods.topdown.heads import HEADS, Found
@@ -30,7 +29,7 @@ def make_stages(config: TopDownConfig) -> tuple[Stage, ...]:
     """
     return (
         NORMALISATION,
-        Stage("mirror image", ("input",), ("inputs",), partial(_mirror, config)),
+        mirror_stage(flip_test=config.flip_test),
         Stage(
             "backbone", ("inputs",), ("features",), partial(_run, config, "backbone")
         ),
@@ -39,13 +38,6 @@ def make_stages(config: TopDownConfig) -> tuple[Stage, ...]:
         Stage("flip merge", ("found", "image"), ("merged",), partial(_merge, config)),
         Stage("poses", ("merged", "image"), ("outputs",), partial(_poses, config)),
     )
-
-
-def _mirror(config: TopDownConfig, _: Variables, image: Array) -> tuple[Array]:
-    """The crops, and behind them their mirror images."""
-    if not config.flip_test:
-        return (image,)
-    return (jnp.concatenate([image, averaging.mirror(image, None)]),)
 
 
 def _run(

@@ -74,7 +74,8 @@ def check_inference(
     _check_box(compare, arrays, size, config.padding)
     wanted = ("features", "maps", "found", "merged", "outputs")
     run = jax.jit(partial(run_stages, make_stages(config)), static_argnames="wanted")
-    found = run(variables, {"image": jnp.asarray(pixels[None])}, wanted=wanted)
+    given = {"image": jnp.asarray(pixels[None]), "valid_size": None}
+    found = run(variables, given, wanted=wanted)
     _check_maps(compare, arrays, found)
     pair = (found["found"].points[0], found["found"].scores[0])
     check_points(compare, arrays, "decode", pair, size)
