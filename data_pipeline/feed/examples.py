@@ -5,6 +5,7 @@ padded to a fixed number; what a method makes of them is not decided here.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -379,7 +380,9 @@ def loss_masks(
 
 
 def ignored_region(record: ImageRecord) -> Bool[np.ndarray, "H0 W0"]:
-    """Union of the segmentations of crowds and people without labelled keypoints.
+    """Union of the regions of crowds and people without labelled keypoints.
+
+    A person's region is the segmentation, or the box where there is none.
 
     Raises:
       ValueError: if a segmentation cannot be decoded.
@@ -387,7 +390,11 @@ def ignored_region(record: ImageRecord) -> Bool[np.ndarray, "H0 W0"]:
     region = np.zeros((record.height, record.width), bool)
     for person in np.flatnonzero(record.is_ignored):
         text = record.segmentation[person]
-        if text:
+        if not text:
+            x, y, width, height = record.bbox[person].clip(0)
+            rows = slice(int(y), math.ceil(y + height))
+            region[rows, int(x) : math.ceil(x + width)] = True
+        else:
             try:
                 region |= decode_segmentation(json.loads(text), region.shape)
             except ValueError as error:

@@ -23,6 +23,7 @@ from data_pipeline.read.coco_checks import (
     check_parts,
     image_faults,
     integer_field,
+    keypoint_annotations,
     keypoint_truth,
     training_faults,
     with_area,
@@ -105,6 +106,7 @@ class CocoSplit:
     left_out: int  #: number of images that are listed but not in `records`
     #: Number of annotations of categories without keypoints; left out.
     num_other: int = 0
+    num_counted: int = 0  #: people with keypoints whose `num_keypoints` is 0
 
 
 def read_coco_split(
@@ -171,7 +173,11 @@ def read_coco(
     """
     source, folder = str(annotations.path), images.resolve()
     truth = keypoint_truth(annotations.content, source)
-    _check_keypoints(truth["categories"][0]["keypoints"], skeleton, source)
+    category = truth["categories"][0]
+    _check_keypoints(category["keypoints"], skeleton, source)
+    people_before = keypoint_annotations(annotations.content, category)
+    pairs = zip(people_before, truth["annotations"], strict=True)
+    num_counted = sum(counted is not entry for entry, counted in pairs)
     if area_of_box is not None:
         truth["annotations"] = [
             with_area(entry, area_of_box) for entry in truth["annotations"]
@@ -193,6 +199,7 @@ def read_coco(
         faults=tuple(Fault(source, *fault) for fault in sound.faults + people.faults),
         left_out=len(truth["images"]) - len(records),
         num_other=num_other,
+        num_counted=num_counted,
     )
 
 

@@ -80,16 +80,17 @@ def keypoint_truth(content: Any, source: str) -> dict[str, Any]:
     """Reduce a COCO-style file to what concerns keypoints.
 
     Keeps `images`, the one category with keypoints, and `annotations` without those of
-    other listed categories.
+    other listed categories; people who are said to have no keypoints are counted.
 
     Raises:
       ValueError: if a list is missing, or not exactly one category has keypoints.
     """
     check_parts(content, ("images", "annotations", "categories"), source)
     category = keypoint_category(content["categories"], source)
+    people = keypoint_annotations(content, category)
     return {
         "images": content["images"],
-        "annotations": keypoint_annotations(content, category),
+        "annotations": [with_count(entry) for entry in people],
         "categories": [category],
     }
 
@@ -179,6 +180,17 @@ def integer_field(entry: Any, name: str) -> int | None:
     """A field of an entry of any kind, None where it is no integer."""
     number = entry.get(name) if isinstance(entry, dict) else None
     return number if _is_integer(number) else None
+
+
+def with_count(entry: Any) -> Any:
+    """The entry with its labelled keypoints counted, where it says none or nothing."""
+    numbers = entry.get("keypoints") if isinstance(entry, dict) else None
+    if not isinstance(numbers, list) or entry.get("num_keypoints", 0) != 0:
+        return entry
+    labelled = sum(flag in (1, 2) for flag in numbers[2::3])
+    if labelled or "num_keypoints" not in entry:
+        return {**entry, "num_keypoints": labelled}
+    return entry
 
 
 def with_area(entry: Any, share: float) -> Any:

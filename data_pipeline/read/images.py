@@ -2,7 +2,9 @@
 
 An image's size is read from the file's header before anything is decoded, so that a
 small file that claims a huge image never allocates it. Truncation is found by looking
-for the end marker: OpenCV alone may return a partly grey image.
+for the end marker. Damage inside of a JPEG is what libjpeg warns of: it goes on, and
+fills the rest with grey. OpenCV keeps these warnings to itself, so simplejpeg decodes;
+it is the same libjpeg-turbo, and gives the same pixels.
 
 Segmentations are polygons, or run lengths in column order, plain or compressed.
 pycocotools fills the mask of run lengths that end early with whatever memory held, so
@@ -10,11 +12,14 @@ run lengths are checked and decoded here; it renders only the polygons.
 """
 
 import pathlib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 import pycocotools.mask
+import simplejpeg
 from jaxtyping import Bool, UInt8
 
 from data_pipeline.read.records import ImageRecord
@@ -28,6 +33,9 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8"
 _JPEG_END = b"\xff\xd9"
 _START_OF_SCAN = 0xDA
+_APP1 = 0xE1
+_ORIENTATION = 0x0112
+_FILLING = 64  # bytes
 # Start-of-frame markers; C4, C8 and CC in that range mean something else.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -46,11 +54,14 @@ def decode_image(record: ImageRecord) -> UInt8[np.ndarray, "H W 3"]:
         encoded = read_encoded(record.image)
         size, expected = encoded_size(encoded), (record.width, record.height)
         if size != expected:
+            turned = orientation(encoded)
+            swapped = turned > 4 and size == expected[::-1]
             raise ValueError(
                 f"got an image of {size[0]}x{size[1]}, expected "
                 f"{expected[0]}x{expected[1]} as annotated"
+                + (f"; its EXIF orientation {turned} swaps them" if swapped else "")
             )
-        return _decode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return _decode(encoded, upright=False)
     except ValueError as error:
         raise ValueError(f"{record.name}: {error}") from error
 
@@ -67,7 +78,7 @@ def decode_photograph(image: pathlib.Path | bytes) -> UInt8[np.ndarray, "H W 3"]
     """
     encoded = read_encoded(image)
     encoded_size(encoded)
-    return _decode(encoded, cv2.IMREAD_COLOR)
+    return _decode(encoded, upright=True)
 
 
 def read_encoded(image: pathlib.Path | bytes) -> bytes:
@@ -117,7 +128,39 @@ def check_size(width: int, height: int) -> None:
         )
 
 
-def _decode(encoded: bytes, flags: int) -> UInt8[np.ndarray, "H W 3"]:
+def orientation(encoded: bytes) -> int:
+    """EXIF orientation of a JPEG, 1 to 8; 1, as stored, for all that has none."""
+    for marker, start, length in _jpeg_segments(encoded):
+        data = encoded[start : start + length]
+        if marker == _APP1 and data.startswith(b"Exif\0\0"):
+            return _orientation_of(data[6:])
+    return 1
+
+
+def _orientation_of(tiff: bytes) -> int:
+    order: Any = {b"II": "little", b"MM": "big"}.get(tiff[:2])
+    if order is None:
+        return 1
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(tiff[start : start + size], order)
+
+    directory = number(4, 4)
+    for entry in range(number(directory, 2)):
+        place = directory + 2 + 12 * entry
+        if number(place, 2) == _ORIENTATION:
+            value = number(place + 8, 2)
+            return value if value in range(1, 9) else 1
+    return 1
+
+
+def _decode(encoded: bytes, *, upright: bool) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode to RGB; `upright`: obey EXIF orientation."""
+    if encoded.startswith(_JPEG_START):
+        pixels = _decode_jpeg(encoded)
+        if pixels is not None and not (upright and orientation(encoded) != 1):
+            return pixels
+    flags = cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error as error:
@@ -125,6 +168,35 @@ def _decode(encoded: bytes, flags: int) -> UInt8[np.ndarray, "H W 3"]:
     if pixels is None:
         raise ValueError("got data that OpenCV cannot decode, expected a whole image")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _decode_jpeg(encoded: bytes) -> UInt8[np.ndarray, "H W 3"] | None:
+    """The pixels as stored; None: of colours that OpenCV has to convert.
+
+    Raises:
+      ValueError: if the decoder warns of damage.
+    """
+    try:
+        *_, colors, _ = simplejpeg.decode_jpeg_header(encoded)
+        kind = "RGB" if colors in ("YCbCr", "Gray", "RGB") else "CMYK"
+        try:
+            pixels = simplejpeg.decode_jpeg(encoded, kind, strict=True)
+        except ValueError as error:
+            if not _is_harmless(str(error)):
+                raise
+            pixels = simplejpeg.decode_jpeg(encoded, kind, strict=False)
+    except ValueError as error:
+        raise ValueError(
+            f"got a JPEG that is damaged inside ({error}), expected a whole one"
+        ) from error
+    return pixels if kind == "RGB" else None
+
+
+def _is_harmless(warning: str) -> bool:
+    """Some bytes of filling before a marker, or a header's field out of use."""
+    if match := re.search(r"(\d+) extraneous bytes", warning):
+        return int(match[1]) <= _FILLING
+    return not re.search("premature|bad huffman|marker|corrupt", warning, re.IGNORECASE)
 
 
 def _header_size(encoded: bytes) -> tuple[int, int]:
@@ -137,30 +209,40 @@ def _header_size(encoded: bytes) -> tuple[int, int]:
 
 
 def _png_size(encoded: bytes) -> tuple[int, int]:
-    if b"IEND" not in encoded[-1024:]:
-        raise ValueError("got a truncated PNG, expected an `IEND` chunk at its end")
+    position = len(_PNG_SIGNATURE)
+    while encoded[position + 4 : position + 8] != b"IEND":  # more may lie behind it
+        if position >= len(encoded):
+            raise ValueError("got a truncated PNG, expected an `IEND` chunk at its end")
+        position += 12 + int.from_bytes(encoded[position : position + 4])
     return int.from_bytes(encoded[16:20]), int.from_bytes(encoded[20:24])
 
 
 def _jpeg_size(encoded: bytes) -> tuple[int, int]:
-    """Walk the header's segments up to the first scan."""
+    """Size by the header, up to the first scan."""
     size = (0, 0)
-    position = len(_JPEG_START)
+    for marker, start, _ in _jpeg_segments(encoded):
+        if marker in _START_OF_FRAME:
+            height = int.from_bytes(encoded[start + 1 : start + 3])
+            size = int.from_bytes(encoded[start + 3 : start + 5]), height
+        elif marker == _START_OF_SCAN:
+            # Only now: a thumbnail in the header has an end marker of its own.
+            if encoded.find(_JPEG_END, start) < 0:
+                break
+            return size
+    raise ValueError("got a truncated or damaged JPEG, expected a whole file")
+
+
+def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and length of the content of the segments of the header."""
+    position = len(_JPEG_START) if encoded.startswith(_JPEG_START) else len(encoded)
     while position + 9 <= len(encoded) and encoded[position] == 0xFF:
         marker = encoded[position + 1]
         if marker == 0xFF:  # fill byte
             position += 1
             continue
-        if marker in _START_OF_FRAME:
-            height = int.from_bytes(encoded[position + 5 : position + 7])
-            size = int.from_bytes(encoded[position + 7 : position + 9]), height
-        elif marker == _START_OF_SCAN:
-            # Only now: a thumbnail in the header has an end marker of its own.
-            if encoded.find(_JPEG_END, position) < 0:
-                break
-            return size
-        position += 2 + int.from_bytes(encoded[position + 2 : position + 4])
-    raise ValueError("got a truncated or damaged JPEG, expected a whole file")
+        length = int.from_bytes(encoded[position + 2 : position + 4])
+        yield marker, position + 4, length - 2
+        position += 2 + length
 
 
 MAX_COORDINATE = 1e5

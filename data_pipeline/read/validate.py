@@ -2,10 +2,12 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 import tqdm
 
 from data_pipeline.read.coco import AnnotationFile, CocoSplit, read_coco_split
+from data_pipeline.read.doubts import Doubt, Doubts
 from data_pipeline.read.find_skeleton import find_skeleton
 from data_pipeline.read.images import decode_image
 from data_pipeline.read.layouts import SPLITS, annotation_file, is_prepared
@@ -23,6 +25,12 @@ class SplitReport:
     people: int  #: number of people in these
     other: int  #: number of annotations of categories without keypoints; left out
     faults: tuple[Fault, ...]  #: all faults
+    doubts: tuple[Doubt, ...] = ()  #: what is sound, but hardly meant so
+
+    @property
+    def is_sound(self) -> bool:
+        """Neither faults nor doubts."""
+        return not self.faults and not self.doubts
 
 
 def validate(folder: pathlib.Path, *, progress: bool = True) -> dict[str, SplitReport]:
@@ -48,7 +56,7 @@ def _report(
     folder: pathlib.Path, split: str, skeleton: Skeleton, *, title: str | None
 ) -> SplitReport:
     source, read = _open(folder, split, skeleton)
-    faults = list(read.faults)
+    faults, doubts = list(read.faults), Doubts()
     good = people = 0
     bar = tqdm.trange(len(source), desc=title, unit="image", disable=title is None)
     for position in bar:
@@ -58,8 +66,21 @@ def _report(
         else:
             good += 1
             people += len(outcome.area)
+            doubts.add(outcome)
     images = len(source) + read.left_out
-    return SplitReport(images, good, people, read.num_other, tuple(faults))
+    return SplitReport(
+        *(images, good, people, read.num_other, tuple(faults)),
+        doubts=(*_counted(read), *doubts.found()),
+    )
+
+
+def _counted(read: CocoSplit) -> Iterator[Doubt]:
+    if read.num_counted:
+        what = (
+            "num_keypoints 0 with labelled keypoints; they are counted here, other "
+            "tools leave these people out"
+        )
+        yield Doubt(what, read.num_counted, "people")
 
 
 def _open(

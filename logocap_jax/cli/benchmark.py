@@ -83,6 +83,9 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
 def _add_files(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--json", type=pathlib.Path, help="file to write")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace any file of that name"
+    )
     parser.add_argument("--compare", type=pathlib.Path, help="an earlier run's --json")
 
 

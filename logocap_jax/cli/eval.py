@@ -9,6 +9,7 @@ first N images. With `--analyse` also where poses are wrong, `errors.json` and
 import argparse
 import pathlib
 
+from logocap_jax.atomic import check_target
 from logocap_jax.cli import train
 
 
@@ -28,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that `logocap weights` lists",
     )
     add("--out", type=pathlib.Path, help="where to write; by default the workdir")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace files of these names that this command has not written",
+    )
     add("--split", help="by default the config's eval_split")
     add("--draw", type=int, default=0, metavar="N", help="images to draw poses on")
     add("--analyse", action="store_true", help="tell where poses are wrong, and how")
@@ -50,6 +56,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--algorithm", default="logocap-jax", help="the method's name in a submission")
 
 
+def _check_targets(out: pathlib.Path, *, overwrite: bool) -> None:
+    """Check that the files of an evaluation replace none of the user's."""
+    ours = {
+        "metrics.json": r'^\{\s*"\w+": \{\s*"AP',
+        "results_*.json": r'^\[(\]\s*$|\{"image_id": )',
+    }
+    for name, pattern in ours.items():
+        for path in out.glob(name):
+            check_target(path, ours=pattern, overwrite=overwrite)
+
+
 def run(args: argparse.Namespace) -> int:
     """Evaluate.
 
@@ -63,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
             f"got --workdir={args.workdir} --weights={args.weights} --out={out}; "
             "expected --workdir, or --weights and --out"
         )
+    _check_targets(out, overwrite=args.overwrite)
     thresholds = parse_thresholds(args.crowd_thresholds)
 
     from logocap_jax.experiment.settings import load_config

@@ -7,11 +7,14 @@ docs/parity.md. Prints one table per case and exits with 1 if a comparison fails
 import argparse
 import pathlib
 
+from logocap_jax.atomic import check_target
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
     add("dir", type=pathlib.Path, metavar="DIR")
+    add("--overwrite", action="store_true", help="replace any file of that name")
     add("--json", type=pathlib.Path, help="write the results here, too")
     add(
         "--dtype",
@@ -31,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from logocap_jax.parity import runner, table
     from logocap_jax.parity.compare import first_failure
 
-    if args.json and not args.json.parent.is_dir():
-        raise ValueError(f"{args.json}: no such folder")
+    if args.json:
+        check_target(args.json, ours=r'^\{\s*"dtype": ', overwrite=args.overwrite)
     results = []
     for case_results in runner.run_cases(args.dir, dtype=args.dtype):
         print(table.format_case(case_results), end="\n\n", flush=True)

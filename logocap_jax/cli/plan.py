@@ -10,6 +10,7 @@ warning.
 import argparse
 import pathlib
 
+from logocap_jax.atomic import check_target
 from logocap_jax.cli.settings import add_config
 
 
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="such as v5e:16x16, v5p:4x4x4, h200:8 or cpu:8",
     )
+    add("--overwrite", action="store_true", help="replace any file of that name")
     add("--json", type=pathlib.Path, help="write the plan here, too")
     add(
         "--one-batch",
@@ -36,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       ValueError: if the config, a setting or the topology is unusable.
     """
-    if args.json and not args.json.parent.is_dir():
-        raise ValueError(f"{args.json}: no such folder")
+    if args.json:
+        check_target(args.json, ours=r'^\{\s*"topology": ', overwrite=args.overwrite)
 
     from logocap_jax.evaluation.results import write_json
     from logocap_jax.experiment.settings import load_config

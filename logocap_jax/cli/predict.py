@@ -14,13 +14,19 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from logocap_jax.atomic import check_writable
+from logocap_jax.atomic import check_target, check_writable
 from logocap_jax.cli.settings import add_predictor_options, parse_model_options
 
 if TYPE_CHECKING:
     from logocap_jax.media.output import Output
     from logocap_jax.media.pictures import Pictures
     from logocap_jax.predictor import Predictor
+
+
+# The ends of the files that this command writes, see `check_target`.
+_JSON = r'^\[(\]\s*$|\{"image_id": )'
+_CSV = r"^($|file,frame,)"
+_DRAWN = r"Software\0logocap-jax"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "another one than COCO's person",
     )
     add("--csv", type=pathlib.Path, help="one row per pose")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace files that this command has not written, but never an input",
+    )
     add("--show", action="store_true", help="show them in a window")
     add(
         "--batch-size",
@@ -72,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       ValueError: no images, unusable weights, or nowhere to write.
     """
-    views, outputs = args.draw.split(","), _outputs(args)
+    views = args.draw.split(",")
     options = parse_model_options(args)
     # Films and cameras that cannot be read are told below, in a line each.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
@@ -87,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from logocap_jax.visualization.window import Window
 
     sources = find_sources(args.inputs)
+    outputs = _outputs(args, [*map(path_of, sources)], views)
     window = Window("logocap predict") if args.show else None
     predictor = Predictor.from_weights(
         args.weights,
@@ -135,14 +147,20 @@ def run(args: argparse.Namespace) -> int:
     return 1 if pictures.faults else 0
 
 
-def _outputs(args: argparse.Namespace) -> list[str]:
+def _outputs(
+    args: argparse.Namespace, inputs: list[pathlib.Path], views: list[str]
+) -> list[str]:
     """Names of the targets; checked now, so that no work is lost later."""
-    for path in filter(None, (args.json, args.csv)):
-        if not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: no such folder")
-        check_writable(path)
+    from logocap_jax.media.output import drawn_targets
+
+    rule = {"inputs": [*inputs, args.weights], "overwrite": args.overwrite}
+    for path, ours in ((args.json, _JSON), (args.csv, _CSV)):
+        if path is not None:
+            check_target(path, ours=ours, **rule)
     if args.out is not None:
         check_writable(args.out / "drawn.png")
+        for path in drawn_targets(args.out, inputs, views):
+            check_target(path, ours=_DRAWN, **rule)
     outputs = [str(path) for path in (args.out, args.json, args.csv) if path]
     if not outputs and not args.show:
         raise ValueError(

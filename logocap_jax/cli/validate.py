@@ -1,12 +1,15 @@
 """Check a data set: every record, every image.
 
 Reports all that is wrong at once; training and evaluation use the same checks, and
-refuse a data set that has a fault. Exit code 1 if there is one.
+refuse a data set that has a fault. What can be read but is hardly meant so (units,
+copies, orientation) is named as well, each kind once. Exit code 1 if there is any.
 """
 
 import argparse
 import json
 import pathlib
+
+_REPORT = r'^\{\s*"(train|val|test)": \{\s*"images": '
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data", type=pathlib.Path, help="COCO's layout, or what `logocap prepare` wrote"
     )
     parser.add_argument("--json", type=pathlib.Path, help="write the report there, too")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace any file of that name"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,24 +31,32 @@ def run(args: argparse.Namespace) -> int:
       OSError: if the report cannot be written.
     """
     from data_pipeline.read.validate import validate
-    from logocap_jax.atomic import replacing
+    from logocap_jax.atomic import check_target, replacing
 
+    if args.json is not None:
+        check_target(args.json, ours=_REPORT, overwrite=args.overwrite)
     reports = validate(args.data)
     for split, report in reports.items():
         for fault in report.faults:
             print(fault)
+        for doubt in report.doubts:
+            print(f"doubtful: {doubt.what} ({doubt.times}, first: {doubt.example})")
         print(
             f"{split}: {report.good} of {report.images} images are sound, with "
-            f"{report.people} people; {len(report.faults)} faults"
+            f"{report.people} people; {len(report.faults)} faults, "
+            f"{len(report.doubts)} kinds of doubtful things"
         )
         if report.other:
             print(f"{split}: {report.other} annotations without keypoints left out")
     if args.json is not None:
         content = {
             split: vars(report)
-            | {"faults": [fault._asdict() for fault in report.faults]}
+            | {
+                "faults": [fault._asdict() for fault in report.faults],
+                "doubts": [doubt._asdict() for doubt in report.doubts],
+            }
             for split, report in reports.items()
         }
         with replacing(args.json) as path:
             path.write_text(json.dumps(content, indent=2) + "\n")
-    return int(any(report.faults for report in reports.values()))
+    return int(not all(report.is_sound for report in reports.values()))

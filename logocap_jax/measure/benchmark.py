@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 from ml_collections import ConfigDict
 
+from logocap_jax.atomic import check_target
 from logocap_jax.device_memory import (
     DoesNotFitError,
     available_memory,
@@ -180,8 +181,10 @@ class Session:
         """
         if args.rounds < 1:
             raise ValueError(f"--rounds: got {args.rounds}, expected 1 or more")
-        if args.json is not None and not args.json.absolute().parent.is_dir():
-            raise ValueError(f"{args.json}: no such folder")
+        if args.json is not None:
+            inputs = [args.compare] if args.compare else []
+            rule = {"inputs": inputs, "overwrite": args.overwrite}
+            check_target(args.json, ours=r'^\{\s*"date": ', **rule)
         self.config = load_config(args.config, args.set)
         self.options = BenchmarkOptions(
             rounds=args.rounds,

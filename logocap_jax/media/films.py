@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from data_pipeline.read.images import check_size
 from logocap_jax.atomic import replacing
+from logocap_jax.visualization.overlay import SIGNATURE
 
 SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
@@ -108,6 +109,7 @@ class FilmWriter:
         self._size: tuple[int, int] | None = None
         self._rate = frames_per_second
         self._writer: cv2.VideoWriter | None = None
+        self._temporary: Path | None = None
 
     def add(self, frame: UInt8[np.ndarray, "H W 3"]) -> None:
         """Append a frame.
@@ -117,9 +119,11 @@ class FilmWriter:
         """
         size = (frame.shape[1], frame.shape[0])
         if self._writer is None:
-            temporary = self._file.enter_context(replacing(self.path, suffix=".mp4"))
+            replaced = replacing(self.path, suffix=".mp4")
+            self._temporary = self._file.enter_context(replaced)
             codec = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(temporary), codec, self._rate, size)
+            name = str(self._temporary)
+            self._writer = cv2.VideoWriter(name, codec, self._rate, size)
             self._size = size
             if not self._writer.isOpened():
                 raise ValueError(f"{self.path}: got a film that cannot be written")
@@ -133,6 +137,8 @@ class FilmWriter:
         """Finish the file."""
         if self._writer is not None:
             self._writer.release()
+            assert self._temporary is not None
+            _sign(self._temporary)
         self._file.close()
 
 
@@ -157,14 +163,20 @@ def copy_sound(source: Path, drawn: Path) -> str | None:
         with av.open(source) as given, av.open(drawn) as pictures:
             if not given.streams.audio:
                 return None
-            with (
-                replacing(drawn) as temporary,
-                av.open(temporary, "w", format="mp4") as result,
-            ):
-                _copy(given, pictures, result)
+            with replacing(drawn) as temporary:
+                with av.open(temporary, "w", format="mp4") as result:
+                    _copy(given, pictures, result)
+                _sign(temporary)
     except (av.FFmpegError, ValueError):  # the latter for a codec no MP4 holds
         return f"{drawn}: without sound; that of {source} does not fit into an MP4"
     return None
+
+
+def _sign(path: Path) -> None:
+    """Append a box that players pass over, and `atomic.check_target` knows."""
+    content = b"free" + SIGNATURE
+    with path.open("ab") as stream:
+        stream.write((4 + len(content)).to_bytes(4) + content)
 
 
 def _copy(given: Any, pictures: Any, result: Any) -> None:

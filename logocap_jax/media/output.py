@@ -278,6 +278,18 @@ class Output(contextlib.AbstractContextManager["Output"]):
             file.close()
 
 
+def drawn_targets(
+    folder: Path, inputs: Sequence[Path], views: Collection[str]
+) -> Iterator[Path]:
+    """The files in a folder that drawing these inputs may replace."""
+    stems = {path.stem for path in inputs}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        stem, _, view = path.stem.partition(".")
+        known = path.stem in stems or (stem in stems and view.startswith(tuple(views)))
+        if path.suffix in (".png", ".mp4") and known:
+            yield path
+
+
 class Gallery:
     """The drawn pictures of a run in a folder: PNGs of images, MP4s of films."""
 

@@ -1,6 +1,7 @@
 """Poses drawn over their image."""
 
 import dataclasses
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -31,6 +32,9 @@ _SIDE_COLORS: dict[str, Color] = {
 }
 _WHITE: Color = (255, 255, 255)
 _SUBPIXEL_BITS = 4
+SIGNATURE = b"Software\0logocap-jax"
+"""Text in the pictures and films that are written here: they may be replaced."""
+_PNG_HEADER = 33  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,9 +127,22 @@ def write_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"{path}: got {path.suffix!r}, expected .png, .jpg or .jpeg")
-    _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    _, pixels = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    encoded = pixels.tobytes()
+    if path.suffix.lower() == ".png":
+        encoded = encoded[:_PNG_HEADER] + _png_text(SIGNATURE) + encoded[_PNG_HEADER:]
     with replacing(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+        temporary.write_bytes(encoded)
+
+
+def _png_text(content: bytes) -> bytes:
+    """A chunk that says which program has written the file."""
+    return (
+        len(content).to_bytes(4)
+        + b"tEXt"
+        + content
+        + zlib.crc32(b"tEXt" + content).to_bytes(4)
+    )
 
 
 def _figures(

@@ -6,6 +6,7 @@ from logocap_jax.methods.higher_weights import (
     higher_settings,
     num_heatmaps,
 )
+from logocap_jax.methods.higherhrnet.public_weights import PUBLIC
 from logocap_jax.skeletons import KNOWN
 from logocap_jax.torch_rows import Settings, Shapes, WeightFormat
 
@@ -28,4 +29,5 @@ FORMAT = WeightFormat(
     _recognise,
     # CenterGroup's detector, and mmpose's names.
     aliases=((r"^bu_model\.", ""), (r"^(?:backbone|keypoint_head)\.", "")),
+    public=PUBLIC,
 )

@@ -84,7 +84,8 @@ def test_crowds_in_real_images_are_ignored_where_people_are_not(coco_mini_dir):
         region = ignored_region(record)
         assert 0 < region.mean() < 1
         without = dataclasses.replace(record, segmentation=("",) * len(record.iscrowd))
-        assert not ignored_region(without).any()
+        boxes = ignored_region(without)  # in their place
+        assert (region & boxes).sum() > 0.98 * region.sum()
 
 
 def test_a_mask_comes_for_each_stride():

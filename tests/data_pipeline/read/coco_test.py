@@ -93,7 +93,6 @@ BAD_RECORDS = {
     "visibility 3": (change_keypoint(5, 3), "2: keypoint 1: got v=3, expected visib"),
     "visibility 0.5": (change_keypoint(5, 0.5), "2: keypoint 1: got v=0.5"),
     "id 0": (change("annotations", id=0), r"annotation 0: got id 0, expected an int"),
-    "no num_keypoints": (without("annotations", "num_keypoints"), "got no `num_keypo"),
     "num_keypoints": (
         change("annotations", keypoints=[0] * 51),
         "2: got num_keypoints 17, but none is",
