@@ -198,8 +198,8 @@ class _Head:
     ) -> None:
         compare.relative(
             stage,
-            np.asarray(found, np.float64),
-            np.asarray(expected),
+            np.atleast_1d(np.asarray(found, np.float64)),
+            np.atleast_1d(expected),
             tolerance=tolerance,
             fed_with="features",
         )
