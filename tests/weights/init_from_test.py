@@ -19,7 +19,7 @@ def drawn(name, settings, seed=0):
     method = build_method(name, settings)
     shapes = jax.eval_shape(method.init, jax.random.key(0))
     return jax.tree.map(
-        lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes
+        lambda leaf: rng.random(leaf.shape, np.float32), shapes
     )
 
 
