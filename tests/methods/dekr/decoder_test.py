@@ -13,9 +13,11 @@ from data_pipeline.feed.affine import eval_affine, eval_input_size
 from logocap_jax import Predictor
 from logocap_jax.methods import build_config, pose_map
 from logocap_jax.methods.dekr import stages
+from logocap_jax.methods.dekr.spec import SPEC
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.predictor.inputs import by_short_side, make_input
 from logocap_jax.skeletons import COCO, CROWDPOSE
+from logocap_jax.structures import View
 from logocap_jax.weights.settings import config_of, load_settings
 
 ARRAYS = (
@@ -277,3 +279,17 @@ def test_the_older_decoder_has_another_limit_for_the_wide_net_on_crowdpose():
 def test_what_a_decoder_cannot_do_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         build_config("dekr", settings)
+
+
+@pytest.mark.parametrize("decoder", ["official", "mmpose"])
+def test_a_scorer_learns_from_poses_of_the_release(decoder, monkeypatch):
+    used = []
+    monkeypatch.setattr(stages, "make_stages", lambda config: used.append(config) or ())
+    settings = {**SPEC.tiny, "scorer": True, "decoder": decoder}
+    finder = SPEC.make(build_config("dekr", settings)).stages["scorer"].learns_from
+    view = View(jnp.zeros((1, 64, 64, 3), jnp.uint8))
+    with pytest.raises(ValueError, match="outputs"):
+        finder.predict({}, view)
+    (config,) = used
+    assert config.decoder == "official"
+    assert not config.scorer
