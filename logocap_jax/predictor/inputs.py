@@ -173,7 +173,7 @@ def check_boxes(boxes: Any) -> Float64[np.ndarray, "n 5"]:
     return np.concatenate([rows, ones], axis=1)
 
 
-def letterbox(input_size: Size) -> Fit:
+def letterbox(input_size: Size, rounding: str = "half up") -> Fit:
     """Inputs of one size: the whole image in its middle, black around it.
 
     An image that `by_short_side` brings to this very size lies exactly as there; any
@@ -181,11 +181,12 @@ def letterbox(input_size: Size) -> Fit:
 
     Args:
       input_size: `(width, height)`, input px.
+      rounding: as for `affine.eval_affine`.
     """
     size = np.array(input_size)
 
     def fit(image_size: Size) -> tuple[Size, Transform]:
-        transform = affine.eval_affine(image_size, input_size)
+        transform = affine.eval_affine(image_size, input_size, rounding)
         covered = transform[0, 0] * np.array(image_size)
         # The rounding of `eval_input_size` may leave out less than a pixel.
         if np.any(covered >= size + 1):
