@@ -1,8 +1,8 @@
 """PCKh on MPII: keypoints within a share of the head's size.
 
-Specification of spatial-aware regression, 8. Two conventions of PCKh@0.1 are in use. The
-HRNet repository's is at most 0.11 head sizes (entry 11 of a table that starts at 0),
-mmpose's less than 0.10.
+Specification of spatial-aware regression, 8. PCKh@0.1 has two conventions: the HRNet
+repository's is at most 0.11 head sizes (entry 11 of its table), mmpose's less
+than 0.10.
 """
 
 import numpy as np

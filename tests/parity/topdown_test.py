@@ -9,15 +9,6 @@ PIECES = (
     *("codec", "crop", "learning_rate", "mpii_crops", "pckh"),
     *("head_plain", "head_deconv", "wholebody"),
 )
-    "codec",
-    "crop",
-    "learning_rate",
-    "mpii_crops",
-    "pckh",
-    "head_plain",
-    "head_deconv",
-    "wholebody",
-)
 
 
 @pytest.fixture
