@@ -55,6 +55,7 @@ class Row(NamedTuple):
     torch: str  #: its name in the state dict, such as `layer1.{i}.conv{n}`
     path: str  #: its path in our tree without the collection
     leaves: tuple[Leaf, ...]  #: its arrays
+    optional: bool = False  #: a whole model may lack it
 
 
 class Entry(NamedTuple):
@@ -154,7 +155,9 @@ class WeightFormat:
 
     def absent_modules(self, paths: Iterable[str]) -> list[str]:
         """Paths of the table's modules that none of the given paths is in."""
-        modules = {row.path: row.leaves[0].collection for row in self.rows}
+        modules = {
+            row.path: row.leaves[0].collection for row in self.rows if not row.optional
+        }
         for path in paths:
             if entry := self.find_path(path):
                 modules.pop(entry.row.path, None)

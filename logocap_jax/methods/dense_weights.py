@@ -15,6 +15,14 @@ from logocap_jax.torch_rows import (
 _HEATMAPS = "params/dense/heatmap_head"
 _OFFSETS = "params/dense/offset_head"
 
+# Of this project only.
+SELECTOR_ROWS = tuple(
+    row._replace(optional=True)
+    for row in (
+        *conv_norm("transition_sel", "dense/selector_head"),
+        Row("final_layer_sel", "dense/selector_head/output", BIASED_CONV),
+    )
+)
 ALIASES = (bare_hrnet("backbone."),)
 ROWS = (
     *hrnet_rows("backbone.", "dense/backbone"),
@@ -22,9 +30,7 @@ ROWS = (
     Row("final_layer_cls", "dense/heatmap_head/output", BIASED_CONV),
     *conv_norm("transition_reg", "dense/offset_head"),
     Row("final_layer_reg", "dense/offset_head/output", BIASED_CONV),
-    # Of this project only.
-    *conv_norm("transition_sel", "dense/selector_head"),
-    Row("final_layer_sel", "dense/selector_head/output", BIASED_CONV),
+    *SELECTOR_ROWS,
 )
 
 

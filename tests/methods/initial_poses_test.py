@@ -86,7 +86,7 @@ def maps():
 def test_losses_are_the_weighted_means_of_the_specification(case, maps):
     mask = np.ones((2, CELLS, CELLS), np.uint8)
     mask[0, :5] = 0
-    batch = case.with_batch(masks={4: jnp.asarray(mask)}).batch
+    batch = case.with_batch(masks={**case.batch.masks, 4: jnp.asarray(mask)}).batch
     heat_sum = off_sum = count = 0.0
     for i in range(2):
         targets = (np.asarray(x, np.float64) for x in _targets(batch, i))
@@ -113,7 +113,9 @@ def test_maps_that_hit_their_targets_have_no_loss(case):
 
 
 def test_masked_cells_do_not_count(case, maps):
-    batch = case.with_batch(masks={4: case.batch.masks[4].at[:, 4:9, 2:7].set(0)}).batch
+    batch = case.with_batch(
+        masks={**case.batch.masks, 4: case.batch.masks[4].at[:, 4:9, 2:7].set(0)}
+    ).batch
     other = DenseMaps(
         maps.heatmaps.at[:, 4:9, 2:7].set(1e3), maps.offsets, maps.embedding
     )

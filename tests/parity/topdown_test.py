@@ -5,7 +5,10 @@ from logocap_jax.methods.topdown.heads import ProposalHead
 from logocap_jax.parity import runner
 from logocap_jax.parity.compare import first_failure
 
-PIECES = ("codec", "crop", "learning_rate", "head_plain", "head_deconv", "wholebody")
+PIECES = (
+    *("codec", "crop", "learning_rate", "mpii_crops", "pckh"),
+    *("head_plain", "head_deconv", "wholebody"),
+)
 
 
 @pytest.fixture

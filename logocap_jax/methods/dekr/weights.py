@@ -8,7 +8,7 @@ import numpy as np
 from logocap_jax.methods import scorer_weights
 from logocap_jax.methods.dekr.mmpose import from_mmpose
 from logocap_jax.methods.dekr.public_weights import PUBLIC
-from logocap_jax.methods.dense_weights import selector_settings
+from logocap_jax.methods.dense_weights import SELECTOR_ROWS, selector_settings
 from logocap_jax.torch_rows import (
     BIASED_CONV,
     CONV,
@@ -122,8 +122,7 @@ _ROWS = (
     *conv_norm("transition_offset", "dense/offset_head/input"),
     Row("offset_units.{u}", "dense/offset_head/unit{u}", tuple(_unit_leaves())),
     Row("offset_final", "dense/offset_head/output", BIASED_CONV),
-    *conv_norm("transition_sel", "dense/selector_head"),  # of this project only
-    Row("final_layer_sel", "dense/selector_head/output", BIASED_CONV),
+    *SELECTOR_ROWS,
     *scorer_weights.ROWS,
 )
 

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from data_pipeline.feed.affine import transform_points
 from data_pipeline.feed.crops import Region, box_region
 from logocap_jax.codecs import proposals
+from logocap_jax.evaluation.pckh import pckh
 from logocap_jax.geometry import STRIDE
 from logocap_jax.methods.topdown.heads import Labels, ProposalHead, near_labels
 from logocap_jax.methods.topdown.network import PersonNetwork
@@ -54,6 +56,10 @@ def find_piece(names: Set[str]) -> Callable[..., list[StageResult]] | None:
         return check_codec
     if "warp_288x384" in names:
         return check_crops
+    if "0/scale200" in names:
+        return check_square_crops
+    if "mmpose_values" in names:
+        return check_pckh
     return check_schedule if set(_SCHEDULES) <= names else None
 
 
@@ -272,5 +278,60 @@ def check_schedule(path: pathlib.Path, *, marks: bool = True) -> list[StageResul
         found = np.asarray(jax.vmap(rate)(jnp.arange(arrays[name].size)))
         compare.relative(
             name, found, arrays[name], tolerance=_RATES, fed_with="settings"
+        )
+    return compare.results
+
+
+def check_square_crops(path: pathlib.Path, *, marks: bool = True) -> list[StageResult]:
+    """Compare where MPII's keypoints lie in their crops (specification, 8).
+
+    Raises:
+      ValueError: a damaged file.
+    """
+    compare = Comparison(case_name(path), marks=marks)
+    with errors_naming(path):
+        arrays = read_arrays(path)
+    for i in range(sum(name.endswith("/scale200") for name in arrays)):
+        scale = arrays[f"{i}/scale200"]
+        center = arrays[f"{i}/center_1based"] + [0, 15 * scale] - 1
+        region = Region(center, np.full(2, 200 * scale * _PADDING))
+        height, width = arrays[f"{i}/crop_rgb"].shape[:2]
+        # Reference behaviour: of keypoints the 1 is not taken off.
+        joints = arrays[f"{i}/joints_1based"]
+        compare.absolute(
+            f"keypoints in the crop, person {i}",
+            transform_points(joints, region.affine((width, height))),
+            arrays[f"{i}/keypoints_input_px_from_1based"],
+            tolerance=1e-3,
+            fed_with="annotation",
+        )
+    return compare.results
+
+
+def check_pckh(path: pathlib.Path, *, marks: bool = True) -> list[StageResult]:
+    """Compare PCKh at 0.5 and at 0.1, in both conventions.
+
+    Raises:
+      ValueError: a damaged file.
+    """
+    compare = Comparison(case_name(path), marks=marks)
+    with errors_naming(path):
+        arrays = read_arrays(path)
+    score = partial(
+        pckh,
+        arrays["pred_0based"] + 1,
+        arrays["gt_1based"],
+        arrays["visible"],
+        arrays["headboxes"],
+    )
+    for name, fine, inclusive in (("hrnet", 0.11, True), ("mmpose", 0.1, False)):
+        coarse = score(limit=0.5, inclusive=inclusive)
+        found = [*coarse.values(), score(limit=fine, inclusive=inclusive)["mean"]]
+        compare.absolute(
+            f"PCKh of {name}: groups, mean, mean at {fine:.2f}",
+            np.array(found),
+            arrays[f"{name}_values"],
+            tolerance=1e-6,
+            fed_with="keypoints",
         )
     return compare.results
