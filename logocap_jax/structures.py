@@ -91,11 +91,14 @@ class DenseMaps:
       heatmaps: K keypoint heatmaps and, last, the pose-centre heatmap.
       offsets: `cell - keypoint` in cells (reference behaviour), `(dx, dy)`.
       embedding: features that keypoint expansion maps sample.
+      selector: logits of the confidence in each cell's offsets; C is 1 or K. None:
+        there is no selector.
     """
 
     heatmaps: Float[Array, "*B h w K1"]
     offsets: Float[Array, "*B h w K 2"]
     embedding: Float[Array, "*B h w D"]
+    selector: Float[Array, "*B h w C"] | None = None
 
 
 @typing.no_type_check

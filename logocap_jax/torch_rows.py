@@ -289,14 +289,14 @@ def hrnet_rows(prefix: str, path: str) -> Iterator[Row]:
     torch, block = f"{prefix}layer1.{{i}}", f"{path}/layer1_block{{i}}"
     yield Row(f"{torch}.downsample.0", f"{block}/shortcut_conv", CONV)
     yield Row(f"{torch}.downsample.1", f"{block}/shortcut_norm", NORM)
-    yield from _residual_rows(torch, block)
+    yield from residual_rows(torch, block)
     # Branch 0 is converted at its own stride; branch t > 0 is new at transition t.
     yield from conv_norm(f"{prefix}transition1.0", f"{path}/transition1_branch0")
     torch = f"{prefix}transition{{t}}.{{t}}.0"
     yield from conv_norm(torch, f"{path}/transition{{t}}_branch{{t}}")
     torch, module = f"{prefix}stage{{s}}.{{m}}", f"{path}/stage{{s}}_module{{m}}"
     branch = f"{module}/branch{{b}}_block{{j}}"
-    yield from _residual_rows(f"{torch}.branches.{{b}}.{{j}}", branch)
+    yield from residual_rows(f"{torch}.branches.{{b}}.{{j}}", branch)
     for to in range(4):
         for source in range(4):
             fuse = f"{torch}.fuse_layers.{to}.{source}"
@@ -307,7 +307,8 @@ def hrnet_rows(prefix: str, path: str) -> Iterator[Row]:
                 yield from conv_norm(f"{fuse}.{{n}}", f"{ours}_step{{n}}")
 
 
-def _residual_rows(torch: str, path: str) -> tuple[Row, Row]:
+def residual_rows(torch: str, path: str) -> tuple[Row, Row]:
+    """Convolutions and norms of a residual block, but for its shortcut."""
     return (
         Row(f"{torch}.conv{{n}}", f"{path}/conv{{n}}", CONV),
         Row(f"{torch}.bn{{n}}", f"{path}/norm{{n}}", NORM),
@@ -319,7 +320,7 @@ def fine_rows(prefix: str, path: str) -> Iterator[Row]:
     kernel = Leaf("weight", "params", "kernel", TRANSPOSED)
     yield Row(f"{prefix}.0.0", f"{path}/conv", (kernel,))
     yield Row(f"{prefix}.0.1", f"{path}/norm", NORM)
-    yield from _residual_rows(f"{prefix}.{{j}}.0", f"{path}/block{{j}}")
+    yield from residual_rows(f"{prefix}.{{j}}.0", f"{path}/block{{j}}")
 
 
 def hrnet_settings(shapes: Shapes, path: str) -> Settings:

@@ -15,6 +15,7 @@ ALLOWED = {
     "logocap_jax/parity/": "the reference's arrays are of COCO",
     "logocap_jax/methods/dense_config.py": "the stated default of a method's settings",
     "logocap_jax/methods/pose_map.py": "the stated default, and a rule of the releases",
+    "logocap_jax/methods/topdown/config.py": "the stated default of its settings",
     "logocap_jax/methods/higher_maps.py": "the stated default of a method's settings",
     "logocap_jax/methods/higherhrnet/config.py": "the release's order of keypoints",
     "logocap_jax/methods/dekr/mmpose.py": "mmpose's order of the scorer's sticks",

@@ -24,6 +24,7 @@ ORDER = (
     "data_pipeline.drawn",
     *("ops", "geometry", "oks", "losses", "codecs", "inference", "models"),
     *("methods.base", "methods.stages", "methods.dense_config", "methods.targets"),
+    "methods.selector",
     "methods.initial_poses",
     *(
         "methods.dense_loss",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from data_pipeline.feed.affine import eval_input_size
+from data_pipeline.feed.crops import eval_crop
 from data_pipeline.feed.examples import (
     MASK_STRIDES,
     MIN_CENTER_AREA,
@@ -16,6 +17,7 @@ from data_pipeline.feed.examples import (
     eval_example,
     stack_examples,
 )
+from data_pipeline.read.people import PeopleSource
 from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.sources import Source, check_share
 
@@ -57,8 +59,11 @@ class EvalBatches:
             pool.shutdown(cancel_futures=True)
 
     def _load(self, position: int) -> Example:
-        record = self.source[position if position >= 0 else ~position]
-        return self.load(record) | {"valid": np.asarray(position >= 0)}
+        place = position if position >= 0 else ~position
+        example = self.load(self.source[place])
+        if isinstance(self.source, PeopleSource):
+            example["box_score"] = np.float32(self.source.scores[place])
+        return example | {"valid": np.asarray(position >= 0)}
 
 
 def make_eval_batches(
@@ -102,18 +107,11 @@ def make_eval_batches(
             groups[input_size(size)].append(position)
         except ValueError as error:
             raise ValueError(f"{source[position].name}: {error}") from error
-    # As devices hold a batch: first those of host 0. So an image has the same
-    # neighbours on its device, and the same bits, on any number of hosts.
-    per_host = batch_size // num_hosts
-    share = slice(host_index * per_host, (host_index + 1) * per_host)
-    batches: list[tuple[int, ...]] = []
-    for _, group in sorted(groups.items()):
-        padding = [~group[-1]] * (-len(group) % batch_size)
-        padded = (*group, *padding)
-        batches.extend(
-            padded[start : start + batch_size][share]
-            for start in range(0, len(padded), batch_size)
-        )
+    batches = [
+        batch
+        for _, group in sorted(groups.items())
+        for batch in _split(group, batch_size, host_index, num_hosts)
+    ]
     load = functools.partial(
         eval_example,
         short_side=short_side,
@@ -126,6 +124,48 @@ def make_eval_batches(
         scales=scales,
     )
     return EvalBatches(source, batches, load, num_threads)
+
+
+def make_crop_batches(
+    source: PeopleSource,
+    *,
+    size: tuple[int, int],
+    padding: float,
+    batch_size: int,
+    num_threads: int = 4,
+    host_index: int = 0,
+    num_hosts: int = 1,
+) -> EvalBatches:
+    """Crops of all people of a source, in its order, in batches.
+
+    Arrays are those of `crops.eval_crop`, and `box_score` [B]; `size` is the crop's
+    `(width, height)`, `padding` its size over the box. All else is as in
+    `make_eval_batches`.
+
+    Raises:
+      ValueError: if the source has no people, or a number makes no sense.
+    """
+    check_share(source, batch_size, host_index, num_hosts)
+    load = functools.partial(eval_crop, size=size, padding=padding)
+    places = [*range(len(source))]
+    batches = _split(places, batch_size, host_index, num_hosts)
+    return EvalBatches(source, batches, load, num_threads)
+
+
+def _split(
+    positions: Sequence[int], batch_size: int, host_index: int, num_hosts: int
+) -> list[tuple[int, ...]]:
+    """One host's share of the batches of some positions, the last one padded."""
+    # As devices hold a batch: first those of host 0. So an image has the same
+    # neighbours on its device, and the same bits, on any number of hosts.
+    per_host = batch_size // num_hosts
+    share = slice(host_index * per_host, (host_index + 1) * per_host)
+    padding = [~positions[-1]] * (-len(positions) % batch_size)
+    padded = (*positions, *padding)
+    return [
+        padded[start : start + batch_size][share]
+        for start in range(0, len(padded), batch_size)
+    ]
 
 
 def _stacked(futures: list[concurrent.futures.Future[Example]]) -> Example:

@@ -58,6 +58,7 @@ def make_train_dataset(
     num_hosts: int = 1,
     max_bad_records: int = 0,
     stall_s: float = 45.0,
+    make: Callable[[ImageRecord, np.random.Generator], Example] | None = None,
 ) -> Generator[Example, None, None]:
     """Yield training batches without end; `close()` it to stop the workers.
 
@@ -79,9 +80,11 @@ def make_train_dataset(
       max_bad_records: unreadable records to replace by others, in each process; 0: the
         first one ends the iteration.
       stall_s: seconds without a batch after which workers count as stuck.
+      make: makes the example of a record; None: `examples.train_example`, with the
+        settings above.
 
     Yields:
-      The arrays of `examples.train_example`, each with a batch axis in front.
+      The arrays of `examples.make_example`, each with a batch axis in front.
 
     Raises:
       ValueError: if the source is empty or a number makes no sense; while iterating,
@@ -102,7 +105,7 @@ def make_train_dataset(
             raise ValueError(f"got {name}={value}, expected >= 0")
     if not stall_s > 0:
         raise ValueError(f"got stall_s={stall_s}, expected more than 0")
-    augment = functools.partial(
+    augment = make or functools.partial(
         train_example,
         skeleton=source.skeleton,
         input_size=input_size,

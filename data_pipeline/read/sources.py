@@ -34,22 +34,22 @@ class Source(abc.ABC):
     def __init__(self, skeleton: Skeleton, annotations: AnnotationFile) -> None:
         """Take what the annotation file holds."""
         self.skeleton = skeleton
-        self._annotations = annotations
+        self.annotations = annotations
 
     @property
     def annotation_file(self) -> pathlib.Path:
         """The file of the annotations."""
-        return self._annotations.path
+        return self.annotations.path
 
     @property
     def truth(self) -> dict[str, Any]:
         """Annotations to score against, see `AnnotationFile.truth`."""
-        return self._annotations.truth
+        return self.annotations.truth
 
     @property
     def fingerprint(self) -> str:
         """Tells data from others: of the annotations, see `AnnotationFile`."""
-        return self._annotations.fingerprint
+        return self.annotations.fingerprint
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class RecordSource(Source):
         """Pickle once for all input workers: COCO's records take seconds each time."""
         with self._lock:
             if self._pickled is None:
-                parts = (self._records, self.skeleton, self._annotations)
+                parts = (self._records, self.skeleton, self.annotations)
                 self._pickled = pickle.dumps(parts)
         return _unpickle_records, (self._pickled,)
 

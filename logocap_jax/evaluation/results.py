@@ -29,6 +29,8 @@ class ImagePoses:
     scores: Float[np.ndarray, " n"]  #: one per pose
     #: Image px, before refinement; None if unknown.
     initial_keypoints: Float[np.ndarray, "n K 2"] | None = None
+    #: Of the part of the image that each was found in, image px^2; None: all of it.
+    areas: Float[np.ndarray, " n"] | None = None
 
 
 def to_coco(poses: Iterable[ImagePoses], *, category_id: int = 1) -> list[dict]:

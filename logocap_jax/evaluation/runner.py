@@ -1,6 +1,7 @@
 """Batched test-time inference over a data set."""
 
 import collections
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,8 @@ from logocap_jax.sharding import batch_sharding, local_rows, put_batch, replicat
 from logocap_jax.structures import Batch, Poses
 
 ResultSets = dict[str, list[ImagePoses]]
+# Fields of `ImagePoses` that may be unknown.
+_OPTIONAL = ("initial_keypoints", "areas")
 _BATCH_FIELDS = frozenset(Batch.__dataclass_fields__)
 
 
@@ -63,7 +66,8 @@ def run_evaluation(
       evaluator: of the method.
       variables: parameters and batch statistics.
       batches: this process's share; arrays named as the fields of `Batch`, and
-        `image_id` [B], `input_to_image` [B, 2, 3] and `valid` [B], False for padding.
+        `image_id` [B], `input_to_image` [B, 2, 3] and `valid` [B], False for padding;
+        of crops also `box_score` [B], which scores are multiplied by.
       mesh: devices.
       progress: called after each batch with the number of its images.
 
@@ -109,9 +113,21 @@ def _one_ahead(
 
 
 def _images(poses: Poses, arrays: Mapping[str, Any]) -> list[ImagePoses]:
-    return [
+    images = [
         ImagePoses(int(image_id), *poses_of(poses, row, arrays["input_to_image"][row]))
         for row, image_id in enumerate(arrays["image_id"])
+    ]
+    if "box_score" not in arrays:
+        return images
+    height, width = arrays["image"].shape[1:3]
+    scale = np.abs(np.linalg.det(arrays["input_to_image"][..., :2]))
+    return [
+        dataclasses.replace(
+            image,
+            scores=image.scores * arrays["box_score"][row],
+            areas=np.full(len(image.scores), scale[row] * height * width, np.float32),
+        )
+        for row, image in enumerate(images)
     ]
 
 
@@ -126,8 +142,7 @@ def gather_images(images: list[ImagePoses]) -> list[ImagePoses]:
         gather_rows(np.concatenate([getattr(image, name) for image in images]))
         for name in ("keypoints", "keypoint_scores", "scores")
     )
-    known = [x for image in images if (x := image.initial_keypoints) is not None]
-    initial = gather_rows(np.concatenate(known)) if known else None
+    initial, areas = (_gather_known(images, name) for name in _OPTIONAL)
     gathered = []
     for number, count, end in zip(ids, counts, np.cumsum(counts), strict=True):
         rows = slice(end - count, end)
@@ -138,6 +153,13 @@ def gather_images(images: list[ImagePoses]) -> list[ImagePoses]:
                 keypoint_scores[rows],
                 scores[rows],
                 None if initial is None else initial[rows],
+                None if areas is None else areas[rows],
             )
         )
     return gathered
+
+
+def _gather_known(images: list[ImagePoses], name: str) -> np.ndarray | None:
+    """A field that all images have or none."""
+    known = [x for image in images if (x := getattr(image, name)) is not None]
+    return gather_rows(np.concatenate(known)) if known else None

@@ -32,6 +32,7 @@ from logocap_jax.evaluation.runner import (
     make_evaluator,
     run_evaluation,
 )
+from logocap_jax.experiment.crops import gather_people
 from logocap_jax.experiment.run import EVALUATION_ADVICE, Run
 from logocap_jax.methods.base import Method, Variables
 from logocap_jax.processes import StopRequest
@@ -98,13 +99,14 @@ def show_evaluation(
     until_stop = itertools.takewhile(lambda _: not (stop and stop.signal), batches)
     bar = tqdm.tqdm(total=len(batches.source), desc=title, unit="image")
     with explaining_memory(EVALUATION_ADVICE), bar:
-        return run_evaluation(
+        sets = run_evaluation(
             evaluator,
             run.inference_variables(variables),
             until_stop,
             run.mesh,
             progress=bar.update,
         )
+    return gather_people(sets, batches, run.inputs, run.skeleton)
 
 
 def answer_set(method: Method, suffixes: Collection[str]) -> str:

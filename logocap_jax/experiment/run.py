@@ -15,9 +15,11 @@ from data_pipeline.feed.eval_batches import EvalBatches, make_eval_batches
 from data_pipeline.feed.examples import Example
 from data_pipeline.feed.pipeline import make_train_dataset
 from data_pipeline.read.find_skeleton import find_skeleton
+from data_pipeline.read.people import PeopleSource
 from data_pipeline.read.sources import Source, open_source
 from logocap_jax import skeletons
 from logocap_jax.evaluation.coco import load_ground_truth
+from logocap_jax.experiment.crops import crop_batches, crop_maker
 from logocap_jax.experiment.settings import Settings, read_settings
 from logocap_jax.methods import build_config, find_method, marked_settings
 from logocap_jax.methods.base import InputSpec, Method, Variables
@@ -230,6 +232,7 @@ class Run:
             num_hosts=jax.process_count(),
             max_bad_records=data.max_bad_records,
             stall_s=data.stall_s,
+            make=crop_maker(self.inputs, data, source.skeleton),
         )
 
     def eval_batches(self) -> EvalBatches:
@@ -241,6 +244,8 @@ class Run:
         source = self.eval_source
         assert source is not None
         check_same("data to evaluate", f"{source.fingerprint}-{len(source)}")
+        if self.inputs.crop is not None:
+            return crop_batches(source, self.inputs.crop, self.settings.eval)
         return make_eval_batches(
             source,
             short_side=self.settings.eval.short_side,
@@ -295,14 +300,16 @@ def resolve(
     method = {**values["method"], "skeleton": dataclasses.asdict(skeleton)}
     name = method.pop("name")
     spec, method_config = find_method(name), build_config(name, method)
-    built = spec.make(method_config)
+    built, inputs = spec.make(method_config), spec.inputs(method_config)
+    if train_source is not None and inputs.crop is not None:
+        train_source = PeopleSource(train_source)
     return Run(
         values=values,
         settings=settings,
         skeleton=skeleton,
         method_settings=method,
         method=built,
-        inputs=spec.inputs(method_config),
+        inputs=inputs,
         mesh=mesh,
         split=split,
         train_source=train_source,
@@ -365,5 +372,6 @@ def learning_rate(settings: Settings, steps_per_epoch: int) -> optax.Schedule:
         milestones=settings.lr_milestones,
         decay=settings.lr_decay,
         warmup=settings.lr_warmup,
+        warmup_start=settings.lr_warmup_start,
         steps_per_epoch=steps_per_epoch,
     )

@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 from ml_collections import ConfigDict
 
 from data_pipeline.feed.affine import Augmentation
+from data_pipeline.feed.crops import CropAugmentation
 from logocap_jax.methods import default_settings, find_method
 from logocap_jax.weights.trees import flatten, unflatten
 
 _REFERENCE = Augmentation()
+_CROPS = CropAugmentation()
 _Settings = TypeVar("_Settings")
 _POSITIVE = (
     *("epochs", "log_every", "eval_every", "checkpoint_every", "max_skipped_in_row"),
@@ -42,6 +44,7 @@ class DataSettings:
     stall_s: float = 45.0  # without a batch from the workers: the run ends
     max_bad_records: int = 0  # unreadable ones to replace, in each process
     augmentation: Augmentation = _REFERENCE
+    crop_augmentation: CropAugmentation = _CROPS  # of methods that see one person
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,7 @@ class EvalSettings:
 
     short_side: int = 512  # input px
     batch_size: int = 16
+    detections: str = ""  # boxes of people, COCO results; "": the annotated ones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Settings:
     lr_base_batch: int = 48
     lr_milestones: tuple[float, ...] = (90.0, 120.0)
     lr_decay: float = 0.1
-    lr_warmup: float = 0.0
+    lr_warmup: float = 0.0  # epochs
+    lr_warmup_start: float = 0.0  # share of the rate that the first update has
     log_every: int = 50  # steps
     eval_every: float = 10.0  # epochs
     checkpoint_every: float = 1.0  # epochs

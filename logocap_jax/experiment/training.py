@@ -14,6 +14,7 @@ from data_pipeline.feed.examples import Example
 from logocap_jax.device_memory import explaining_memory
 from logocap_jax.evaluation.protocol import Protocol, format_table
 from logocap_jax.evaluation.runner import make_evaluator, run_evaluation
+from logocap_jax.experiment.crops import gather_people
 from logocap_jax.experiment.evaluation import Rows, answer_set, score
 from logocap_jax.experiment.pose_rows import load_or_find_rows, row_batches
 from logocap_jax.experiment.run import EVALUATION_ADVICE, TRAINING_ADVICE, Run
@@ -185,6 +186,7 @@ def _make_evaluator(run: Run, stop: StopRequest) -> Evaluate:
                 sets = run_evaluation(evaluate, prepared, until_stop, run.mesh)
             if stop.signal is not None:
                 return None
+            sets = gather_people(sets, batches, run.inputs, run.skeleton)
             scored = score(truth, sets, protocol)
             rows |= {f"{name}{suffix}": row for name, row in scored.items()}
         table = format_table(rows, protocol.columns)

@@ -15,7 +15,7 @@ import logocap_jax
 from data_pipeline.read.images import MAX_SIDE
 from logocap_jax.atomic import replacing
 from logocap_jax.methods import find_method
-from logocap_jax.methods.base import MapLayer, Method, Variables
+from logocap_jax.methods.base import InputSpec, MapLayer, Method, Variables
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.predictor.compiled import load_for_inference
 from logocap_jax.predictor.exported import ArrayInfo, ExportInfo, write_info
@@ -144,14 +144,18 @@ def export_weights(
             f"{weights}: got test scales {inputs.scales} beside 1, whose images are "
             "made from the photograph, expected 1 alone in an export"
         )
-    multiple = math.lcm(MULTIPLE, inputs.multiple)
-    image = options.image(multiple)
+    image = options.image(_multiple(inputs))
     data = _serialized(function, image, options, settings)
-    info = _describe(function, image, options, settings, multiple)
+    info = _describe(function, image, options, settings, inputs)
     with replacing(out) as temporary:
         temporary.write_bytes(data)
     write_info(out, info, data)
     return info
+
+
+def _multiple(inputs: InputSpec) -> int:
+    """Sides of an exported model's inputs are multiples of it, px."""
+    return math.lcm(MULTIPLE, inputs.multiple)
 
 
 def _serialized(
@@ -207,7 +211,7 @@ def _describe(
     image: jax.ShapeDtypeStruct,
     options: ExportOptions,
     settings: dict[str, Any],
-    multiple: int,
+    inputs: InputSpec,
 ) -> ExportInfo:
     stablehlo = options.file_format == "stablehlo"
     outputs = jax.eval_shape(function, image)
@@ -220,7 +224,8 @@ def _describe(
             _describe_array(name, array, _MEANINGS.get(name, _MAPS))
             for name, array in sorted(outputs.items())
         ),
-        size_multiple=multiple,
+        size_multiple=_multiple(inputs),
+        size_rounding=inputs.rounding,
         settings={key: settings[key] for key in settings if key != "skeleton"},
         skeleton=config_of(settings).skeleton,
         versions={"logocap_jax": logocap_jax.__version__, "jax": jax.__version__},

@@ -19,6 +19,7 @@ METHODS = {
     "dekr": "logocap_jax.methods.dekr",
     "ranking": "logocap_jax.methods.ranking",
     "higherhrnet": "logocap_jax.methods.higherhrnet",
+    "topdown": "logocap_jax.methods.topdown",
 }
 """The package of each method: its module `spec` holds `SPEC`, a `MethodSpec`; its
 module `weights` holds `FORMAT`, a `WeightFormat`."""

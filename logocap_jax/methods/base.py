@@ -195,6 +195,22 @@ class TrainStage(NamedTuple):
     learns_from: "Method | None" = None
 
 
+class PersonCrop(NamedTuple):
+    """One input is one person: the part of an image around its box.
+
+    Attributes:
+      size: width and height of the input, px.
+      padding: the part is so many times as large as the box, before its shorter side is
+        enlarged to the input's aspect.
+      nms_threshold: of the people of an image, those with a larger OKS to a better one
+        are left out.
+    """
+
+    size: tuple[int, int]
+    padding: float
+    nms_threshold: float
+
+
 class InputSpec(NamedTuple):
     """The input that a method needs.
 
@@ -209,6 +225,7 @@ class InputSpec(NamedTuple):
       shares_canvases: `predict` takes images smaller than their array.
       scales: further scales of the input at test time, each warped from the photograph;
         `multiple` times each is whole.
+      crop: one input is one person; None: a whole photograph.
     """
 
     mask_strides: tuple[int, ...] = (4,)
@@ -217,6 +234,7 @@ class InputSpec(NamedTuple):
     rounding: str = "half up"
     shares_canvases: bool = True
     scales: tuple[int | float, ...] = ()
+    crop: PersonCrop | None = None
 
 
 class Stage(NamedTuple):

@@ -4,6 +4,7 @@ from jaxtyping import Array, Float
 
 from logocap_jax.methods import targets
 from logocap_jax.methods.initial_poses import InitialPosesConfig
+from logocap_jax.methods.selector import with_selector
 from logocap_jax.structures import Batch, DenseMaps
 
 
@@ -18,10 +19,12 @@ def dense_losses(
       config: settings.
 
     Returns:
-      `{"heatmap": ..., "offset": ...}`; their sum is the loss.
+      `{"heatmap": ..., "offset": ...}`, and `selector` if there is one, maybe in place
+      of `offset`; their sum is the loss.
     """
     rules = targets.loss_rules(config)
-    return targets.map_losses(maps.heatmaps, maps.offsets, batch, rules)
+    terms = targets.map_losses(maps.heatmaps, maps.offsets, batch, rules)
+    return with_selector(terms, maps.selector, maps.offsets, batch, rules, config)
 
 
 def dense_targets(

@@ -22,6 +22,9 @@ ROWS = (
     Row("final_layer_cls", "dense/heatmap_head/output", BIASED_CONV),
     *conv_norm("transition_reg", "dense/offset_head"),
     Row("final_layer_reg", "dense/offset_head/output", BIASED_CONV),
+    # Of this project only.
+    *conv_norm("transition_sel", "dense/selector_head"),
+    Row("final_layer_sel", "dense/selector_head/output", BIASED_CONV),
 )
 
 
@@ -40,7 +43,16 @@ def dense_settings(shapes: Shapes) -> Settings:
         "backbone": hrnet_settings(shapes, "dense/backbone"),
         "heatmap_hidden": num_outputs(shapes, f"{_HEATMAPS}/conv"),
         "offset_hidden": num_outputs(shapes, f"{_OFFSETS}/conv"),
+        **selector_settings(shapes),
     }
+
+
+def selector_settings(shapes: Shapes) -> Settings:
+    """The kind of the selector, if there is one."""
+    shape = shapes.get("params/dense/selector_head/output/kernel")
+    if shape is None:
+        return {}
+    return {"selector": "pose" if shape[-1] == 1 else "keypoint"}
 
 
 def num_keypoints(shapes: Shapes) -> int:

@@ -18,7 +18,12 @@ from logocap_jax.codecs import heatmap, offset
 from logocap_jax.inference import averaging
 from logocap_jax.methods import dense_config
 from logocap_jax.methods.base import MapLayer, Stage, Variables, subtree
-from logocap_jax.methods.dense_config import DenseConfig, require
+from logocap_jax.methods.dense_config import require
+from logocap_jax.methods.selector import (
+    SelectorConfig,
+    confidence_stage,
+    read_windows,
+)
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.models.dense import DenseNetwork, PartedNetwork
 from logocap_jax.models.outside import valid_mask
@@ -32,7 +37,7 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 @dataclasses.dataclass(frozen=True)
-class InitialPosesConfig(DenseConfig):
+class InitialPosesConfig(SelectorConfig):
     """Settings of dense maps and initial poses; defaults are the reference's for W32.
 
     Maps of several `test_scales` are averaged; the embedding is that of scale 1.
@@ -60,6 +65,7 @@ class InitialPosesConfig(DenseConfig):
             heatmap_hidden=self.heatmap_hidden,
             offset_hidden=self.offset_hidden,
             embedding=embedding,
+            selector=self.selector_outputs,
             dtype=jnp.dtype(self.dtype),
         )
 
@@ -136,11 +142,13 @@ def dense_stages(
     """
     test_scales = config.test_scales
     merged = MAPS if len(test_scales) == 1 else _AT_ONE
+    raw = (*RAW, "selector_raw") if config.selector else RAW
     stages = (
         NORMALISATION,
         mirror_stage(flip_test=config.flip_test),
         backbone_stage(network),
-        Stage("heads", ("features",), RAW, partial(_heads, network)),
+        Stage("heads", ("features",), raw, partial(_heads, network)),
+        *((confidence_stage(config),) if config.selector else ()),
         Stage("flip merge", (*RAW, "valid_size"), merged, partial(_merge, config)),
     )
     if len(test_scales) == 1:
@@ -169,7 +177,7 @@ def decode_stages(config: InitialPosesConfig) -> tuple[Stage, ...]:
             ("centers", "center_values", "valid"),
             partial(_centers, config),
         ),
-        Stage("initial poses", ("offsets", "centers"), ("initial",), _initial),
+        _initial_stage(config),
         Stage(
             "initial scores",
             (*slots, "heatmaps", "valid_size"),
@@ -259,16 +267,20 @@ def decode_initial(
     center_map: Float[Array, "h w"],
     offsets: Float[Array, "h w K 2"],
     config: InitialPosesConfig,
+    selector: Float[Array, "h w C"] | None = None,
 ) -> InitialPoses:
     """Centres of one image, and the keypoints that the offsets there point to.
 
-    Centres are looked for at input resolution, on the upsampled centre map.
+    Centres are looked for at input resolution, on the upsampled centre map. `selector`
+    are the logits of the selector, if the settings have one.
     """
     given = {
         "heatmaps": center_map[None, ..., None],
         "offsets": offsets[None],
         "valid_size": None,
     }
+    if selector is not None:
+        given["confidence"] = jax.nn.sigmoid(selector)[None]
     wanted = ("initial", "center_values", "valid")
     slots = run_stages(decode_stages(config), {}, given, wanted)
     return InitialPoses(*(array[0] for array in slots.values()))
@@ -295,6 +307,26 @@ def _centers(
         threshold=config.center_threshold,
     )
     return jax.vmap(decode)(center_map)
+
+
+def _initial_stage(config: InitialPosesConfig) -> Stage:
+    """The stage that reads poses at their centres, or where a selector says."""
+    if config.selector is None:
+        return Stage("initial poses", ("offsets", "centers"), ("initial",), _initial)
+
+    def read(
+        _: Variables,
+        offsets: Array,
+        centers: Array,
+        confidence: Array,
+        sizes: Array | None,
+    ) -> tuple[Array]:
+        cells = centers / geometry.STRIDE
+        found = read_windows(confidence, offsets, cells, sizes, config.offset_radius)
+        return (geometry.cell_to_input(found),)
+
+    reads = ("offsets", "centers", "confidence", "valid_size")
+    return Stage("initial poses", reads, ("initial",), read)
 
 
 def _initial(_: Variables, offsets: Array, centers: Array) -> tuple[Array]:

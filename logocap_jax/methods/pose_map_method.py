@@ -1,6 +1,6 @@
 """Methods made of pose maps and a scorer, from their stages and their loss."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ def make_method(
     stages: Callable[[_Config], tuple[Stage, ...]],
     loss: Callable[..., Any],
     explain: Callable[..., Explanation],
+    finding: Mapping[str, Any] = {},
 ) -> Method:
     """Build a method whose last stage writes `outputs`, poses by result set.
 
@@ -43,6 +44,7 @@ def make_method(
       stages: settings -> the named stages.
       loss: a `LossFn` behind the settings.
       explain: an `ExplainFn` behind the settings.
+      finding: further settings to find the poses with that the scorer learns from.
 
     Raises:
       ValueError: if there is a scorer, but the skeleton has no sticks.
@@ -56,7 +58,7 @@ def make_method(
         return make_method(config, answer, stages=stages, loss=loss, explain=explain)
 
     loss_fn: LossFn = partial(loss, config)
-    finding = {"flip_test": True, "test_scales": (1.0,)}
+    finding = {"flip_test": True, "test_scales": (1.0,), **finding}
     return Method(
         init=partial(_init, config),
         prepare=partial(prepare_variables, dtype=jnp.dtype(config.dtype)),

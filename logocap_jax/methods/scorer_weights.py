@@ -13,10 +13,12 @@ def scorer_settings(shapes: Shapes, num_keypoints: int) -> Settings:
     """`scorer`: weights have one; `num_sticks`: those of its skeleton.
 
     Raises:
-      ValueError: if it scores poses of another number of keypoints.
+      ValueError: if it scores poses of another number of keypoints, or is none.
     """
     if _FIRST not in shapes:
         return {"scorer": False}
+    if len(shapes[_FIRST]) != 2:
+        raise ValueError(f"{_FIRST}: got shape {shapes[_FIRST]}, expected 2 axes")
     features = shapes[_FIRST][0]
     sticks, rest = divmod(features - num_keypoints, 3)
     others = [

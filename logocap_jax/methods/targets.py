@@ -104,7 +104,7 @@ def heatmap_targets(
     Returns:
       Targets, the pose centre's last, and weights: C is 1 or K + 1.
     """
-    points, exists = _points(example, rules, stride)
+    points, exists = people_points(example, rules, stride)
     height, width = _cells(example, stride)
     target, weight = heatmap.encode(
         points,
@@ -125,7 +125,7 @@ def offset_targets(
 
     `example` is a `Batch` without `B`.
     """
-    points, exists = _points(example, rules, geometry.STRIDE)
+    points, exists = people_points(example, rules, geometry.STRIDE)
     height, width = _cells(example, geometry.STRIDE)
     return offset.encode(
         points[:, :-1],
@@ -167,7 +167,7 @@ def _cells(example: Batch, stride: int) -> tuple[int, int]:
     return height, width
 
 
-def _points(
+def people_points(
     example: Batch, rules: LossRules, stride: int
 ) -> tuple[Float[Array, "P K1 2"], Bool[Array, "P K1"]]:
     """Keypoints and, last, centres of people in cells, and which exist."""

@@ -17,10 +17,6 @@ from logocap_jax.models.layers import (
 )
 from logocap_jax.models.outside import zeros_outside
 
-Maps = tuple[
-    Float[Array, "B h w K1"], Float[Array, "B h w K 2"], Float[Array, "B h w D"]
-]
-
 
 class Head(nn.Module):
     """1x1 convolution, batch norm, ReLU, and, if asked for, an output convolution.
@@ -131,10 +127,12 @@ class DenseNetwork(PartedNetwork):
     Attributes:
       offset_hidden: hidden channels of the offset head.
       embedding: channels of the embedding; 0: no embedding head.
+      selector: channels of the selector; 0: no selector head.
     """
 
     offset_hidden: int
     embedding: int = 0
+    selector: int = 0
 
     def run_heads(
         self,
@@ -142,8 +140,11 @@ class DenseNetwork(PartedNetwork):
         *,
         train: bool,
         valid_size: Int[Array, "B 2"] | None,
-    ) -> Maps:
-        """Heatmaps (the pose centre's last), offsets and embedding (D may be 0)."""
+    ) -> tuple[Array, ...]:
+        """Heatmaps (the pose centre's last), offsets, embedding (D may be 0), selector.
+
+        The selector's logits come only where it has channels.
+        """
         del valid_size  # The heads mix no cells.
 
         def head(hidden: int, outputs: int | None, name: str) -> Array:
@@ -159,4 +160,7 @@ class DenseNetwork(PartedNetwork):
             embedding = head(self.embedding, None, "embedding_head")
         else:
             embedding = jnp.zeros((*heatmaps.shape[:-1], 0), jnp.float32)
-        return heatmaps, offsets, embedding
+        if not self.selector:
+            return heatmaps, offsets, embedding
+        selector = head(self.offset_hidden, self.selector, "selector_head")
+        return heatmaps, offsets, embedding, selector

@@ -134,6 +134,7 @@ def conv(
     *,
     use_bias: bool = False,
     kernel_init: nn.initializers.Initializer = torch_default_init,
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros,
     name: str,
 ) -> nn.Conv:
     """A square convolution with PyTorch's symmetric padding and default init."""
@@ -145,6 +146,7 @@ def conv(
         use_bias=use_bias,
         dtype=dtype,
         kernel_init=kernel_init,
+        bias_init=bias_init,
         name=name,
     )
 
@@ -161,54 +163,71 @@ def run_part(
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and the identity."""
+    """Two 3x3 convolutions and the identity (projected where shapes differ).
+
+    Attributes:
+      dtype: dtype of the convolutions.
+      kernel_init: start of the kernels.
+      features: of the output; None: as many as of the input.
+      stride: of the first convolution.
+    """
 
     dtype: Dtype = jnp.float32
     kernel_init: nn.initializers.Initializer = torch_default_init
+    features: int | None = None
+    stride: int = 1
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B h w C"], *, train: bool
-    ) -> Float[Array, "B h w C"]:
+        self, x: Float[Array, "B H W C"], *, train: bool
+    ) -> Float[Array, "B h w F"]:
         """Apply the block."""
+        features = self.features or x.shape[-1]
 
-        def convolve(x: Array, name: str) -> Array:
+        def convolve(x: Array, stride: int, name: str) -> Array:
             init = self.kernel_init
-            module = conv(x.shape[-1], dtype=self.dtype, kernel_init=init, name=name)
-            return module(x)
+            kind = {"dtype": self.dtype, "kernel_init": init, "name": name}
+            return conv(features, stride=stride, **kind)(x)
 
-        y = convolve(x, "conv1")
+        y = convolve(x, self.stride, "conv1")
         y = nn.relu(BatchNorm(dtype=self.dtype, name="norm1")(y, train=train))
-        y = convolve(y, "conv2")
+        y = convolve(y, 1, "conv2")
         y = BatchNorm(dtype=self.dtype, name="norm2")(y, train=train)
-        return nn.relu(x + y)
+        return nn.relu(_shortcut(x, y, self.stride, self.dtype, train) + y)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions and the identity (projected where widths differ).
+    """1x1, 3x3, 1x1 convolutions and the identity (projected where shapes differ).
 
-    `channels` is the width of the 3x3 convolution; the output has four times as many.
+    `channels` is the width of the 3x3 convolution, which has the `stride`; the output
+    has four times as many.
     """
 
     channels: int
     dtype: Dtype = jnp.float32
+    stride: int = 1
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B h w C"], *, train: bool
+        self, x: Float[Array, "B H W C"], *, train: bool
     ) -> Float[Array, "B h w F"]:
         """Apply the block."""
         wide = 4 * self.channels
         y = conv(self.channels, 1, dtype=self.dtype, name="conv1")(x)
         y = nn.relu(BatchNorm(dtype=self.dtype, name="norm1")(y, train=train))
-        y = conv(self.channels, 3, dtype=self.dtype, name="conv2")(y)
+        y = conv(self.channels, 3, self.stride, self.dtype, name="conv2")(y)
         y = nn.relu(BatchNorm(dtype=self.dtype, name="norm2")(y, train=train))
         y = conv(wide, 1, dtype=self.dtype, name="conv3")(y)
         y = BatchNorm(dtype=self.dtype, name="norm3")(y, train=train)
-        if x.shape[-1] != wide:
-            x = conv(wide, 1, dtype=self.dtype, name="shortcut_conv")(x)
-            x = BatchNorm(dtype=self.dtype, name="shortcut_norm")(x, train=train)
-        return nn.relu(x + y)
+        return nn.relu(_shortcut(x, y, self.stride, self.dtype, train) + y)
+
+
+def _shortcut(x: Array, y: Array, stride: int, dtype: Dtype, train: bool) -> Array:
+    """The identity beside a residual block's `y`, within the block's `__call__`."""
+    if x.shape[-1] == y.shape[-1] and stride == 1:
+        return x
+    x = conv(y.shape[-1], 1, stride, dtype, name="shortcut_conv")(x)
+    return BatchNorm(dtype=dtype, name="shortcut_norm")(x, train=train)
 
 
 class AttentiveNorm(nn.Module):

@@ -19,8 +19,10 @@ from logocap_jax.parity.adaptive_conv import (
 )
 from logocap_jax.parity.cases import array_names, find_cases, read_weights
 from logocap_jax.parity.compare import StageResult
+from logocap_jax.parity.dekr.forms import check_form, holds_form
 from logocap_jax.parity.higherhrnet import check_tags, holds_tags
 from logocap_jax.parity.scorer_rows import check_scorer_rows, holds_scorer_rows
+from logocap_jax.parity.topdown.pieces import find_piece
 from logocap_jax.parity.walk import check_stages
 from logocap_jax.weights.containers import errors_naming
 from logocap_jax.weights.settings import read_settings
@@ -70,8 +72,12 @@ def _check_without_weights(path: pathlib.Path, dtype: str) -> Check | None:
         return partial(check_adaptive_convolutions, marks=marks)
     if holds_tags(names):
         return partial(check_tags, dtype=dtype, marks=marks)
+    if piece := find_piece(names):
+        return partial(piece, marks=marks)
     if holds_scorer_rows(names):
         return partial(check_scorer_rows, marks=marks)
+    if holds_form(path, names):
+        return partial(check_form, dtype=dtype, marks=marks)
     return None
 
 

@@ -19,7 +19,7 @@ from logocap_jax.skeletons import Skeleton, parse_skeleton
 from logocap_jax.structures import Poses, View
 
 FORMAT = "logocap-jax export"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # An axis is a number, or the name of a dynamic one, such as `batch` or `64*height`.
 Axis: TypeAlias = int | str
@@ -46,6 +46,7 @@ class ExportInfo:
     inputs: tuple[ArrayInfo, ...]
     outputs: tuple[ArrayInfo, ...]  #: the arrays that come out, a dict by name
     size_multiple: int  #: height and width are multiples of it
+    size_rounding: str  #: as of `InputSpec.rounding`
     settings: dict[str, Any]  #: of the method
     skeleton: Skeleton  #: names of the K keypoints, limbs
     versions: dict[str, str]  #: of the packages that wrote the export
@@ -137,6 +138,7 @@ def _parse(content: dict[str, Any]) -> ExportInfo:
         inputs=tuple(map(_parse_array, content["inputs"])),
         outputs=tuple(map(_parse_array, content["outputs"])),
         size_multiple=content["size_multiple"],
+        size_rounding=content["size_rounding"],
         settings=content["settings"],
         skeleton=parse_skeleton(content["skeleton"]),
         versions={name: content["versions"][name] for name in ("logocap_jax", "jax")},
@@ -223,14 +225,14 @@ def fit_of(info: ExportInfo, short_side: int | None) -> Fit:
     """
     if info.input_size is None:
         short_side = 512 if short_side is None else short_side
-        return by_short_side(short_side, info.size_multiple)
+        return by_short_side(short_side, info.size_multiple, info.size_rounding)
     if short_side is not None:
         width, height = info.input_size
         raise ValueError(
             f"got short_side={short_side}, but the export's size is fixed to "
             f"{height}x{width}; leave it out, or export with --size dynamic"
         )
-    return letterbox(info.input_size)
+    return letterbox(info.input_size, info.size_rounding)
 
 
 def batch_size_of(info: ExportInfo, batch_size: int | None) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from data_pipeline.feed import affine
+from data_pipeline.feed import affine, crops
 from data_pipeline.read.images import check_size, decode_photograph
 
 # A path, an RGB array or a PIL image; Pillow itself is not needed.
@@ -128,7 +128,52 @@ def few_canvases(
     return canvas
 
 
-def letterbox(input_size: Size) -> Fit:
+def whole_picture(size: Size) -> Fit:
+    """Crops of `size` that show all of an image, as the one person's.
+
+    An image of that very size stays as it is; of another aspect the rest is black.
+    """
+
+    def fit(image_size: Size) -> tuple[Size, Transform]:
+        box = np.array([0, 0, *image_size], np.float64)
+        return size, crops.box_region(box, 1.0).affine(size)
+
+    return fit
+
+
+def person_box(box: Float[np.ndarray, "4"], size: Size, padding: float) -> Fit:
+    """The crop of `size` around a person's box `x0 y0 x1 y1`, image px."""
+    transform = crops.box_region(box, padding).affine(size)
+    return lambda image_size: (size, transform)
+
+
+def check_boxes(boxes: Any) -> Float64[np.ndarray, "n 5"]:
+    """Boxes of people with their scores, 1 if there are none.
+
+    Raises:
+      ValueError: unless they are `[n, 4]` or `[n, 5]`, finite, and not empty.
+    """
+    try:
+        rows = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"got boxes that are no array of numbers: {error}") from error
+    if rows.size == 0:
+        rows = rows.reshape(0, 4)
+    if rows.ndim != 2 or rows.shape[1] not in (4, 5):
+        raise ValueError(
+            f"got boxes of shape {rows.shape}, expected [n, 4], x0 y0 x1 y1, or [n, 5] "
+            "with scores"
+        )
+    fine = np.isfinite(rows).all(axis=1) & (rows[:, 2:4] > rows[:, :2]).all(axis=1)
+    if not fine.all():
+        raise ValueError(
+            f"got box {rows[~fine][0].tolist()}, expected x0 < x1 and y0 < y1"
+        )
+    ones = np.ones((len(rows), 5 - rows.shape[1]))
+    return np.concatenate([rows, ones], axis=1)
+
+
+def letterbox(input_size: Size, rounding: str = "half up") -> Fit:
     """Inputs of one size: the whole image in its middle, black around it.
 
     An image that `by_short_side` brings to this very size lies exactly as there; any
@@ -136,11 +181,12 @@ def letterbox(input_size: Size) -> Fit:
 
     Args:
       input_size: `(width, height)`, input px.
+      rounding: as for `affine.eval_affine`.
     """
     size = np.array(input_size)
 
     def fit(image_size: Size) -> tuple[Size, Transform]:
-        transform = affine.eval_affine(image_size, input_size)
+        transform = affine.eval_affine(image_size, input_size, rounding)
         covered = transform[0, 0] * np.array(image_size)
         # The rounding of `eval_input_size` may leave out less than a pixel.
         if np.any(covered >= size + 1):

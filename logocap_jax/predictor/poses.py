@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from logocap_jax.evaluation.people import suppress_people
 from logocap_jax.evaluation.results import ImagePoses, to_coco
 from logocap_jax.predictor.inputs import ImageLike, read_image
 from logocap_jax.skeletons import Skeleton
@@ -119,3 +120,36 @@ class Poses:
             labels=labels,
             min_side=min_side,
         )
+
+
+def join_people(
+    found: Sequence[Poses],
+    *,
+    box_scores: Float[np.ndarray, " n"],
+    areas: Float[np.ndarray, " n"],
+    skeleton: Skeleton,
+    threshold: float,
+) -> Poses:
+    """One image's people from one pose each, best first, without duplicates.
+
+    Args:
+      found: the pose of each crop.
+      box_scores: factors of their scores.
+      areas: of the crops, image px^2.
+      skeleton: of the poses.
+      threshold: as for `suppress_people`.
+    """
+    count = skeleton.num_keypoints
+    keypoints = np.concatenate(
+        [np.zeros((0, count, 2), np.float32), *(poses.keypoints for poses in found)]
+    )
+    keypoint_scores = np.concatenate(
+        [np.zeros((0, count), np.float32), *(poses.keypoint_scores for poses in found)]
+    )
+    each = [poses.scores[0] for poses in found]
+    scores = (np.array(each) * box_scores).astype(np.float32)
+    kept = suppress_people(
+        keypoints, scores, areas, sigmas=skeleton.sigma_array, threshold=threshold
+    )
+    arrays = (keypoints[kept], keypoint_scores[kept], scores[kept])
+    return Poses(*arrays, None, skeleton)

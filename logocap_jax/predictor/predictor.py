@@ -26,10 +26,14 @@ from logocap_jax.predictor.inputs import (
     Input,
     Size,
     by_short_side,
+    check_boxes,
     few_canvases,
     make_input,
+    person_box,
+    read_image,
+    whole_picture,
 )
-from logocap_jax.predictor.poses import Poses
+from logocap_jax.predictor.poses import Poses, join_people
 from logocap_jax.skeletons import Skeleton
 from logocap_jax.structures import View
 from logocap_jax.weights.settings import usual_short_side
@@ -143,6 +147,8 @@ class Predictor:
         )
         if short_side is None:
             short_side = usual_short_side(Path(path)) or 512
+        if model.inputs.crop is not None:
+            return cls(model, whole_picture(model.inputs.crop.size), **options)
         rule = model.inputs.multiple, model.inputs.rounding
         fit = by_short_side(short_side, *rule)
         shared = share_canvases and model.inputs.shares_canvases
@@ -181,25 +187,72 @@ class Predictor:
         batch_size = exported.batch_size_of(info, batch_size)
         return cls(model, fit, batch_size=batch_size, **options)
 
-    def __call__(self, images: ImageLike | Iterable[ImageLike]) -> Poses | list[Poses]:
+    def __call__(
+        self, images: ImageLike | Iterable[ImageLike], *, boxes: Any = None
+    ) -> Poses | list[Poses]:
         """Find the people.
 
         Args:
           images: one image, or an iterable of images of any mix of sizes; each a path
             (JPEG, PNG), an RGB array `[H, W, 3]` of uint8, or a PIL image.
+          boxes: for a method that sees one person at a time: those of the image, or an
+            iterable of those of each, as for `find_in_boxes`. None: every image is one
+            person's.
 
         Returns:
           The poses of the image, or a list with those of each image, in order.
 
         Raises:
-          ValueError: if an image is not one, or cannot be read; names it.
+          ValueError: if an image is not one, or cannot be read; names it. If boxes do
+            not fit the images, or the method takes none.
           DoesNotFitError: a ValueError, too: if a batch needs too much memory.
         """
-        if isinstance(images, Iterable) and not isinstance(
+        is_many = isinstance(images, Iterable) and not isinstance(
             images, (str, os.PathLike, np.ndarray)
-        ):
-            return list(self.stream(images))
-        return next(self.stream([images]))
+        )
+        if boxes is None:
+            return list(self.stream(images)) if is_many else next(self.stream([images]))
+        if not is_many:
+            return self.find_in_boxes(images, boxes)
+        images, boxes = list(images), list(boxes)
+        if len(images) != len(boxes):
+            raise ValueError(
+                f"got {len(images)} images and boxes of {len(boxes)}, expected as many"
+            )
+        return [self.find_in_boxes(*pair) for pair in zip(images, boxes, strict=True)]
+
+    def find_in_boxes(self, image: ImageLike, boxes: Any) -> Poses:
+        """Find one person in each box of an image, duplicates left out.
+
+        Args:
+          image: as for a call.
+          boxes: `[n, 4]`, `x0 y0 x1 y1` in image px; with a fifth column, the scores of
+            the boxes, which those of the poses are multiplied by.
+
+        Raises:
+          ValueError: as a call does; if the boxes are none, or the method takes none.
+        """
+        crop, pixels = self._model.inputs.crop, read_image(image)
+        if crop is None:
+            raise ValueError(
+                "got boxes, expected none: this method finds people by itself"
+            )
+        rows = check_boxes(boxes)
+        inputs = [
+            make_input(pixels, person_box(row[:4], crop.size, crop.padding))
+            for row in rows
+        ]
+        with explaining_memory(_ADVICE):
+            found = self._predict(inputs)
+        scale = [abs(np.linalg.det(given.input_to_image[:, :2])) for given in inputs]
+        poses = join_people(
+            found,
+            box_scores=rows[:, 4],
+            areas=np.array(scale) * np.prod(crop.size),
+            skeleton=self.skeleton,
+            threshold=crop.nms_threshold,
+        )
+        return poses.above(self.score_threshold)
 
     def stream(self, images: Iterable[ImageLike]) -> Iterator[Poses]:
         """As a call, but image by image; only a few are in memory at a time.
@@ -212,7 +265,8 @@ class Predictor:
                 inputs = list(pool.map(self.prepare, chunk))
                 with explaining_memory(_ADVICE):
                     predictions = self._predict(inputs)
-                yield from predictions
+                for poses in predictions:
+                    yield poses.above(self.score_threshold)
 
     def explain(self, image: ImageLike | Input) -> Explained:
         """Find the people in one image, and keep the layers behind them.
@@ -300,8 +354,7 @@ class Predictor:
         for batch, outputs in under_way:
             answer = self._model.finish(jax.device_get(outputs))
             for row, position in enumerate(batch):
-                poses = self._poses(answer, row, inputs[position])
-                results[position] = poses.above(self.score_threshold)
+                results[position] = self._poses(answer, row, inputs[position])
         return [results[position] for position in range(len(inputs))]
 
     def _poses(self, answer: structures.Poses, row: int, given: Input) -> Poses:

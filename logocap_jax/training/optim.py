@@ -7,7 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jaxtyping import Array, Float32
 
 from logocap_jax.methods.base import Method, Part
 
@@ -142,18 +144,46 @@ def multi_step_schedule(
     decay: float,
     warmup: float,
     steps_per_epoch: int,
+    warmup_start: float = 0.0,
 ) -> optax.Schedule:
     """A rate by step, constant but for a factor `decay` at each milestone.
 
     Milestones are epochs (fractions allowed). Over the `warmup` epochs the rate rises
-    linearly from 0.
+    linearly: the first update has the share `warmup_start` of it, the last one all; by
+    default it rises as if one update before the first had a rate of 0.
+
+    Raises:
+      ValueError: if the share is not in 0..1.
     """
+    if not 0 <= warmup_start <= 1:
+        raise ValueError(
+            f"got lr_warmup_start={warmup_start}, expected a share, 0 to 1"
+        )
     boundaries: dict[int, float] = {}
     for epoch in milestones:
         step = round(epoch * steps_per_epoch)
         boundaries[step] = boundaries.get(step, 1.0) * decay
     schedule = optax.piecewise_constant_schedule(learning_rate, boundaries)
+    if warmup_start:
+        rise = round(warmup * steps_per_epoch)
+        # Through float64, so that a rate is rounded once.
+        rates = learning_rate * np.linspace(warmup_start, 1, rise)
+        for step, factor in boundaries.items():
+            rates[step:] *= factor
+        return _start_with(rates.astype(np.float32), schedule)
     return _warm_up(schedule, warmup, steps_per_epoch)
+
+
+def _start_with(
+    rates: Float32[np.ndarray, " n"], schedule: optax.Schedule
+) -> optax.Schedule:
+    """The given rates for the first updates, then those of a schedule."""
+
+    def rate(step: Any) -> Array:
+        index = jnp.clip(step, 0, len(rates) - 1)
+        return jnp.where(step < len(rates), jnp.asarray(rates)[index], schedule(step))
+
+    return rate if len(rates) else schedule
 
 
 def make_optimizer(

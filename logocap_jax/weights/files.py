@@ -37,6 +37,7 @@ from logocap_jax.weights.trees import (
 
 Path = str | os.PathLike[str]
 
+_VARIANCES = (".running_var", "/var")
 _LOG = logging.getLogger(__name__)
 
 
@@ -77,12 +78,32 @@ def read_file(path: Path, *, raw: bool = False) -> dict[str, np.ndarray]:
     """Read arrays under their names in the file.
 
     Takes what `containers.read_arrays` and `load_variables` take.
+
+    Raises:
+      ValueError: unreadable, or of numbers that are none.
     """
     if os.path.isdir(path):
-        return flatten(load_variables(path, raw=raw))
-    arrays = read_arrays(path)
-    verify_packed(path, arrays)
+        arrays = flatten(load_variables(path, raw=raw))
+    else:
+        arrays = read_arrays(path)
+        verify_packed(path, arrays)
+    _check_numbers(path, arrays)
     return arrays
+
+
+def _check_numbers(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse weights that are not numbers, of which nothing but NaN would come."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            problem = "NaN or infinity, expected finite numbers"
+        elif name.endswith(_VARIANCES) and (array < 0).any():
+            problem = "a negative variance, expected 0 or more"
+        else:
+            continue
+        raise ValueError(
+            f"{path}: {name}: got {problem}; training has diverged, or the file is "
+            "damaged: take an earlier one"
+        )
 
 
 def to_variables(

@@ -151,6 +151,11 @@ def _state_dict_of(root: Any) -> dict[str, TensorView]:
                 f"tensor, or a state dict under one of {', '.join(_WRAPPERS)}; "
                 "nothing was run"
             )
+        if value.storage.dtype.names:
+            raise ValueError(
+                f"entry {key[:80]!r} is a tensor of {value.storage.dtype.names[0]}, "
+                f"expected one of {', '.join(DTYPES)}"
+            )
     return state
 
 

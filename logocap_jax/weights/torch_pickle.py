@@ -226,6 +226,10 @@ class PickleReader:
         is_dict = kind is _as_dict
         self._stack.append({} if is_dict else _require(kind, Foreign)())
 
+    def _old_object(self, _: None) -> None:
+        kind, *_arguments = self._pop_mark()
+        self._stack.append(_require(kind, Foreign)())
+
     def _foreign_items(self, kind: str) -> None:
         self._pop_mark()
         self._stack.append(Foreign(kind))
@@ -240,26 +244,29 @@ class PickleReader:
         _require(self._stack[-1], (dict, Foreign))
 
     def _persistent_id(self, _: None) -> None:
-        kind, dtype, key, _, numel, *view = _require(self._stack.pop(), tuple)
-        if kind == "storage" and isinstance(dtype, Foreign):
+        kind, dtype, *rest = _require(self._stack.pop(), tuple)
+        if kind != "storage" or len(rest) < 3 or rest[3:] not in ([], [None]):
+            self._stack.append(Foreign("a persistent object that is no whole storage"))
+        elif isinstance(dtype, Foreign):
             self._stack.append(dtype)
-            return
-        if kind != "storage" or view not in ([], [None]):
-            raise ValueError("refused: a persistent object that is no whole storage")
+        else:
+            self._stack.append(self._storage(dtype, rest[0], rest[2]))
+
+    def _storage(self, dtype: Any, key: Any, numel: Any) -> Storage:
         if not _is_count(numel):
             raise ValueError("damaged pickle (a storage's size is no natural number)")
         storage = Storage(_require(key, str), _require(dtype, np.dtype), numel)
         if self.storages.setdefault(storage.key, storage) != storage:
             raise ValueError(f"storage {key[:80]!r} is described in two ways")
-        self._stack.append(storage)
+        return storage
 
 
 _IGNORED = frozenset({"PROTO", "FRAME", "STOP"})
 _LITERALS = frozenset(
     {
-        *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+        *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
         *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
-        *("BINBYTES", "SHORT_BINBYTES"),
+        *("BINBYTES", "SHORT_BINBYTES", "BYTEARRAY8"),
     }
 )
 _CONSTANTS: dict[str, Callable[[], Any]] = {
@@ -271,10 +278,12 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
     "EMPTY_SET": lambda: Foreign("set"),
 }
-_INSTRUCTIONS: dict[str, Callable[[PickleReader, Any], None]] = {
+_INSTRUCTIONS: dict[str, Callable[[PickleReader, Any], Any]] = {
     "GLOBAL": PickleReader._global,
     "STACK_GLOBAL": PickleReader._stack_global,
     "MARK": PickleReader._mark,
+    "POP": lambda reader, _: reader._stack.pop(),
+    "POP_MARK": lambda reader, _: reader._pop_mark(),
     "BINPUT": PickleReader._put,
     "LONG_BINPUT": PickleReader._put,
     "MEMOIZE": PickleReader._memoize,
@@ -293,6 +302,7 @@ _INSTRUCTIONS: dict[str, Callable[[PickleReader, Any], None]] = {
     "REDUCE": PickleReader._reduce,
     "NEWOBJ": lambda reader, _: reader._new_object(1),
     "NEWOBJ_EX": lambda reader, _: reader._new_object(2),
+    "OBJ": PickleReader._old_object,
     "BUILD": PickleReader._build,
     "BINPERSID": PickleReader._persistent_id,
 }
@@ -308,9 +318,22 @@ DTYPES = {
     "Byte": "u1",
     "Bool": "?",
 }
+# Storages of elements that NumPy lacks, and the bytes of one: their length is known.
+_OPAQUE = {
+    "BFloat16": 2,
+    "ComplexFloat": 8,
+    "ComplexDouble": 16,
+    "QInt8": 1,
+    "QUInt8": 1,
+    "QInt32": 4,
+}
 _GLOBALS: dict[str, Any] = {
     "collections OrderedDict": _as_dict,
     "torch._utils _rebuild_tensor_v2": _tensor,
     "torch._utils _rebuild_parameter": _parameter,
     **{f"torch {name}Storage": np.dtype(code) for name, code in DTYPES.items()},
+    **{
+        f"torch {name}Storage": np.dtype([(name, f"V{size}")])
+        for name, size in _OPAQUE.items()
+    },
 }

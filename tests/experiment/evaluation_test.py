@@ -12,7 +12,6 @@ from data_pipeline.prepare.dataset import prepare_coco
 from logocap_jax import skeletons
 from logocap_jax.evaluation.coco import METRICS, evaluate_coco
 from logocap_jax.experiment import run
-from logocap_jax.experiment import run as run_module
 from logocap_jax.experiment.evaluation import submit_test_dev
 from logocap_jax.experiment.run import resolve
 from logocap_jax.experiment.settings import change_method
@@ -232,9 +231,9 @@ def test_prepared_data_score_as_the_folder_they_come_from(
 
 def test_hosts_compare_what_they_evaluate(config, monkeypatch):
     compared = []
-    monkeypatch.setattr(run_module, "check_same", lambda *pair: compared.append(pair))
-    run = resolve(config)
-    run.eval_batches()
-    source = run.eval_source
+    monkeypatch.setattr(run, "check_same", lambda *pair: compared.append(pair))
+    resolved = resolve(config, split="val")
+    resolved.eval_batches()
+    source = resolved.eval_source
     expected = f"{source.fingerprint}-{len(source)}"
     assert ("data to evaluate", expected) in compared

@@ -167,7 +167,7 @@ def change_info(**changes):
             change_info(format="other"),
             "json: got format 'other', expected 'logocap-jax",
         ),
-        (change_info(format_version=1), "json: got format version 1, expected 2; exp"),
+        (change_info(format_version=1), "json: got format version 1, expected 3; exp"),
         (change_info(inputs=[{}]), "json: damaged (KeyError: 'name'); copy it again"),
         (change_info(versions={}), "json: damaged (KeyError: 'logocap_jax')"),
         (

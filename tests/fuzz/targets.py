@@ -8,6 +8,7 @@ import io
 import json
 import math
 import pathlib
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -76,7 +77,38 @@ def spoiled_weights(draw: st.DrawFn) -> bytes:
     return stream.getvalue()
 
 
-@given(spoiled_weights())
+# Instructions of a pickle, whole, for metadata that is a program of any kind.
+_INSTRUCTIONS = (
+    *(b"chostile_module\nrun\n", b"cposix\nsystem\n", b"ccollections\nOrderedDict\n"),
+    *(b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nFloatStorage\n"),
+    *(b"ctorch\nBFloat16Storage\n", b"cnumpy\nndarray\n", b"X\x01\x00\x00\x00a"),
+    *(b"X\x07\x00\x00\x00storage", b"K\x01", b"J\xff\xff\xff\xff", b"N", b")", b"]"),
+    *(b"}", b"\x8f", b"(", b"t", b"\x85", b"\x86", b"\x87", b"R", b"\x81", b"\x92"),
+    *(b"o", b"b", b"s", b"u", b"a", b"e", b"\x90", b"\x91", b"\x93", b"Q", b"0", b"1"),
+    *(b"q\x00", b"h\x00", b"\x94", b"B\x01\x00\x00\x00a", b"G" + bytes(8)),
+)
+
+
+@st.composite
+def programmed_metadata(draw: st.DrawFn) -> bytes:
+    """A good file of weights, with a program as metadata beside the state dict."""
+    program = b"".join(draw(st.lists(st.sampled_from(_INSTRUCTIONS), max_size=40)))
+    stream = io.BytesIO()
+    with (
+        zipfile.ZipFile(CORPUS / "weights_zip.pth") as source,
+        zipfile.ZipFile(stream, "w") as target,
+    ):
+        for member in source.namelist():
+            data = source.read(member)
+            if member.endswith("data.pkl"):
+                meta = b"X\x04\x00\x00\x00meta" + program + b"s"
+                state = b"X\x0a\x00\x00\x00state_dict" + data[2:-1] + b"s"
+                data = b"\x80\x02}" + meta + state + b"."
+            target.writestr(member, data)
+    return stream.getvalue()
+
+
+@given(spoiled_weights() | programmed_metadata())
 def weights(content: bytes) -> None:
     """`read_arrays` gives plain arrays of the allowed size, or refuses the file."""
     with tempfile.TemporaryDirectory() as name:
@@ -87,6 +119,7 @@ def weights(content: bytes) -> None:
             assert key.isprintable()
             assert array.dtype.kind in "fiub"
             assert array.nbytes <= MAX_WEIGHTS
+    assert "hostile_module" not in sys.modules
 
 
 @st.composite

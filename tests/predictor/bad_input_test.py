@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 
 from logocap_jax import cli
+from logocap_jax.methods import METHODS
 
 pytestmark = pytest.mark.parity
 
@@ -109,7 +110,7 @@ def test_an_output_folder_that_cannot_be_made_is_told_before_work_begins(
         ),
         (
             lambda state: {n: a for n, a in state.items() if n.startswith("backbone.")},
-            "no whole model, expected one of logocap, center_offset, dekr, ranking "
+            f"no whole model, expected one of {', '.join(METHODS)} "
             "(logocap lacks params/dense/heatmap_head/",
         ),
         (

@@ -13,11 +13,15 @@ UNUSUAL = [(480, 640), (4000, 300), (31, 1000), (1, 1), (9000, 1)]
 
 @pytest.mark.parametrize("image_size", USUAL)
 @pytest.mark.parametrize("short_side", [64, 256, 512])
-def test_a_fixed_size_changes_nothing_for_images_that_have_it(image_size, short_side):
-    size, expected = by_short_side(short_side)(image_size)
-    assert size == eval_input_size(image_size, short_side=short_side)
-    np.testing.assert_array_equal(expected, eval_affine(image_size, size))
-    found, transform = letterbox(size)(image_size)
+@pytest.mark.parametrize("rounding", ["half up", "half even", "none"])
+def test_a_fixed_size_changes_nothing_for_images_that_have_it(
+    image_size, short_side, rounding
+):
+    size, expected = by_short_side(short_side, rounding=rounding)(image_size)
+    options = {"short_side": short_side, "rounding": rounding}
+    assert size == eval_input_size(image_size, **options)
+    np.testing.assert_array_equal(expected, eval_affine(image_size, size, rounding))
+    found, transform = letterbox(size, rounding)(image_size)
     assert found == size
     np.testing.assert_array_equal(transform, expected)
 

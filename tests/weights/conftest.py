@@ -199,5 +199,5 @@ def w32_state(manifests: dict[str, dict[str, tuple[int, ...]]]) -> State:
             state[key] = np.zeros(shape, np.int64)
         else:
             rng = np.random.default_rng(zlib.crc32(key.encode()))
-            state[key] = rng.standard_normal(shape, np.float32)
+            state[key] = rng.random(shape, np.float32)
     return state

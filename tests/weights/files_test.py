@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from logocap_jax import cli
 from logocap_jax.weights import files
-from logocap_jax.weights.trees import flatten
+from logocap_jax.weights.trees import flatten, unflatten
 
 CLASSIFIER = {
     "incre_modules.0.0.conv1.weight": np.zeros((4, 8, 1, 1), np.float32),
@@ -137,3 +138,34 @@ def test_other_networks_weights_are_refused(torch_files, write):
         match=r"weights\.pth: .*'fc.weight', expected weights of one of logocap",
     ):
         files.load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        ("kernel", np.nan, "got NaN or infinity, expected finite numbers"),
+        ("scale", -np.inf, "got NaN or infinity, expected finite numbers"),
+        ("var", np.inf, "got NaN or infinity, expected finite numbers"),
+        ("var", -1e-3, "got a negative variance, expected 0 or more"),
+    ],
+)
+@pytest.mark.parametrize("save", [files.save_safetensors, files.save_torch])
+def test_weights_that_are_no_numbers_are_refused_by_name(
+    tiny_variables, tmp_path, capsys, kind, value, message, save
+):
+    arrays = flatten(tiny_variables)
+    name = next(name for name in arrays if name.endswith(f"/{kind}"))
+    arrays[name] = arrays[name].copy()
+    arrays[name].flat[-1] = value
+    path = tmp_path / ("w.pth" if save is files.save_torch else "w.safetensors")
+    save(path, unflatten(arrays))
+    for arguments in (
+        ["convert", path, tmp_path / "out.safetensors"],
+        ["export", "--weights", path, tmp_path / "out.stablehlo"],
+    ):
+        assert cli.main([*map(str, arguments)]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"error: {path}: ")
+        assert message in told
+        assert told.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -18,9 +18,7 @@ def drawn(name, settings, seed=0):
     rng = np.random.default_rng(seed)
     method = build_method(name, settings)
     shapes = jax.eval_shape(method.init, jax.random.key(0))
-    return jax.tree.map(
-        lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes
-    )
+    return jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32), shapes)
 
 
 @pytest.fixture(scope="module")

@@ -180,7 +180,7 @@ FORGED = STORAGE.replace(KIND, b"X\x02\x00\x00\x00|O")  # of Python objects
         (STORAGE + b"X\x01\x00\x00\x001tQ.", "natural"),
         (STORAGE + b"K\x01K\x07tQ.", "no whole storage"),
         (FORGED + b"K\x01tQ.", "a str where"),
-        (b"}" + STORAGE + b"K\x01tQ0.", "instruction POP"),
+        (b"}" + STORAGE + b"K\x01tQ0.", None),
         (STORAGE + b"K\x01tQ" + STORAGE + b"K\x02tQ\x86.", "described in two ways"),
     ],
 )

@@ -111,13 +111,13 @@ def made_up(monkeypatch):
 
 def network(stem="stem."):
     rng = np.random.default_rng(0)
-    shared = rng.standard_normal(4).astype("f4")
-    state = {f"{stem}conv1.weight": rng.standard_normal((4, 3, 3, 3)).astype("f4")}
+    shared = rng.random(4).astype("f4")
+    state = {f"{stem}conv1.weight": rng.random((4, 3, 3, 3)).astype("f4")}
     for name in ("weight", "bias", "running_mean", "running_var"):
-        state[f"{stem}bn1.{name}"] = rng.standard_normal(4).astype("f4")
+        state[f"{stem}bn1.{name}"] = rng.random(4).astype("f4")
     state[f"{stem}bn1.num_batches_tracked"] = np.zeros((), np.int64)
     for i in range(BRANCHES):
-        kernel = rng.standard_normal((2, 4, 3, 3)).astype("f4")
+        kernel = rng.random((2, 4, 3, 3)).astype("f4")
         state |= {f"branches.{i}.weight": kernel, f"branches.{i}.shared": shared}
     return state | {"branches.g": GRID}
 
@@ -125,8 +125,8 @@ def network(stem="stem."):
 def scorer(prefix=""):
     rng = np.random.default_rng(1)
     return {
-        f"{prefix}l1.weight": rng.standard_normal((5, 4, 1, 1)).astype("f4"),
-        f"{prefix}l1.bias": rng.standard_normal(5).astype("f4"),
+        f"{prefix}l1.weight": rng.random((5, 4, 1, 1)).astype("f4"),
+        f"{prefix}l1.bias": rng.random(5).astype("f4"),
     }
 
 

@@ -10,11 +10,12 @@ from logocap_jax.methods.dekr.decoder import DECODERS, Decoder
 from logocap_jax.methods.dekr.network import DekrNetwork
 from logocap_jax.methods.dense_config import require
 from logocap_jax.methods.pose_map import PoseMapConfig
+from logocap_jax.methods.selector import SelectorConfig
 from logocap_jax.skeletons import CROWDPOSE
 
 
 @dataclasses.dataclass(frozen=True)
-class DekrConfig(PoseMapConfig):
+class DekrConfig(PoseMapConfig, SelectorConfig):
     """Settings of DEKR; defaults are the reference's for W32.
 
     Attributes:
@@ -48,6 +49,11 @@ class DekrConfig(PoseMapConfig):
             lambda value: value is None or value > 0,
             "more than 0, or None",
         )
+        if self.selector and self.other_scales:
+            raise ValueError(
+                f"method: got selector={self.selector!r} with "
+                f"test_scales={self.test_scales}, expected scale 1 alone"
+            )
         names = f"one of {', '.join(DECODERS)}"
         require(self, ("decoder",), DECODERS.__contains__, names)
         if self.decoder != "official" and (self.matching or self.other_scales):
@@ -90,6 +96,7 @@ class DekrConfig(PoseMapConfig):
             num_keypoints=self.skeleton.num_keypoints,
             heatmap_hidden=self.heatmap_hidden,
             keypoint_channels=self.keypoint_channels,
+            selector=self.selector_outputs,
             dtype=jnp.dtype(self.dtype),
         )
 

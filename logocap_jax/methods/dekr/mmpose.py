@@ -23,7 +23,8 @@ _FORMS = (
     _Form("keypoint_head", "offset_conv_layers", center_first=True, sign=1),  # 0.x
     _Form("head", "displacement_conv_layers", center_first=False, sign=-1),  # 1.x
 )
-_UNUSED = re.compile(r"data_preprocessor\..+|.+\.regular_matrix")
+# `ema_...`: training's second copy of the weights, beside the average (0.x).
+_UNUSED = re.compile(r"data_preprocessor\..+|ema_.+|.+\.regular_matrix")
 # HEAD and OFFSETS stand for the words of a form.
 _NAMES = (
     (r"backbone\.(.+)", r"\1"),
@@ -62,14 +63,21 @@ def from_mmpose(state: StateDict) -> StateDict:
     """A checkpoint of mmpose with the release's names, branches joined; others as is.
 
     Its keys tell the form. What has no counterpart keeps its name, and is reported.
+
+    Raises:
+      ValueError: two arrays have the same name.
     """
     forms = [form for form in _FORMS if _is_of(form, state)]
     if not forms:
         return state
     converted: StateDict = {}
     for key, array in state.items():
-        if not _UNUSED.fullmatch(key):
-            converted |= _convert(_rename(key, forms[0]), array, forms[0])
+        if _UNUSED.fullmatch(key):
+            continue
+        found = _convert(_rename(key, forms[0]), array, forms[0])
+        if twice := found.keys() & converted.keys():
+            raise ValueError(f"two arrays for {min(twice)!r}")
+        converted |= found
     return converted
 
 
@@ -87,6 +95,8 @@ def _rename(key: str, form: _Form) -> str:
 
 def _convert(key: str, array: np.ndarray, form: _Form) -> StateDict:
     module, _, leaf = key.rpartition(".")
+    if not array.ndim:  # no array of a head: reported by its shape
+        return {key: array}
     if module == "head_heatmap.1" and form.center_first:
         return {key: np.roll(array, -1, axis=0)}
     if module == "offset_final":
@@ -103,15 +113,13 @@ def _convert(key: str, array: np.ndarray, form: _Form) -> StateDict:
             f"{unit}.translation_conv.{leaf}": rows[:, _SHIFT].reshape(shape),
         }
     if key == "scorer.l1.weight":
-        known = array.shape[-1] in _STICKS
-        return (
-            {key: _order_sticks(array)} if known else {f"unknown sticks {key}": array}
-        )
+        known = array.ndim == 2 and array.shape[-1] in _STICKS
+        return {key: order_sticks(array)} if known else {f"unknown sticks {key}": array}
     return {key: array}
 
 
-def _order_sticks(weight: np.ndarray) -> np.ndarray:
-    """Columns of the scorer's first layer in the release's order of sticks."""
+def order_sticks(weight: np.ndarray) -> np.ndarray:
+    """Columns of the scorer's first layer, or features, in the release's order."""
     order, signs = map(np.asarray, _STICKS[weight.shape[-1]])
     count = len(order)
     ordered = weight.copy()

@@ -53,6 +53,7 @@ class HeadMaps(NamedTuple):
       heatmap_input: what the block of the heatmap head reads.
       heatmap_block: what it writes.
       units: of the offset branches.
+      selector: logits; None: there is none.
     """
 
     heatmaps: Float[Array, "B h w K1"]
@@ -60,6 +61,7 @@ class HeadMaps(NamedTuple):
     heatmap_input: Float[Array, "B h w C"]
     heatmap_block: Float[Array, "B h w C"]
     units: tuple[UnitMaps, ...]
+    selector: Float[Array, "B h w C2"] | None = None
 
 
 class DekrNetwork(PartedNetwork):
@@ -67,9 +69,11 @@ class DekrNetwork(PartedNetwork):
 
     Attributes:
       keypoint_channels: channels of each keypoint's branch.
+      selector: channels of the selector; 0: no selector head.
     """
 
     keypoint_channels: int = 15
+    selector: int = 0
 
     def run_heads(
         self,
@@ -99,7 +103,12 @@ class DekrNetwork(PartedNetwork):
         )
         heatmaps, start, end = run(heatmap_head, HeatmapHead.__call__)
         offsets, units = run(offset_head, OffsetHead.__call__)
-        return HeadMaps(heatmaps, offsets, start, end, units)
+        maps = HeadMaps(heatmaps, offsets, start, end, units)
+        if not self.selector:
+            return maps
+        hidden = self.num_keypoints * self.keypoint_channels
+        head = Head(hidden, self.selector, self.dtype, name="selector_head")
+        return maps._replace(selector=run(head, Head.__call__))
 
 
 class HeatmapHead(nn.Module):

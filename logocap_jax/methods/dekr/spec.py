@@ -19,6 +19,7 @@ def make_dekr(config: DekrConfig) -> Method:
         stages=stages.make_stages,
         loss=training.loss,
         explain=stages.explain,
+        finding={"decoder": "official"},
     )
 
 

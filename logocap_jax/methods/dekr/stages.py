@@ -23,6 +23,7 @@ from logocap_jax.methods.candidates import cells_at_one, fuse, point_layers, rea
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.dekr.network import DekrNetwork
 from logocap_jax.methods.scorer import describe_poses, predict_oks, scoring_stage
+from logocap_jax.methods.selector import confidence_stage, read_windows
 from logocap_jax.methods.stages import run_stages
 from logocap_jax.ops.sampling import resized_position
 from logocap_jax.structures import Poses, View
@@ -59,6 +60,7 @@ def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
     """The stages from images to heatmaps and pose maps of all scales."""
     network, rules = config.network(), config.rules
     head_maps = ("heatmaps_raw", "offsets_raw", "heatmap_input", "heatmap_block")
+    selector = ("selector_raw",) if config.selector else ()
     stages = (
         *pose_map.input_stages(
             config, repeat_border=config.is_reference, shifts=(rules.mirror_shift,)
@@ -67,9 +69,10 @@ def _map_stages(config: DekrConfig) -> tuple[Stage, ...]:
         Stage(
             "heads",
             ("features", "input_sizes"),
-            (*head_maps, "units"),
-            partial(_heads, network),
+            (*head_maps, "units", *selector),
+            partial(_heads, network, bool(selector)),
         ),
+        *((confidence_stage(config),) if config.selector else ()),
         pose_map.flip_stage(
             config, heatmap_shift=rules.heatmap_shift, pose_shift=rules.pose_shift
         ),
@@ -95,7 +98,7 @@ def _candidate_stages(config: DekrConfig) -> tuple[Stage, ...]:
     return (
         pose_map.gather_stage(config),
         stage("centres", maps, ("centers", *values), _find_centers),
-        stage("candidates", ("centers", "all_pose_maps"), slots[:1], _read_poses),
+        _read_stage(config, slots[:1]),
         stage("centre scores", values, scoring[2:], _score_centers),
         stage("fused heatmaps", maps, ("fused",), _fuse),
         stage("heat", ("candidates", *maps), ("heat",), _HEAT[config.rules.heat]),
@@ -134,11 +137,15 @@ def _matching_stages(config: DekrConfig) -> tuple[Stage, ...]:
 
 
 def _heads(
-    network: DekrNetwork, variables: Variables, features: Array, sizes: Array | None
+    network: DekrNetwork,
+    has_selector: bool,
+    variables: Variables,
+    features: Array,
+    sizes: Array | None,
 ) -> tuple[Any, ...]:
     dense = subtree(variables, "dense")
     maps = network.apply(dense, features, train=False, valid_size=sizes, part="heads")
-    return tuple(maps)  # type: ignore[arg-type]
+    return tuple(maps if has_selector else maps[:-1])  # type: ignore[index,arg-type]
 
 
 def _find_centers(
@@ -163,6 +170,28 @@ def _find_centers(
         for scale, maps in zip(config.scales, heatmaps, strict=True)
     ]
     return tuple(jnp.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+
+
+def _read_stage(config: DekrConfig, writes: tuple[str, ...]) -> Stage:
+    """The stage that reads poses at their centres, or where a selector says."""
+    if config.selector is None:
+        reads = ("centers", "all_pose_maps")
+        return Stage("candidates", reads, writes, partial(_read_poses, config))
+
+    def read(
+        _: Variables,
+        centers: Array,
+        maps: Array,
+        confidence: Array,
+        sizes: Array | None,
+    ) -> tuple[Array]:
+        # Once more: pose maps hold cells minus offsets.
+        offsets = pose_map.to_pose_map(maps)
+        radius = config.offset_radius
+        return (STRIDE * read_windows(confidence, offsets, centers, sizes, radius),)
+
+    selected = ("centers", "pose_map", "confidence", "valid_size")
+    return Stage("candidates", selected, writes, read)
 
 
 def _read_poses(

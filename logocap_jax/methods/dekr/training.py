@@ -6,6 +6,7 @@ from logocap_jax.methods import targets
 from logocap_jax.methods.base import LossOutput, Variables
 from logocap_jax.methods.dekr.config import DekrConfig
 from logocap_jax.methods.initial_poses import normalise, train_maps
+from logocap_jax.methods.selector import with_selector
 from logocap_jax.methods.targets import LossRules, loss_output, loss_rules
 from logocap_jax.structures import Batch
 
@@ -27,7 +28,9 @@ def loss(
     del key
     image = normalise(batch.image)
     maps, dense_stats = train_maps(config.network(), variables, image)
-    terms = targets.map_losses(maps.heatmaps, maps.offsets, batch, rules(config))
+    how = rules(config)
+    terms = targets.map_losses(maps.heatmaps, maps.offsets, batch, how)
+    terms = with_selector(terms, maps.selector, maps.offsets, batch, how, config)
     return loss_output(terms, variables, dense_stats)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from logocap_jax.methods import scorer_weights
 from logocap_jax.methods.dekr.mmpose import from_mmpose
 from logocap_jax.methods.dekr.public_weights import PUBLIC
+from logocap_jax.methods.dense_weights import selector_settings
 from logocap_jax.torch_rows import (
     BIASED_CONV,
     CONV,
@@ -121,6 +122,8 @@ _ROWS = (
     *conv_norm("transition_offset", "dense/offset_head/input"),
     Row("offset_units.{u}", "dense/offset_head/unit{u}", tuple(_unit_leaves())),
     Row("offset_final", "dense/offset_head/output", BIASED_CONV),
+    *conv_norm("transition_sel", "dense/selector_head"),  # of this project only
+    Row("final_layer_sel", "dense/selector_head/output", BIASED_CONV),
     *scorer_weights.ROWS,
 )
 
@@ -134,6 +137,7 @@ def _recognise(shapes: Shapes) -> Settings | None:
         "heatmap_hidden": num_outputs(shapes, f"{_HEATMAPS}/input/conv"),
         "keypoint_channels": shapes[_UNIT][2],
         "num_keypoints": count,
+        **selector_settings(shapes),
         **scorer_weights.scorer_settings(shapes, count),
     }
 

@@ -36,6 +36,7 @@ def loss(model: Model, variables: Variables, batch: Batch, key: Array) -> LossOu
         jax.lax.stop_gradient(maps.heatmaps[..., -1]),
         jax.lax.stop_gradient(maps.offsets),
         batch,
+        jax.lax.stop_gradient(maps.selector),
     )
     initial, truth, takes_part = jax.vmap(
         lambda *args: _pack(*args, budget=model.config.instance_budget)
@@ -57,7 +58,11 @@ def loss(model: Model, variables: Variables, batch: Batch, key: Array) -> LossOu
 
 
 def _slots(
-    model: Model, center_map: Array, offsets: Array, example: Batch
+    model: Model,
+    center_map: Array,
+    offsets: Array,
+    example: Batch,
+    selector: Array | None,
 ) -> tuple[InitialPoses, Assignment]:
     """The pose slots of one image and their ground truth.
 
@@ -66,8 +71,9 @@ def _slots(
       center_map: [h, w], predicted.
       offsets: [h, w, K, 2], predicted.
       example: one image's ground truth, a `Batch` without `B`.
+      selector: [h, w, C], logits; None: there is none.
     """
-    initial = initial_poses.decode_initial(center_map, offsets, model.config)
+    initial = initial_poses.decode_initial(center_map, offsets, model.config, selector)
     mesh = expansion.expand(initial.keypoints, model.mesh_offsets)
     return initial, slot_truth(model.config, mesh, example)
 

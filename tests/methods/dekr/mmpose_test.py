@@ -176,6 +176,48 @@ def test_every_key_of_the_full_size_nets_is_used(release, form):
     assert settings["scorer"]
 
 
+def test_the_two_forms_agree_bit_for_bit(folder):
+    old, new = (
+        find_format("dekr").from_torch(
+            read_arrays(folder / f"dekr_tiny_mmpose_{form}.pth")
+        )
+        for form in HEADS
+    )
+    assert not [*old.unknown, *new.unknown]
+    assert old.arrays.keys() == new.arrays.keys()
+    for path, array in old.arrays.items():
+        np.testing.assert_array_equal(array, new.arrays[path])
+
+
+def test_the_copy_that_training_keeps_beside_the_average_is_left_out(folder):
+    state = read_arrays(folder / "dekr_tiny_mmpose_0x.pth")
+    state |= {f"ema_{key.replace('.', '_')}": array for key, array in state.items()}
+    assert not find_format("dekr").from_torch(state).unknown
+
+
+def test_a_second_scorer_is_refused(folder):
+    state = read_arrays(folder / "dekr_tiny_mmpose_1x.pth")
+    state["scorer.l3.bias"] = state["head.rescore_net.l3.bias"]
+    with pytest.raises(ValueError, match=r"two arrays for 'scorer\.l3\.bias'"):
+        find_format("dekr").from_torch(state)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "keypoint_head.heatmap_conv_layers.2.bias",
+        "keypoint_head.offset_conv_layers.1.transform_matrix_conv.bias",
+        "keypoint_head.offset_conv_layers.3.weight",
+        "rescore_net.l1.weight",
+    ],
+)
+def test_a_number_in_place_of_an_array_is_reported(folder, tmp_path, key):
+    state = read_arrays(folder / "dekr_tiny_mmpose_0x.pth")
+    np.savez(tmp_path / "weights.npz", **state | {key: np.float32(1)})
+    with pytest.raises(ValueError, match=r"weights\.npz: "):
+        load_weights(tmp_path / "weights.npz")
+
+
 def test_a_scorer_of_unknown_sticks_is_reported(folder, tmp_path):
     state = read_arrays(folder / "dekr_tiny_mmpose_1x.pth")
     state["head.rescore_net.l1.weight"] = np.zeros((256, 77), np.float32)
