@@ -44,7 +44,7 @@ def start(
 
     Raises:
       ValueError: if only some arguments are given, or they are refused, or the
-        coordinator's port is in use.
+        coordinator's port is in use, or this is the shell of a SLURM allocation.
     """
     given = (coordinator, num_processes, process_id)
     if None in given and given != (None, None, None):
@@ -54,6 +54,8 @@ def start(
         )
     if coordinator is None and not scheduled(environment):
         return False
+    if coordinator is None:
+        _check_started_by_scheduler(environment)
     if coordinator is not None:
         _check_address(coordinator, serves=process_id == 0)
     address = coordinator or "the address that the scheduler gives"
@@ -75,6 +77,19 @@ def start(
     finally:
         too_late.cancel()
     return True
+
+
+def _check_started_by_scheduler(environment: Mapping[str, str]) -> None:
+    """Refuse a process of an allocation's shell: the others were never started."""
+    tasks = environment.get("SLURM_NTASKS", "1")
+    by_srun = {"SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NODELIST"}
+    others = {name: environment[name] for name in environment if "SLURM" not in name}
+    if tasks != "1" and not by_srun & environment.keys() and not scheduled(others):
+        raise ValueError(
+            f"got SLURM_NTASKS={tasks}, but srun has not started this process; start "
+            f"all {tasks} with srun in front of the command, or one alone with "
+            "SLURM_NTASKS=1 in front"
+        )
 
 
 def _check_address(coordinator: str, *, serves: bool) -> None:

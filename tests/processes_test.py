@@ -167,6 +167,21 @@ def test_schedulers_tell_whether_there_are_several_processes(environment, severa
     assert processes.scheduled(environment) is several
 
 
+@pytest.mark.parametrize(
+    "shell",
+    [
+        {"SLURM_NTASKS": "4"},
+        {"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_JOB_ID": "7"},
+        {"SLURM_NTASKS": "16", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"},
+        {"SLURM_NTASKS": "2", "SLURM_JOB_NODELIST": "a[1-2]"},
+        {"SLURM_NTASKS": "2", "OMPI_COMM_WORLD_SIZE": "1"},
+    ],
+)
+def test_the_shell_of_an_allocation_is_told_apart(shell):
+    with pytest.raises(ValueError, match="srun has not started this process"):
+        processes.start(environment=shell)
+
+
 def test_half_an_address_is_refused():
     with pytest.raises(ValueError, match="expected all three or none"):
         processes.start("localhost:1", 2)

@@ -21,6 +21,7 @@ from data_pipeline.read.coco_checks import (
     annotation_faults,
     check_entries,
     check_parts,
+    find_file,
     image_faults,
     integer_field,
     keypoint_annotations,
@@ -276,7 +277,7 @@ def _record(
         area=np.array([person["area"] for person in people], np.float32),
         iscrowd=np.array([person["iscrowd"] for person in people], bool),
         segmentation=("",) * len(people),
-        image=folder / image["file_name"],
+        image=find_file(folder, image["file_name"]),
     )
     # Segmentations are most of the file; only the loss mask needs some.
     segmentation = tuple(

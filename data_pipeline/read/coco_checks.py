@@ -6,9 +6,10 @@ The reader reports all faults at once; evaluation raises the first one.
 import collections
 import pathlib
 import reprlib
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from data_pipeline.read.images import (
     MAX_COORDINATE,
@@ -18,6 +19,7 @@ from data_pipeline.read.images import (
 )
 
 MAX_NAME_LENGTH = 1024
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
 _Check = tuple[str, Callable[[Any], bool], str]
 
@@ -280,9 +282,21 @@ _ANNOTATION_FIELDS: tuple[_Check, ...] = (
 ANNOTATION_FIELDS = tuple(name for name, _, _ in _ANNOTATION_FIELDS)
 
 
+def find_file(folder: pathlib.Path, file_name: str) -> pathlib.Path:
+    """Path of a listed file, in whichever form of Unicode the disk has its name.
+
+    macOS may take letters with accents apart (NFD), which annotations seldom do (NFC).
+    """
+    path = folder / file_name
+    if file_name.isascii() or path.exists():
+        return path
+    forms = (folder / unicodedata.normalize(form, file_name) for form in _FORMS)
+    return next((form for form in forms if form.exists()), path)
+
+
 def _file_faults(folder: pathlib.Path, file_name: str) -> Iterator[str]:
     try:
-        path = (folder / file_name).resolve()
+        path = find_file(folder, file_name).resolve()
         is_file = path.is_file()
     except (OSError, RuntimeError) as error:  # a name too long, a loop of links
         yield f"got file_name {reprlib.repr(file_name)}, expected a file: {error!s:.80}"

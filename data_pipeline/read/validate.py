@@ -1,9 +1,11 @@
 """Every bad record of a data set, found before training."""
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Iterator
 
+import numpy as np
 import tqdm
 
 from data_pipeline.read.coco import AnnotationFile, CocoSplit, read_coco_split
@@ -14,6 +16,8 @@ from data_pipeline.read.layouts import SPLITS, annotation_file, is_prepared
 from data_pipeline.read.records import Fault, ImageRecord, image_fault
 from data_pipeline.read.sources import PreparedSource, RecordSource, Source
 from logocap_jax.skeletons import Skeleton
+
+_AREAS = (32**2, 96**2)  # px^2, where COCO's medium and large people begin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +30,11 @@ class SplitReport:
     other: int  #: number of annotations of categories without keypoints; left out
     faults: tuple[Fault, ...]  #: all faults
     doubts: tuple[Doubt, ...] = ()  #: what is sound, but hardly meant so
+    #: Keypoints of people with any: visible, hidden, not labelled.
+    keypoints: tuple[int, int, int] = (0, 0, 0)
+    #: People with keypoints: small, medium, large, by COCO's areas.
+    sizes: tuple[int, int, int] = (0, 0, 0)
+    skeleton: Skeleton | None = None  #: as understood
 
     @property
     def is_sound(self) -> bool:
@@ -57,6 +66,8 @@ def _report(
 ) -> SplitReport:
     source, read = _open(folder, split, skeleton)
     faults, doubts = list(read.faults), Doubts()
+    flags: collections.Counter[int] = collections.Counter()
+    sizes: collections.Counter[int] = collections.Counter()
     good = people = 0
     bar = tqdm.trange(len(source), desc=title, unit="image", disable=title is None)
     for position in bar:
@@ -67,10 +78,16 @@ def _report(
             good += 1
             people += len(outcome.area)
             doubts.add(outcome)
+            scored = outcome.has_keypoints & ~outcome.iscrowd
+            flags.update(outcome.visibility[scored].ravel().tolist())
+            sizes.update(np.digitize(outcome.area[scored], _AREAS).tolist())
     images = len(source) + read.left_out
     return SplitReport(
         *(images, good, people, read.num_other, tuple(faults)),
         doubts=(*_counted(read), *doubts.found()),
+        keypoints=(flags[2], flags[1], flags[0]),
+        sizes=(sizes[0], sizes[1], sizes[2]),
+        skeleton=skeleton,
     )
 
 

@@ -7,6 +7,7 @@ imports what is heavy only when it runs: `logocap --help` is immediate.
 import argparse
 import difflib
 import importlib
+import os
 import re
 import signal
 import sys
@@ -38,9 +39,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
+    except (RuntimeError, AssertionError):  # both are what JAX may raise then
+        if not _lacks_device():
+            raise
+        platforms = os.environ["JAX_PLATFORMS"]
+        print(
+            f"error: JAX_PLATFORMS={platforms}: got no such device that JAX can use; "
+            "unset it, or take cpu; `logocap doctor` tells what is there",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def _lacks_device() -> bool:
+    """True if JAX is told to use devices that it does not find."""
+    if not os.environ.get("JAX_PLATFORMS"):
+        return False
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):
+        return True
+    return False
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -50,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
     from logocap_jax.weights.named import find_weights
 
     source = find_weights(args.source)
+    if args.target.suffix == ".onnx":
+        raise ValueError(
+            f"{args.target}: ONNX is a program, not weights alone: logocap export "
+            f"{args.target} --weights {args.source}"
+        )
     if args.target.exists():
         raise ValueError(f"{args.target}: exists; remove it or name another target")
     variables, report = files.read_weights(

@@ -60,7 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="images that run together; by default 1 on a CPU, else 8",
     )
-    add("--track", action="store_true", help="give the people of a film ids")
+    add(
+        "--track",
+        action="store_true",
+        help="give the people of a film ids, and smooth their keypoints (one-euro "
+        "filter: 1.5 Hz at rest, 6 Hz more for each of the person's sizes a second)",
+    )
+    add("--no-smooth", action="store_true", help="keep the keypoints of --track as is")
     add(
         "--exact-sizes",
         action="store_true",
@@ -124,15 +130,17 @@ def run(args: argparse.Namespace) -> int:
         csv_file=args.csv,
         views=views,
         track=args.track,
+        smooth=not args.no_smooth,
         window=window,
     )
     with output:
         stopped = _process(predictor, pictures, output, explain=explain)
-    for line in (*(f"left out: {fault}" for fault in pictures.faults), *output.notes):
+    faults = [*pictures.faults, *output.faults]
+    for line in (*(f"left out: {fault}" for fault in faults), *output.notes):
         print(line, file=sys.stderr)
     print(
         f"{output.num_images} images, {output.num_people} people, "
-        f"{len(pictures.faults)} left out; wrote {', '.join(outputs) or 'nothing'}"
+        f"{len(faults)} left out; wrote {', '.join(outputs) or 'nothing'}"
     )
     if output.num_images and not output.num_people:
         best = output.best_left_out
@@ -144,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
     if stopped:
         print("stopped before the end", file=sys.stderr)
         return 128 + signal.SIGINT
-    return 1 if pictures.faults else 0
+    return 1 if faults else 0
 
 
 def _outputs(

@@ -6,8 +6,13 @@ copies, orientation) is named as well, each kind once. Exit code 1 if there is a
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from logocap_jax.skeletons import Skeleton
 
 _REPORT = r'^\{\s*"(train|val|test)": \{\s*"images": '
 
@@ -36,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         check_target(args.json, ours=_REPORT, overwrite=args.overwrite)
     reports = validate(args.data)
+    skeleton = next(iter(reports.values())).skeleton
+    assert skeleton is not None
+    print(*_about(skeleton), sep="\n")
     for split, report in reports.items():
         for fault in report.faults:
             print(fault)
@@ -46,6 +54,11 @@ def run(args: argparse.Namespace) -> int:
             f"{report.people} people; {len(report.faults)} faults, "
             f"{len(report.doubts)} kinds of doubtful things"
         )
+        print(
+            f"{split}: keypoints: %d visible, %d hidden, %d not labelled; people with "
+            "keypoints, by COCO's areas: %d small, %d medium, %d large"
+            % (*report.keypoints, *report.sizes)
+        )
         if report.other:
             print(f"{split}: {report.other} annotations without keypoints left out")
     if args.json is not None:
@@ -54,9 +67,24 @@ def run(args: argparse.Namespace) -> int:
             | {
                 "faults": [fault._asdict() for fault in report.faults],
                 "doubts": [doubt._asdict() for doubt in report.doubts],
+                "skeleton": dataclasses.asdict(skeleton),
             }
             for split, report in reports.items()
         }
         with replacing(args.json) as path:
             path.write_text(json.dumps(content, indent=2) + "\n")
     return int(not all(report.is_sound for report in reports.values()))
+
+
+def _about(skeleton: "Skeleton") -> list[str]:
+    """The skeleton as understood, in lines."""
+    names, flipped = skeleton.keypoints, skeleton.flip_index
+    pairs = [f"{names[i]}/{names[j]}" for i, j in enumerate(flipped) if i < j]
+    limbs = [f"{names[i]}-{names[j]}" for i, j in skeleton.limbs]
+    sigmas = ", ".join(f"{sigma:g}" for sigma in skeleton.sigmas)
+    return [
+        f"skeleton {skeleton.name}: {len(names)} keypoints: {', '.join(names)}",
+        f"mirrored pairs: {', '.join(pairs) or 'none'}",
+        f"limbs: {', '.join(limbs) or 'none'}",
+        f"sigmas ({skeleton.sigmas_from}): {sigmas}",
+    ]

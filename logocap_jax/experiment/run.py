@@ -236,12 +236,18 @@ class Run:
         )
 
     def eval_batches(self) -> EvalBatches:
-        """The batches of the evaluated split, at the test size."""
-        assert self.eval_source is not None
+        """The batches of the evaluated split, at the test size.
+
+        Raises:
+          ValueError: if other processes have other data.
+        """
+        source = self.eval_source
+        assert source is not None
+        check_same("data to evaluate", f"{source.fingerprint}-{len(source)}")
         if self.inputs.crop is not None:
-            return crop_batches(self.eval_source, self.inputs.crop, self.settings.eval)
+            return crop_batches(source, self.inputs.crop, self.settings.eval)
         return make_eval_batches(
-            self.eval_source,
+            source,
             short_side=self.settings.eval.short_side,
             batch_size=self.settings.eval.batch_size,
             max_people=self.settings.data.max_people,

@@ -18,6 +18,7 @@ from logocap_jax.media.pictures import Picture
 from logocap_jax.media.views import draw_views
 from logocap_jax.predictor.poses import Poses
 from logocap_jax.predictor.predictor import Explained, Predictor
+from logocap_jax.predictor.smoothing import Smoother
 from logocap_jax.predictor.tracking import Tracker
 from logocap_jax.visualization.overlay import write_image
 from logocap_jax.visualization.window import Window
@@ -51,8 +52,9 @@ class JsonResults(_File):
     """COCO keypoint results.
 
     An image's id is the number in its name if all files are images named by different
-    numbers, else its position from 1 on; `file_name` (and, of a film, `frame`) tells
-    them apart in any case.
+    numbers, else its position among all inputs, from 1 on, be they readable or not;
+    that of a film's frame is 1,000,000 times the film's position, and the number of the
+    frame. `file_name` (and, of a film, `frame` and `time_s`) tells them apart, too.
     """
 
     def __init__(
@@ -71,7 +73,6 @@ class JsonResults(_File):
         super().__init__(path)
         self._numbered = _are_numbered(inputs)
         self._category_id = category_id
-        self._position = 0
         self._separator = "["
 
     def add(self, result: FrameResult) -> None:
@@ -80,14 +81,19 @@ class JsonResults(_File):
         Raises:
           ValueError: if one has a NaN or infinity.
         """
-        self._position += 1
-        path, frame = result.picture.path, result.picture.frame
-        number = int(path.stem) if self._numbered else self._position
+        path, frame, seconds = (
+            result.picture.path,
+            result.picture.frame,
+            result.picture.seconds,
+        )
+        number = int(path.stem) if self._numbered else _number(result.picture)
         people = result.poses.to_coco(number, category_id=self._category_id)
         for index, person in enumerate(people):
             person["file_name"] = path.name
             if frame is not None:
                 person["frame"] = frame
+            if seconds is not None:
+                person["time_s"] = round(seconds, 6)
             if result.ids is not None:
                 person["track_id"] = int(result.ids[index])
             text = json.dumps(person, allow_nan=False)
@@ -122,16 +128,26 @@ class CsvTable(_File):
                 for name in poses.skeleton.keypoints
                 for value in ("x", "y", "score")
             ]
-            self._writer.writerow(["file", "frame", "track", "score", *columns])
+            self._writer.writerow(
+                ["file", "frame", "time_s", "track", "score", *columns]
+            )
             self._has_header = True
         frame = "" if picture.frame is None else picture.frame
+        seconds = "" if picture.seconds is None else round(picture.seconds, 6)
         for number, score in enumerate(poses.scores):
             track = "" if result.ids is None else int(result.ids[number])
             triplets = np.column_stack(
                 [poses.keypoints[number], poses.keypoint_scores[number]]
             )
             numbers = map(float, (score, *triplets.ravel()))
-            self._writer.writerow([str(picture.path), frame, track, *numbers])
+            row = [str(picture.path), frame, seconds, track, *numbers]
+            self._writer.writerow(row)
+
+
+def _number(picture: Picture) -> int:
+    if picture.frame is None:
+        return picture.position
+    return picture.position * 1_000_000 + picture.frame
 
 
 def _are_numbered(inputs: Sequence[Path]) -> bool:
@@ -192,6 +208,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         csv_file: Path | None = None,
         views: Collection[str] = ("refined",),
         track: bool = False,
+        smooth: bool = False,
         window: Window | None = None,
     ) -> None:
         """Open the files.
@@ -205,6 +222,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
           csv_file: for a table with a row per pose.
           views: as for `views.draw_views`.
           track: give the people of a film ids, that are drawn and written.
+          smooth: filter the keypoints of the tracked, see `Smoother`.
           window: shows the first view of each picture.
 
         Raises:
@@ -219,7 +237,8 @@ class Output(contextlib.AbstractContextManager["Output"]):
             self._files.append(JsonResults(json_file, inputs, category_id=category_id))
         if csv_file is not None:
             self._files.append(CsvTable(csv_file))
-        self._tracker: tuple[Path, Tracker] | None = None
+        self._smooth = smooth
+        self._tracker: tuple[Path, Tracker, Smoother] | None = None
 
     @property
     def window_closed(self) -> bool:
@@ -231,21 +250,26 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """Work left undone, one line each."""
         return [] if self._gallery is None else self._gallery.notes
 
+    @property
+    def faults(self) -> list[str]:
+        """Films that could not be drawn, one line each."""
+        return [] if self._gallery is None else self._gallery.faults
+
     def add(self, result: FrameResult) -> None:
         """Take the poses of a picture. Frames of a film come in order.
 
         Raises:
-          ValueError: if a frame cannot be written, or a pose is no number.
+          ValueError: if a pose is no number.
         """
-        picture, poses = result.picture, result.poses
+        ids, poses = self._followed(result)
+        picture = result.picture
         self.num_images += 1
         self.num_people += len(poses)
         if poses.best_left_out is not None:
             best = self.best_left_out or poses.best_left_out
             self.best_left_out = max(best, poses.best_left_out)
-        ids = self._ids(result)
         for file in self._files:
-            file.add(result._replace(ids=ids))
+            file.add(result._replace(ids=ids, poses=poses))
         if self._gallery is None and self._window is None:
             return
         drawn = draw_views(
@@ -262,13 +286,18 @@ class Output(contextlib.AbstractContextManager["Output"]):
             if self._window is not None and index == 0:
                 self._window.show(image)
 
-    def _ids(self, result: FrameResult) -> np.ndarray | None:
-        picture = result.picture
+    def _followed(self, result: FrameResult) -> tuple[np.ndarray | None, Poses]:
+        """Ids, and smooth poses, as far as they are asked for."""
+        picture, poses = result.picture, result.poses
         if not self._track or picture.frame is None:
-            return None
+            return None, poses
         if self._tracker is None or self._tracker[0] != picture.path:
-            self._tracker = (picture.path, Tracker())
-        return self._tracker[1].update(result.poses)
+            self._tracker = (picture.path, Tracker(), Smoother())
+        _, tracker, smoother = self._tracker
+        ids = tracker.update(poses)
+        if self._smooth:
+            poses = smoother.update(poses, ids, picture.seconds or 0.0)
+        return ids, poses
 
     def __exit__(self, *error: object) -> None:
         """Finish the files with the results so far."""
@@ -304,7 +333,9 @@ class Gallery:
         self._stems: dict[Path, str] = {}
         self._films: dict[str, FilmWriter] = {}
         self._film: Path | None = None
+        self._refused: set[str] = set()
         self.notes: list[str] = []
+        self.faults: list[str] = []
 
     def add(
         self, picture: Picture, view: str, drawn: UInt8[np.ndarray, "H W 3"]
@@ -316,8 +347,7 @@ class Gallery:
           view: suffix of the file's name; may be empty.
           drawn: RGB.
 
-        Raises:
-          ValueError: if a frame cannot be written.
+        A film that cannot be written is named in `faults`, and left out.
         """
         if self._film != picture.path:
             self.finish_film()
@@ -325,18 +355,29 @@ class Gallery:
         if picture.frame is None:
             write_image(self._folder / f"{name}.png", drawn)
             return
+        if name in self._refused:
+            return
         if name not in self._films:
             self._film = picture.path
             self._films[name] = FilmWriter(
                 self._folder / f"{name}.mp4",
                 frames_per_second=picture.frames_per_second,
             )
-        self._films[name].add(drawn)
+        try:
+            self._films[name].add(drawn, picture.seconds)
+        except ValueError as error:
+            self.faults.append(str(error))
+            self._refused.add(name)
+            del self._films[name]
 
     def finish_film(self) -> None:
         """Close the film under way, if there is one; its sound is added."""
         for writer in self._films.values():
-            writer.close()
+            try:
+                writer.close()
+            except ValueError as error:
+                self.faults.append(str(error))
+                continue
             if self._film is not None and self._film.is_file():
                 note = copy_sound(self._film, writer.path)
                 if note and note not in self.notes:

@@ -26,6 +26,8 @@ class Picture(NamedTuple):
     pixels: UInt8[np.ndarray, "H W 3"]  #: RGB
     frame: int | None = None  #: number of the frame, from 1 on; None for an image
     frames_per_second: float = 0.0  #: of the film; 0 for an image
+    seconds: float | None = None  #: time stamp of the frame; None for an image
+    position: int = 1  #: of the file among all inputs, from 1 on
 
 
 class Pictures:
@@ -56,9 +58,10 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Picture]:
         """Yield one after the other."""
-        for source in self._sources:
+        for position, source in enumerate(self._sources, start=1):
             try:
-                yield from self._pictures(source)
+                for picture in self._pictures(source):
+                    yield picture._replace(position=position)
             except ValueError as error:
                 self.faults.append(str(error))
 
@@ -73,7 +76,8 @@ class Pictures:
         for number, frame in enumerate(film, start=1):
             if number == 1:
                 self._check_named(path, frame)
-            yield Picture(path, frame, number, film.frames_per_second)
+            rate, seconds = film.frames_per_second, film.seconds
+            yield Picture(path, frame, number, rate, seconds)
 
     def _check_named(self, path: Path, pixels: np.ndarray) -> None:
         try:

@@ -57,10 +57,11 @@ def draw_views(
     Yields:
       A suffix for the file's name, empty for that of the poses, and the picture.
     """
-    if "refined" in views:
-        yield "", poses.draw(pixels, initial="initial" in views, labels=labels)
-    elif "initial" in views:
-        yield "", poses.before_refinement().draw(pixels, labels=labels)
+    if shown := set(POSE_VIEWS) & set(views):
+        drawn = poses if "refined" in views else poses.before_refinement()
+        both = len(shown) == len(POSE_VIEWS)
+        smallest = 1 if film else 512  # px; a film keeps its size
+        yield "", drawn.draw(pixels, initial=both, labels=labels, min_side=smallest)
     if explained is None:
         return
     for name, layer in explained.layers.items():

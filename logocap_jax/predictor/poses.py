@@ -87,6 +87,7 @@ class Poses:
         *,
         initial: bool = False,
         labels: Sequence[str] | None = None,
+        min_side: int = 512,
     ) -> UInt8[np.ndarray, "H2 W2 3"]:
         """Draw the poses over their image.
 
@@ -98,6 +99,7 @@ class Poses:
           initial: draw the poses before refinement thin over the refined ones, where
             they are known.
           labels: texts to write above the poses instead of their scores.
+          min_side: an image whose long side is shorter is enlarged to it.
 
         Returns:
           RGB; see `visualization.overlay.draw_poses`.
@@ -116,6 +118,7 @@ class Poses:
             min_keypoint_score=0.1,
             min_score=-np.inf,
             labels=labels,
+            min_side=min_side,
         )
 
 

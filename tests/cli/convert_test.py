@@ -77,3 +77,10 @@ def test_unusable_arguments_are_refused(tmp_path, tiny_file):
         _run(tmp_path / "absent", tmp_path / "b")
     with pytest.raises(ValueError, match="exists; remove it"):
         _run(tiny_file, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "b.c.onnx"])
+def test_a_program_is_not_converted_but_exported(tmp_path, tiny_file, name):
+    with pytest.raises(ValueError, match=rf"logocap export .*{name} --weights"):
+        _run(tiny_file, tmp_path / name)
+    assert not list(tmp_path.iterdir())

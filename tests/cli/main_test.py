@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 import logocap_jax
@@ -73,3 +77,25 @@ def test_an_unknown_option_names_a_near_one(capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: got --analize, which the command does not take; ")
     assert line.endswith("did you mean --analyse?")
+
+
+@pytest.mark.parametrize("platforms", ["nonsense", "cuda", "tpu", "rocm", "cuda,nope"])
+def test_a_device_that_is_not_there_is_told_in_one_line(platforms):
+    code = (
+        "import logocap_jax.cli as cli, jax\n"
+        "cli.COMMANDS['doctor'].run = lambda args: print(jax.devices()[0].platform)\n"
+        "print('code', cli.main(['doctor']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"JAX_PLATFORMS": platforms},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if platforms in done.stdout or "gpu" in done.stdout:
+        pytest.skip(f"this machine has {platforms}")
+    assert done.stdout == "code 2\n"
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"error: JAX_PLATFORMS={platforms}: got no such device")
+    assert "Traceback" not in done.stderr

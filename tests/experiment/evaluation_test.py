@@ -227,3 +227,13 @@ def test_prepared_data_score_as_the_folder_they_come_from(
     config.data.dir = str(tmp_path / "data")
     prepared = evaluate(config, tmp_path / "prepared", workdir=quick_run)
     assert prepared == direct
+
+
+def test_hosts_compare_what_they_evaluate(config, monkeypatch):
+    compared = []
+    monkeypatch.setattr(run, "check_same", lambda *pair: compared.append(pair))
+    resolved = resolve(config, split="val")
+    resolved.eval_batches()
+    source = resolved.eval_source
+    expected = f"{source.fingerprint}-{len(source)}"
+    assert ("data to evaluate", expected) in compared

@@ -18,8 +18,10 @@ def people(count, seed=0):
     return Poses(keypoints, ones, ones[:, 0], keypoints, COCO)
 
 
-def result(path, poses, frame=None, ids=None):
-    picture = Picture(Path(path), np.zeros((9, 9, 3), np.uint8), frame)
+def result(path, poses, frame=None, ids=None, position=1):
+    picture = Picture(
+        Path(path), np.zeros((9, 9, 3), np.uint8), frame, position=position
+    )
     return FrameResult(picture, poses, ids=ids)
 
 
@@ -37,8 +39,8 @@ def test_image_ids_are_the_numbers_of_files_or_their_positions(
 ):
     paths = [Path(name) for name in names]
     file = JsonResults(tmp_path / "found.json", paths)
-    for path in paths:
-        file.add(result(path, people(2)))
+    for position, path in enumerate(paths, start=1):
+        file.add(result(path, people(2), position=position))
     assert not (tmp_path / "found.json").exists()
     file.close()
     results = json.loads((tmp_path / "found.json").read_text())

@@ -1,10 +1,11 @@
 """File names in annotations, as hostile as they come, and what becomes of each."""
 
 import os
+import unicodedata
 
 import pytest
 
-from data_pipeline.read.coco_checks import image_faults
+from data_pipeline.read.coco_checks import find_file, image_faults
 
 # Refused before the file system is asked.
 REFUSED = {
@@ -81,3 +82,23 @@ def test_a_name_of_no_file_of_the_folder_is_refused_in_one_line(folder, name, re
 @pytest.mark.parametrize("name", GOOD)
 def test_a_name_of_a_file_of_the_folder_is_good(folder, name):
     assert faults(name, folder) == []
+
+
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "name", ["Zoë.jpg", "ñandú/Å.jpg", "한글.jpg", "が.jpg", "a.jpg"]
+)
+def test_letters_with_accents_are_found_in_either_form(tmp_path, listed, on_disk, name):
+    there = tmp_path / unicodedata.normalize(on_disk, name)
+    there.parent.mkdir(exist_ok=True)
+    there.touch()
+    asked = unicodedata.normalize(listed, name)
+    assert faults(asked, tmp_path.resolve()) == []
+    assert find_file(tmp_path, asked).is_file()
+
+
+def test_a_name_of_another_letter_is_not_found(tmp_path):
+    (tmp_path / "Zoe.jpg").touch()
+    (fault,) = faults("Zoë.jpg", tmp_path.resolve())
+    assert fault.startswith("got no file")
