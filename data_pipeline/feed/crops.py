@@ -16,7 +16,11 @@ from data_pipeline.feed.affine import (
     transform_points,
     warp_image,
 )
-from data_pipeline.feed.examples import Example, full_masks, make_example
+from data_pipeline.feed.examples import (
+    Example,
+    make_example,
+)
+from data_pipeline.feed.loss_masks import full_masks
 from data_pipeline.read.images import decode_image
 from data_pipeline.read.records import ImageRecord
 from logocap_jax.skeletons import Skeleton

@@ -11,12 +11,12 @@ import numpy as np
 from data_pipeline.feed.affine import eval_input_size
 from data_pipeline.feed.crops import eval_crop
 from data_pipeline.feed.examples import (
-    MASK_STRIDES,
     MIN_CENTER_AREA,
     Example,
     eval_example,
     stack_examples,
 )
+from data_pipeline.feed.loss_masks import MASK_STRIDES
 from data_pipeline.read.people import PeopleSource
 from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.sources import Source, check_share

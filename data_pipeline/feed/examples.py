@@ -4,8 +4,6 @@ Keypoints are shipped in input px also where they lie outside the input, people
 padded to a fixed number; what a method makes of them is not decided here.
 """
 
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -24,7 +22,8 @@ from data_pipeline.feed.affine import (
     transform_points,
     warp_image,
 )
-from data_pipeline.read.images import decode_image, decode_segmentation
+from data_pipeline.feed.loss_masks import MASK_STRIDES, full_masks, loss_masks
+from data_pipeline.read.images import decode_image
 from data_pipeline.read.records import ImageRecord
 from logocap_jax.skeletons import Skeleton
 
@@ -32,7 +31,6 @@ from logocap_jax.skeletons import Skeleton
 Example = dict[str, Any]
 
 MIN_CENTER_AREA = 32.0**2
-MASK_STRIDES = (4,)
 
 
 def _visible_extent(record: ImageRecord) -> Float64[np.ndarray, " n"]:
@@ -154,17 +152,6 @@ def empty_example(
         box=np.zeros((0, 4)),
         max_people=max_people,
     )
-
-
-def full_masks(
-    size: tuple[int, int], strides: tuple[int, ...] = MASK_STRIDES
-) -> dict[int, UInt8[np.ndarray, "h w"]]:
-    """Masks by stride in which every cell of an input `(width, height)` counts."""
-    width, height = size
-    return {
-        stride: np.ones((height // stride, width // stride), np.uint8)
-        for stride in strides
-    }
 
 
 def map_example(function: Callable[..., Any], example: Any, *others: Any) -> Any:
@@ -350,53 +337,3 @@ def _mirror(example: Example, skeleton: Skeleton) -> None:
     example["keypoints"][..., 0] = last - example["keypoints"][..., 0]
     for name in ("keypoints", "labelled"):
         example[name] = example[name][:, skeleton.flip_index]
-
-
-def loss_masks(
-    record: ImageRecord,
-    affine: Float64[np.ndarray, "2 3"],
-    *,
-    size: tuple[int, int],
-    strides: tuple[int, ...] = MASK_STRIDES,
-) -> dict[int, UInt8[np.ndarray, "h w"]]:
-    """Warp the mask of a record to the cells of its input, by stride: 1 counts, 0 not.
-
-    The loss leaves out crowds, people without labelled keypoints, and everything
-    outside the image (reference behaviour: the mask is warped like the image, with
-    zeros around it). `affine` maps image px to input px; `size` is the input's `(width,
-    height)`, multiples of the strides (input px per cell).
-
-    Raises:
-      ValueError: if a segmentation cannot be decoded.
-    """
-    counts = ~ignored_region(record) * np.uint8(255)
-    masks = {}
-    for stride in strides:
-        cells = (size[0] // stride, size[1] // stride)
-        # Reference behaviour: bilinear on 0..255, then more than half counts.
-        warped = cv2.warpAffine(counts, affine / stride, cells, flags=cv2.INTER_LINEAR)
-        masks[stride] = (warped > 127).astype(np.uint8)
-    return masks
-
-
-def ignored_region(record: ImageRecord) -> Bool[np.ndarray, "H0 W0"]:
-    """Union of the regions of crowds and people without labelled keypoints.
-
-    A person's region is the segmentation, or the box where there is none.
-
-    Raises:
-      ValueError: if a segmentation cannot be decoded.
-    """
-    region = np.zeros((record.height, record.width), bool)
-    for person in np.flatnonzero(record.is_ignored):
-        text = record.segmentation[person]
-        if not text:
-            x, y, width, height = record.bbox[person].clip(0)
-            rows = slice(int(y), math.ceil(y + height))
-            region[rows, int(x) : math.ceil(x + width)] = True
-        else:
-            try:
-                region |= decode_segmentation(json.loads(text), region.shape)
-            except ValueError as error:
-                raise ValueError(f"{record.name}: person {person}: {error}") from error
-    return region

@@ -24,12 +24,12 @@ from absl import flags
 
 from data_pipeline.feed.affine import Augmentation
 from data_pipeline.feed.examples import (
-    MASK_STRIDES,
     MIN_CENTER_AREA,
     Example,
     map_example,
     train_example,
 )
+from data_pipeline.feed.loss_masks import MASK_STRIDES
 from data_pipeline.read.images import MAX_SIDE
 from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.sources import Source, check_share

@@ -21,7 +21,11 @@ import jax
 import numpy as np
 
 from data_pipeline.feed.affine import warp_image
-from data_pipeline.feed.examples import Example, loss_masks, train_example
+from data_pipeline.feed.examples import (
+    Example,
+    train_example,
+)
+from data_pipeline.feed.loss_masks import loss_masks
 from data_pipeline.read.images import decode_image, read_encoded
 from data_pipeline.read.sources import Source, open_source
 from logocap_jax.experiment.run import Run, resolve

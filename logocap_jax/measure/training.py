@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 from data_pipeline.feed.examples import (
     Example,
     empty_example,
-    full_masks,
     make_example,
     stack_examples,
 )
+from data_pipeline.feed.loss_masks import full_masks
 from logocap_jax.experiment.run import Run, resolve
 from logocap_jax.measure.benchmark import (
     BenchmarkOptions,

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_pipeline.drawn import draw_scene
-from data_pipeline.feed.examples import full_masks, make_example
+from data_pipeline.feed.examples import make_example
+from data_pipeline.feed.loss_masks import full_masks
 from logocap_jax import geometry
 from logocap_jax.inference.pose_nms import suppress
 from logocap_jax.methods import initial_poses

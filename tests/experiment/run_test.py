@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from data_pipeline.feed.examples import full_masks, make_example, stack_examples
+from data_pipeline.feed.examples import (
+    make_example,
+    stack_examples,
+)
+from data_pipeline.feed.loss_masks import full_masks
 from data_pipeline.read.coco import AnnotationFile
 from logocap_jax.experiment.run import resolve
 from logocap_jax.experiment.settings import load_config

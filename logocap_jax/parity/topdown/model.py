@@ -11,7 +11,11 @@ import numpy as np
 
 from data_pipeline.feed.affine import invert_affine
 from data_pipeline.feed.crops import Region, box_region
-from data_pipeline.feed.examples import full_masks, make_example, stack_examples
+from data_pipeline.feed.examples import (
+    make_example,
+    stack_examples,
+)
+from data_pipeline.feed.loss_masks import full_masks
 from logocap_jax.evaluation.results import to_image
 from logocap_jax.methods.base import Variables
 from logocap_jax.methods.stages import run_stages

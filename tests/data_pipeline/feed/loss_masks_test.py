@@ -4,7 +4,10 @@ import json
 import numpy as np
 import pytest
 
-from data_pipeline.feed.examples import ignored_region, loss_masks
+from data_pipeline.feed.loss_masks import (
+    ignored_region,
+    loss_masks,
+)
 from data_pipeline.read.records import ImageRecord
 from data_pipeline.read.sources import open_source
 

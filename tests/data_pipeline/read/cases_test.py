@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from data_pipeline.feed.examples import ignored_region
+from data_pipeline.feed.loss_masks import ignored_region
 from data_pipeline.read.doubts import Doubts
 from data_pipeline.read.images import decode_photograph, orientation
 from data_pipeline.read.sources import open_source

@@ -12,6 +12,7 @@ import pytest
 from data_pipeline.feed.affine import eval_affine, eval_input_size
 from logocap_jax import Predictor
 from logocap_jax.methods import build_config, pose_map
+from logocap_jax.methods.dekr import heat as heat_reading
 from logocap_jax.methods.dekr import stages
 from logocap_jax.methods.dekr.spec import SPEC
 from logocap_jax.methods.stages import run_stages
@@ -193,7 +194,7 @@ def test_heat_is_read_between_cells_or_pixels(decoder):
     points = rng.uniform(-6, 54, (5, 2, 2)).astype(np.float32)
     points[0] = [[0, 0], [47, 31]]
     config = build_config("dekr", {"decoder": decoder})
-    (found,) = stages._read_heat_between(
+    (found,) = heat_reading.read_between(
         config, {}, jnp.asarray(points)[None], (jnp.asarray(maps)[None],), None
     )
     unit, grid = 4, maps
