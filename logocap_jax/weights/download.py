@@ -115,15 +115,26 @@ def _fetch(source: Source, target: pathlib.Path, timeout_s: float) -> None:
     if continued and not _sum_of(part).startswith(source.sha256):
         part.unlink()  # the file may have changed since the first part
         _download(source, part, target, timeout_s)
-    found = _sum_of(part)
-    if not found.startswith(source.sha256):
+    try:
+        check_sum(part, source.sha256, name=source.url)
+    except ValueError:
         part.unlink()
-        raise ValueError(
-            f"{source.url}: got a file with SHA-256 {found[:16]}..., expected "
-            f"{source.sha256}...; it was changed, or something on the way answers in "
-            "its place; nothing is kept"
-        )
+        raise
     os.replace(part, target)
+
+
+def check_sum(path: pathlib.Path, sha256: str, *, name: str) -> None:
+    """Check a file against the first digits of its sum; `name` is for the error.
+
+    Raises:
+      ValueError: if it is another file.
+    """
+    found = _sum_of(path)
+    if not found.startswith(sha256):
+        raise ValueError(
+            f"{name}: got a file with SHA-256 {found[:16]}..., expected {sha256}...; "
+            "it is damaged or another one: remove it, if it is there, and get it again"
+        )
 
 
 def _sum_of(path: pathlib.Path) -> str:

@@ -10,7 +10,7 @@ import re
 
 from logocap_jax.methods import METHODS, find_format
 from logocap_jax.public_weights import PublicWeights, of_mmpose
-from logocap_jax.weights.download import Source, cache_folder, fetch
+from logocap_jax.weights.download import Source, cache_folder, check_sum, fetch
 
 # Another address in place of the publisher's, with the same paths below it.
 MIRROR = "LOGOCAP_WEIGHTS_URL"
@@ -93,6 +93,7 @@ def where(name: str, cache: pathlib.Path | None = None) -> pathlib.Path:
 def _find_file(name: str, base_url: str | None, folder: pathlib.Path) -> pathlib.Path:
     named, target = all_named()[name], where(name, folder)
     if target.exists():
+        check_sum(target, named.sha256, name=str(target))
         return target
     if not named.base:
         raise ValueError(

@@ -53,7 +53,7 @@ def call(capsys, monkeypatch):
         (
             [DEMO, WORKDIR, "--config.eval.batch_sze=1"],
             "got --config.eval.batch_sze, but config.eval has no 'batch_sze'; it has "
-            "['batch_size', 'short_side']; did you mean 'batch_size'?",
+            "['batch_size', 'detections', 'short_side']; did you mean 'batch_size'?",
         ),
         (
             ["--config", "configs/demo.py", WORKDIR, "--noconfig.method.flip_tset"],

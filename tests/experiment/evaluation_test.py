@@ -233,6 +233,7 @@ def test_hosts_compare_what_they_evaluate(config, monkeypatch):
     compared = []
     monkeypatch.setattr(run, "check_same", lambda *pair: compared.append(pair))
     resolved = resolve(config, split="val")
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
     resolved.eval_batches()
     source = resolved.eval_source
     expected = f"{source.fingerprint}-{len(source)}"

@@ -258,6 +258,17 @@ def test_a_name_is_downloaded_once_from_a_mirror(server, known, monkeypatch):
     assert server.asked == [("whole", 0)]
 
 
+def test_a_file_that_somebody_put_there_is_checked(known):
+    known.mkdir()
+    (known / "net.pth").write_bytes(b"other")
+    with pytest.raises(
+        ValueError, match=r"net.pth: got a file with SHA-256 .*remove it"
+    ):
+        find_weights("net_small")
+    (known / "net.pth").write_bytes(CONTENT)
+    assert find_weights("net_small").read_bytes() == CONTENT
+
+
 def test_an_address_is_downloaded_and_checked(server, known):
     url = f"{server.base}/whole/net.pth"
     assert find_weights(f"{url}#sha256={SUM[:12]}").read_bytes() == CONTENT

@@ -102,7 +102,7 @@ def test_workers_get_no_annotations(write_coco):
     source = open_source(write_coco(), "val")
     assert source.truth
     (unpickle, (content,)) = source.__reduce__()
-    assert vars(unpickle(content)._annotations).keys() == {"path"}
+    assert vars(unpickle(content).annotations).keys() == {"path"}
 
 
 def test_sizes_are_width_and_height_of_each_record(coco_mini_dir):
