@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from data_pipeline.read.images import encoded_size, read_encoded
-from logocap_jax.skeletons import COCO
+from logocap_jax.skeletons import KNOWN
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 # Ultralytics, Roboflow and others; the first that is there.
@@ -50,14 +50,15 @@ def read_settings(path: pathlib.Path) -> dict[str, Any] | None:
 
 
 def keypoint_names(settings: dict[str, Any]) -> list[str] | None:
-    """Names of the keypoints where the settings, or COCO's own `flip_idx`, tell."""
+    """Names of the keypoints: given, or of the public skeleton with that `flip_idx`."""
     names = settings.get("kpt_names")
     if isinstance(names, dict):
         names = next(iter(names.values()), None)
     if isinstance(names, list) and len(names) == settings["kpt_shape"][0]:
         return [str(name) for name in names]
-    if settings.get("flip_idx") == COCO.flip_index.tolist():
-        return list(COCO.keypoints)
+    known = KNOWN.get(settings["kpt_shape"][0])
+    if known and settings.get("flip_idx") == known.flip_index.tolist():
+        return list(known.keypoints)
     return None
 
 
