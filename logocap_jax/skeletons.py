@@ -4,6 +4,8 @@ NumPy only; the one module of this package that the data pipeline may import.
 """
 
 import dataclasses
+import functools
+import re
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ class Skeleton:
         scale (the square root of its area): the `s_k` of the OKS.
       limbs: pairs of keypoint indices that a drawing joins.
       flip_pairs: pairs of keypoint indices that mirror each other; where not given,
-        the names tell: `left_*` and `right_*`.
+        the names tell, see `side_pairs`; an empty tuple: each mirrors itself.
       sigmas_from: where the sigmas come from.
     """
 
@@ -36,20 +38,13 @@ class Skeleton:
         """Check that the parts belong together.
 
         Raises:
-          ValueError: if the numbers of keypoints and sigmas differ, or a keypoint has a
-            side but no mirror image.
+          ValueError: if the numbers of keypoints and sigmas differ.
         """
         if len(self.sigmas) != len(self.keypoints):
             raise ValueError(
                 f"skeleton {self.name!r}: got {len(self.sigmas)} sigmas, "
                 f"expected one for each of its {len(self.keypoints)} keypoints"
             )
-        for name in self.keypoints:
-            if self.flip_pairs is None and _mirror_name(name) not in self.keypoints:
-                raise ValueError(
-                    f"skeleton {self.name!r}: got keypoint {name!r} without "
-                    f"{_mirror_name(name)!r}, expected both, or flip pairs"
-                )
 
     @property
     def num_keypoints(self) -> int:
@@ -78,21 +73,66 @@ class Skeleton:
         return _STICKS.get(self.keypoints, self.limbs)
 
     @property
+    def mirrors(self) -> bool:
+        """Sides are known; else neither training nor the flip test may mirror."""
+        return self.flip_pairs is not None or side_pairs(self.keypoints) is not None
+
+    @property
     def flip_index(self) -> Int[np.ndarray, " K"]:
-        """For each keypoint the index of its mirror image."""
-        if self.flip_pairs is not None:
-            mirrors = np.arange(self.num_keypoints, dtype=np.int32)
-            for one, other in self.flip_pairs:
-                mirrors[[one, other]] = other, one
-            return mirrors
-        index = [self.keypoints.index(_mirror_name(name)) for name in self.keypoints]
-        return np.asarray(index, np.int32)
+        """For each keypoint the index of its mirror image; itself if none is known."""
+        pairs = self.flip_pairs
+        mirrors = np.arange(self.num_keypoints, dtype=np.int32)
+        for one, other in side_pairs(self.keypoints) or () if pairs is None else pairs:
+            mirrors[[one, other]] = other, one
+        return mirrors
 
 
-def _mirror_name(name: str) -> str:
-    swapped = {"left": "right", "right": "left"}
-    side, _, rest = name.partition("_")
-    return f"{swapped[side]}_{rest}" if side in swapped else name
+_WORDS = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+|[^\W_]")
+_SIDES = {"left": "right", "right": "left"}
+_LETTERS = {"l": "left", "r": "right"}
+
+
+@functools.lru_cache  # asked for each training image
+def side_pairs(names: tuple[str, ...]) -> tuple[tuple[int, int], ...] | None:
+    """Pairs of keypoints that are each other's left and right, by their names.
+
+    A side is a word of a name, `left` or `l`, in any place, case and way of separating
+    words (`l-eye`, `EyeLeft`), or the start or end of a word (`lefteye`). One letter
+    within a word is none: `lip` and `rip`, `l1` and `r1` are no pairs.
+
+    Returns:
+      Pairs of indices, the lower one first; None if the names tell of no side, or of
+      one that lacks the other.
+    """
+    words = [_words(name) for name in names]
+    partner = {}
+    for index, own in enumerate(words):
+        found = [words.index(each) for each in _mirrored(own) if words.count(each) == 1]
+        if found:
+            partner[index] = found[0]
+        elif not _SIDES.keys().isdisjoint(own):
+            return None
+    if not all(partner.get(other) == one for one, other in partner.items()):
+        return None
+    return tuple(pair for pair in partner.items() if pair[0] < pair[1]) or None
+
+
+def _words(name: str) -> tuple[str, ...]:
+    lower = (word.lower() for word in _WORDS.findall(name))
+    return tuple(_LETTERS.get(word, word) for word in lower)
+
+
+def _mirrored(words: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The names that the mirror image may have, the likeliest first."""
+    if not _SIDES.keys().isdisjoint(words):
+        return [tuple(_SIDES.get(word, word) for word in words)]
+    swapped = [
+        (*words[:place], re.sub(pattern, other, word), *words[place + 1 :])
+        for place, word in enumerate(words)
+        for side, other in _SIDES.items()
+        for pattern in (f"^{side}", f"{side}$")
+    ]
+    return [each for each in swapped if each != words]
 
 
 # Names, order and limbs: COCO's `categories`; sigmas: pycocotools' `kpt_oks_sigmas`.
@@ -193,7 +233,9 @@ def parse_skeleton(content: Any) -> Skeleton:
             keypoints=tuple(map(str, content["keypoints"])),
             sigmas=tuple(map(float, content["sigmas"])),
             limbs=tuple((int(one), int(other)) for one, other in content["limbs"]),
-            flip_pairs=pairs and tuple((int(one), int(other)) for one, other in pairs),
+            flip_pairs=None
+            if pairs is None
+            else tuple((int(one), int(other)) for one, other in pairs),
             sigmas_from=str(content["sigmas_from"]),
         )
     except (KeyError, TypeError) as error:

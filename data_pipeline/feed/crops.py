@@ -174,7 +174,7 @@ def train_crop(
     Raises:
       ValueError: if the image is unusable; names the record.
     """
-    mirrors = rng.random() < augmentation.mirror
+    mirrors = rng.random() < augmentation.mirror and skeleton.mirrors
     to_mirror = np.eye(2, 3)
     if mirrors:
         to_mirror[0] = [-1, 0, record.width - 1]

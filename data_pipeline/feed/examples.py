@@ -199,6 +199,7 @@ def train_example(
     affine, mirrored = augmentation.draw(
         rng, image_size=(record.width, record.height), input_size=input_size
     )
+    mirrored = mirrored and skeleton.mirrors
     example = _warped(
         record,
         affine,

@@ -11,6 +11,10 @@ import argparse
 import pathlib
 import shlex
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from logocap_jax.skeletons import Skeleton
 
 # Downloads of each data set and where they go, for `--help`.
 _DOWNLOADS = {
@@ -62,17 +66,15 @@ of a person is 0.53 of the box, as in the official evaluation. One of the three 
 enough.
 """,
     "own": """\
-Data of your own, to train and to score. Into one folder, by these names:
+Data of your own, to train and to score: the export of a label tool, as unpacked. CVAT
+("COCO Keypoints 1.0"), Label Studio, Roboflow ("COCO keypoints"), Supervisely,
+COCO-annotator and others write COCO-style JSON under many names, which are found by
+looking; so are YOLO's pose labels (data.yaml with kpt_shape). Fields that the tool left
+out are derived, and said.
 
-  train2017/                                  images, and so on, as in COCO
-  val2017/
-  annotations/person_keypoints_train2017.json in COCO's format
-  annotations/person_keypoints_val2017.json
-  skeleton.toml                               unless the keypoints are COCO's
-
-Names and limbs of the keypoints are those of the annotations; skeleton.toml says what
-COCO's format lacks: which keypoints mirror each other, and how precisely people can
-annotate them (see docs/own_data.md). One of train and val is enough.
+A skeleton.toml in the folder says what COCO's format lacks: which keypoints mirror each
+other, where their names do not tell, and how precisely people can annotate them (see
+docs/own_data.md). Where there is no split for evaluation, some images are held out.
 """,
 }
 
@@ -91,6 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         _add_folder_arguments(kind, name)
         if name == "coco":
             _add_download_arguments(kind)
+        if name == "own":
+            _add_export_arguments(kind)
 
     for name, what in (("synthetic", "people"), ("animals", "5-keypoint animals")):
         drawn = kinds.add_parser(name, help=f"drawn {what} in COCO's layout")
@@ -135,6 +139,27 @@ def _add_download_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base-url", help="of a mirror; by default COCO's own server")
 
 
+def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    for split in ("train", "val"):
+        add(f"--{split}", type=pathlib.Path, help=f"annotations of {split}")
+    add(
+        "--val-share",
+        type=float,
+        help="share of the images to hold out where none are of val; by default 0.1, "
+        "and 0 where the folder has the official names of COCO",
+    )
+    add("--seed", type=int, default=0, help="of the images held out")
+    add("--category", help="name of the one to take, where several have keypoints")
+    add(
+        "--sigma",
+        type=float,
+        help="how far off an annotator is, as a share of the person's size, where no "
+        "skeleton.toml says it; by default 0.05, and COCO's for COCO's keypoints",
+    )
+    parser.set_defaults(prepare=_prepare_own)
+
+
 def run(args: argparse.Namespace) -> int:
     """Write the data set.
 
@@ -146,17 +171,50 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare_folder(args: argparse.Namespace) -> None:
-    from data_pipeline.prepare.dataset import prepare_coco
-    from data_pipeline.read.find_skeleton import find_skeleton
     from data_pipeline.read.layouts import LAYOUTS, is_prepared
 
     if args.download and not is_prepared(args.out):
         _download(args)
     official = {layout.name: layout.skeleton for layout in LAYOUTS}
-    result = prepare_coco(
+    _prepare(args, args.folder, official.get(args.kind))
+
+
+def _prepare_own(args: argparse.Namespace) -> None:
+    from data_pipeline.prepare.exports import laid_out
+    from data_pipeline.read.layouts import is_prepared
+
+    if is_prepared(args.out):
+        print(f"{args.out} is already prepared: nothing to do")
+        return
+    if args.val_share is not None and not 0 <= args.val_share < 1:
+        raise ValueError(f"got --val-share {args.val_share}, expected 0 up to below 1")
+    if args.sigma is not None and not 0 < args.sigma <= 1:
+        raise ValueError(f"got --sigma {args.sigma}, expected above 0 up to 1")
+    files = {name: getattr(args, name) for name in ("train", "val")}
+    with laid_out(
         args.folder,
         args.out,
-        skeleton=official.get(args.kind) or find_skeleton(args.folder),
+        files={name: path for name, path in files.items() if path is not None},
+        val_share=args.val_share,
+        seed=args.seed,
+        category=args.category,
+        sigma=args.sigma,
+    ) as (folder, notes):
+        print(*notes, sep="\n", end="\n" if notes else "", flush=True)
+        _prepare(args, folder, None)
+
+
+def _prepare(
+    args: argparse.Namespace, folder: pathlib.Path, skeleton: "Skeleton | None"
+) -> None:
+    from data_pipeline.prepare.dataset import prepare_coco
+    from data_pipeline.read.find_skeleton import find_skeleton
+
+    skeleton = skeleton or find_skeleton(folder)
+    result = prepare_coco(
+        folder,
+        args.out,
+        skeleton=skeleton,
         skip_bad=args.skip_bad,
         beam_options=None if args.beam is None else shlex.split(args.beam),
     )
@@ -170,6 +228,8 @@ def _prepare_folder(args: argparse.Namespace) -> None:
         print(f"{split}: {count} images written, {left_out} left out")
         if other:
             print(f"{split}: {other} annotations without keypoints left out")
+    if not skeleton.mirrors:
+        print("mirroring is off: names of keypoints tell no sides (flip_pairs)")
     print(f"wrote {args.out}")
 
 

@@ -84,7 +84,8 @@ def _about(skeleton: "Skeleton") -> list[str]:
     sigmas = ", ".join(f"{sigma:g}" for sigma in skeleton.sigmas)
     return [
         f"skeleton {skeleton.name}: {len(names)} keypoints: {', '.join(names)}",
-        f"mirrored pairs: {', '.join(pairs) or 'none'}",
+        f"mirrored pairs: {', '.join(pairs) or 'none'}"
+        + ("" if skeleton.mirrors else "; no names of sides: mirroring is off"),
         f"limbs: {', '.join(limbs) or 'none'}",
         f"sigmas ({skeleton.sigmas_from}): {sigmas}",
     ]

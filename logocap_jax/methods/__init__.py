@@ -1,17 +1,21 @@
 """The methods: name and settings -> `Method`. Imports neither JAX nor Flax."""
 
 import dataclasses
+import functools
 import importlib
+import logging
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from logocap_jax.skeletons import parse_skeleton
+from logocap_jax.skeletons import Skeleton, parse_skeleton
 
 if typing.TYPE_CHECKING:
     from logocap_jax.methods.base import Method, MethodSpec
     from logocap_jax.torch_rows import WeightFormat
+
+_LOG = logging.getLogger(__name__)
 
 METHODS = {
     "logocap": "logocap_jax.methods.logocap",
@@ -83,11 +87,29 @@ def build_method(name: str, settings: Mapping[str, Any]) -> "Method":
 
 
 def build_config(name: str, settings: Mapping[str, Any]) -> Any:
-    """Build a method's config from plain settings, as `build_method` takes them."""
+    """Build a method's config from plain settings, as `build_method` takes them.
+
+    The flip test is off, and one line says so, where sides of keypoints are unknown.
+    """
     settings = dict(settings)
     if "skeleton" in settings:
         settings["skeleton"] = parse_skeleton(settings["skeleton"])
-    return _make_config(find_method(name).config, settings)
+    config = _make_config(find_method(name).config, settings)
+    if config.skeleton.mirrors:
+        return config
+    _tell_sides(config.skeleton)
+    is_flipped = getattr(config, "flip_test", False)
+    return dataclasses.replace(config, flip_test=False) if is_flipped else config
+
+
+@functools.cache  # once for each skeleton
+def _tell_sides(skeleton: Skeleton) -> None:
+    _LOG.warning(
+        "skeleton %r: mirroring is off, in training and in the flip test: the names of "
+        "its keypoints do not pair left and right; pair them with flip_pairs in "
+        "skeleton.toml (flip_pairs = [] if each mirrors itself)",
+        skeleton.name,
+    )
 
 
 def _make_config(config_type: type, settings: Mapping[str, Any]) -> Any:

@@ -174,10 +174,11 @@ def test_categories_that_cannot_be_are_refused(write, changes, message):
     assert "\n" not in str(caught.value)
 
 
-def test_side_without_its_mirror_image_is_refused(write):
+def test_side_without_its_mirror_image_turns_mirroring_off(write):
     category = {**CATEGORY, "keypoints": ["left_ear", "nose", "tail", "back"]}
-    with pytest.raises(ValueError, match="got keypoint 'left_ear' without 'right_ear'"):
-        read_skeleton(*write('name = "fox"\nsigmas = 0.05', category))
+    skeleton = read_skeleton(*write('name = "fox"\nsigmas = 0.05', category))
+    assert not skeleton.mirrors
+    assert skeleton.flip_index.tolist() == [0, 1, 2, 3]
 
 
 def test_no_category_with_keypoints_is_refused(write):
