@@ -266,8 +266,9 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self.num_images += 1
         self.num_people += len(poses)
         if poses.best_left_out is not None:
-            best = self.best_left_out or poses.best_left_out
-            self.best_left_out = max(best, poses.best_left_out)
+            best = self.best_left_out
+            better = best is None or poses.best_left_out > best
+            self.best_left_out = poses.best_left_out if better else best
         for file in self._files:
             file.add(result._replace(ids=ids, poses=poses))
         if self._gallery is None and self._window is None:

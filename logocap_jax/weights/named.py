@@ -68,14 +68,17 @@ def find_weights(
     if text in all_named():
         return _find_file(text, base_url or os.environ.get(MIRROR), folder)
     # A path of this address has lost a slash.
-    if match := re.fullmatch(r"(https?):/+([^#]+)(?:#sha256=([0-9a-f]+))?", text):
-        source = Source(f"{match[1]}://{match[2]}", match[3] or "")
+    if match := re.fullmatch(r"(https?):/+([^#]+)(?:#sha256=([0-9a-fA-F]+))?", text):
+        source = Source(f"{match[1]}://{match[2]}", (match[3] or "").lower())
         if match[1] == "http" and not source.sha256:
             raise ValueError(
                 f"{source.url}: got an address that anybody on the way can change, "
                 "expected https://, or its sum behind it: #sha256=DIGITS"
             )
-        return fetch(source, folder / "by_address" / source.key / source.file)
+        target = folder / "by_address" / source.key / source.file
+        if target.exists():
+            check_sum(target, source.sha256, name=str(target))
+        return fetch(source, target)
     raise ValueError(f"{text}: no such weights, expected {_expected(text)}")
 
 

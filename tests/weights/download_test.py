@@ -280,6 +280,16 @@ def test_an_address_is_downloaded_and_checked(server, known):
         find_weights(f"{url}#sha256=0123")
 
 
+def test_a_file_of_an_address_is_checked_each_time(server, known):
+    address = f"{server.base}/whole/net.pth#sha256={SUM[:12].upper()}"
+    path = find_weights(address)
+    path.write_bytes(b"other")
+    with pytest.raises(
+        ValueError, match=r"net.pth: got a file with SHA-256 .*remove it"
+    ):
+        find_weights(address)
+
+
 def test_what_has_no_address_is_brought(known):
     with pytest.raises(
         ValueError, match=f"bring own.pth from a shelf.*{known}/own.pth"
